@@ -1,0 +1,111 @@
+# `make help` says what there is. Needs make, bash and Python 3.11 or newer; everything else is set up when it is first wanted.
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+PYTHON  ?= python3
+BIN     := .venv/bin
+WORKERS ?= 2
+# options of `jingles generate`, e.g. make jingle JINGLE='--midi tune.mid --instrument violin'; without any: the built-in demo curves
+JINGLE  ?=
+# a folder or a .tar.gz of MIDI files that the shipped models are trained on; without one, on the built-in generator's melodies
+MIDI    ?=
+BENCH   ?=
+STARTED := $(shell date +%s)
+
+# PyTorch's threads would otherwise spin while they wait, and slow down whatever else runs
+export OMP_WAIT_POLICY ?= PASSIVE
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+PACKAGING := settings.ini setup.py pyproject.toml constraints.txt
+INSTALL   := $(BIN)/pip install --progress-bar off -c constraints.txt -e
+
+.PHONY: help venv dev jingle system test check nbtest pytest lab bench readme check-readme export weights wheel clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# --- set-up: each stamp is older than the files that decide what is installed, or nothing is done
+
+$(BIN)/pip:
+	@PYTHON=$(PYTHON) bash .ci/system venv
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; make PYTHON=/path/to/python3.11 ...")'
+	$(PYTHON) -m venv .venv
+
+$(BIN)/.stamp-base: $(PACKAGING) | $(BIN)/pip
+	@echo "installing into .venv what a jingle needs (a minute or two)"
+	@$(INSTALL) . | grep --line-buffered -v 'already satisfied' || [ $${PIPESTATUS[0]} = 0 ]
+	@touch $@
+
+$(BIN)/.stamp-lab: $(PACKAGING) | $(BIN)/pip
+	@echo "installing into .venv what the notebooks need (a minute or two)"
+	@$(INSTALL) '.[lab]' | grep --line-buffered -v 'already satisfied' || [ $${PIPESTATUS[0]} = 0 ]
+	@touch $(BIN)/.stamp-base $@
+
+$(BIN)/.stamp-dev: $(PACKAGING) | $(BIN)/pip
+	@echo "installing into .venv what training and the tests need (a few minutes)"
+	@$(INSTALL) '.[dev]' | grep --line-buffered -v 'already satisfied' || [ $${PIPESTATUS[0]} = 0 ]
+	@touch $(BIN)/.stamp-base $(BIN)/.stamp-lab $@
+
+venv: $(BIN)/.stamp-base  ## .venv with what making a jingle needs; nothing is done when it is up to date
+
+dev: $(BIN)/.stamp-dev  ## .venv with everything: training, notebooks, tests
+
+system:  ## the system packages that the tests need (FluidSynth, a SoundFont), where missing and allowed
+	@PYTHON=$(PYTHON) bash .ci/system venv fluidsynth soundfont
+
+# --- use
+
+jingle: $(BIN)/.stamp-base  ## out/jingle.wav and out/jingle.png from the shipped weights (JINGLE='...': options of `jingles generate`)
+	@start=$$(date +%s); $(BIN)/jingles generate --out out/jingle.wav $(JINGLE); end=$$(date +%s); \
+	echo "out/jingle.wav is the sound, out/jingle.png its control curves above its mel spectrogram:" \
+	    "made in $$((end - start)) s, $$((end - $(STARTED))) s with set-up"
+
+lab: $(BIN)/.stamp-lab  ## JupyterLab at the notebooks to explore with
+	$(BIN)/jupyter lab $$([ "$$(id -u)" != 0 ] || echo --allow-root) nbs/explore
+
+# --- tests
+
+test: system dev check nbtest pytest  ## everything: set-up, export check, notebooks, pytest
+
+check: dev  ## modules are what the notebooks export, notebooks are clean, README.md is up to date
+	@$(BIN)/python tests/export.py
+	@$(BIN)/python tests/readme.py --check
+
+nbtest: dev  ## run the chapters
+	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers $(WORKERS) --timing
+
+pytest: dev  ## run tests/
+	$(BIN)/pytest
+
+bench: dev  ## measure speed (BENCH='name ...': only those)
+	@$(BIN)/python tests/bench --json out/bench.json $(BENCH)
+
+# --- write
+
+export: dev  ## notebooks -> jingles/*.py, and clean the notebooks
+	@$(BIN)/python tests/export.py --write
+
+readme: dev  ## nbs/index.ipynb -> README.md and nbs/images/readme_*
+	@$(BIN)/python tests/readme.py
+
+check-readme: dev  ## is README.md up to date?
+	@$(BIN)/python tests/readme.py --check
+
+weights: system dev  ## train the shipped models again, from nothing: hours (MIDI=folder of MIDI files)
+	$(BIN)/jingles export --out data/audio $(if $(MIDI),--midi '$(MIDI)')
+	$(BIN)/jingles train-codec --data data/audio --out jingles/weights/codec
+	$(BIN)/jingles export --out data/codec --format codec $(if $(MIDI),--midi '$(MIDI)')
+	$(BIN)/jingles train --data data/codec --out jingles/weights/edm
+
+wheel: $(BIN)/pip  ## dist/jingles-*.whl, weights included
+	@rm -rf build
+	$(BIN)/pip wheel . --no-deps -w dist
+	@rm -rf build
+
+clean:  ## remove what is quickly made again (never .venv, data or runs)
+	rm -rf out build dist *.egg-info .pytest_cache _docs _proc
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

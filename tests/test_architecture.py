@@ -1,0 +1,238 @@
+"What holds for the project as a whole: who imports whom, what is light, how the chapters read, what is declared"
+import ast, configparser, json, re, sys, time
+from collections import defaultdict
+from importlib import metadata
+
+import nbformat
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from book import ROOT, cells, chapters, code, imports, notebooks, project_files
+from style import report, styles
+
+HEAVY = ('torch', 'tensorflow', 'numpy', 'scipy', 'librosa', 'matplotlib')
+
+
+# ---- the order of the book
+
+def test_names_and_numbers():
+    numbers = [c.number for c in chapters()]
+    assert len(numbers) >= 10 and len(set(numbers)) == len(numbers)
+    for c in chapters():
+        exported_to = [d.split()[1] for cell in c.cells for d in cell.directives if d.startswith('default_exp')]
+        assert exported_to == [c.module], f'{c.path.name} exports to {exported_to}; its name says {c.module}'
+
+
+def test_number_order_is_import_order():
+    "A chapter imports only chapters with a lower number, in the cells it exports and in those it shows (itself it may import)"
+    number = {f'jingles.{c.module}': c.number for c in chapters()}
+    checked, wrong = 0, []
+    for c in chapters():
+        for cell in c.cells:
+            if cell.kind != 'code': continue
+            for name in imports(code(cell.source)) & number.keys():
+                if number[name] == c.number and not cell.exported: continue
+                checked += 1
+                if number[name] >= c.number: wrong.append(f'{c.path.name} imports {name}, chapter {number[name]:02}')
+    assert checked > 0
+    assert not wrong, '\n'.join(wrong)
+
+
+def test_modules_import_no_later_chapter():
+    "The same for the exported files, where relative imports are seen too"
+    number = {f'jingles.{c.module}': c.number for c in chapters()}
+    checked = 0
+    for c in chapters():
+        path = ROOT/'jingles'/(c.module.replace('.', '/') + '.py')
+        assert path.exists(), f'{c.path.name} was never exported'
+        package = ['jingles', *c.module.split('.')[:-1]]
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf8'))):
+            if not isinstance(node, ast.ImportFrom) or not node.level: continue
+            base = '.'.join(package[:len(package) - node.level + 1] + (node.module or '').split('.')).rstrip('.')
+            for name in {base, *(f'{base}.{a.name}' for a in node.names)} & number.keys():
+                checked += 1
+                assert number[name] < c.number, f'{path.name}: chapter {c.number:02} imports {name}, chapter {number[name]:02}'
+    assert checked > 0
+
+
+def test_who_knows_whom():
+    "Backbones, paradigms and formats do not know each other; only `system` and what stands above it knows them all"
+    strangers = dict(paradigms={'backbones', 'formats', 'control', 'data'}, backbones={'paradigms', 'formats', 'control', 'data'},
+                     formats={'paradigms', 'backbones', 'control', 'data'}, control={'paradigms', 'backbones', 'formats'})
+    for c in chapters():
+        for name in (name for cell in c.cells if cell.exported for name in imports(code(cell.source))):
+            part = name.split('.')[1] if name.startswith('jingles.') and name.count('.') > 1 else None
+            assert part not in strangers.get(c.module.split('.')[0], ()), f'{c.path.name} must not know {name}'
+
+
+# ---- light where it must be light
+
+def seconds(python, source):
+    "Best of five runs of an interpreter"
+    def once():
+        start = time.perf_counter()
+        python(source)
+        return time.perf_counter() - start
+    return min(once() for _ in range(5))
+
+
+def test_import_is_light(python):
+    took = seconds(python, 'import jingles') - seconds(python, 'pass')
+    assert took < 0.3, f'import jingles took {took:.2f} s'
+    loaded = python(f'import sys, jingles; print([m for m in {HEAVY} if m in sys.modules])').stdout.strip()
+    assert loaded == '[]', f'import jingles loads {loaded}'
+
+
+def test_no_tensorflow_on_the_way_to_a_jingle(python, tmp_path):
+    done = python('''
+import sys
+out = sys.argv[1]
+sys.argv[:] = ["jingles", "generate", "--seconds", "1", "--out", out]
+from jingles.cli import main
+try: main()
+except SystemExit as stop: assert not stop.code, stop.code
+print("LOADED", [m for m in ("tensorflow", "keras", "accelerate", "sklearn.ensemble", "fluidsynth") if m in sys.modules])
+''', tmp_path/'a.wav')
+    assert 'LOADED []' in done.stdout, done.stdout[-500:]
+    assert (tmp_path/'a.wav').stat().st_size > 24_000
+
+
+def test_no_import_needs_tensorflow_or_cuda(python):
+    "Every module is imported where TensorFlow is not there and CUDA may not be asked for"
+    python('''
+import importlib, sys
+sys.modules["tensorflow"] = None
+import torch
+def refuse(*a, **k): raise AssertionError("CUDA was asked for at import")
+torch.cuda._lazy_init = torch.cuda.is_available = torch.accelerator.is_available = refuse
+for module in sys.argv[1:]: importlib.import_module(module)''', *(f'jingles.{c.module}' for c in chapters()))
+
+
+# ---- how it reads
+
+def test_style(capsys):
+    "STYLE: report how the chapters read; fail only far outside of what we aim at"
+    with capsys.disabled(): print('\n\n' + report(styles()) + '\n')
+    wrong = []
+    for s in styles():
+        if s.quantile(1) > 40: wrong.append(f'{s.name}: an exported cell of {s.quantile(1)} lines; one screen holds 25')
+        if s.quantile(.5) > 14: wrong.append(f'{s.name}: half of the exported cells have over {s.quantile(.5)} lines; aim at 8')
+        if s.words_per_line < 1: wrong.append(f'{s.name}: {s.words_per_line:.1f} words of prose per exported line; aim at 2.5')
+        if s.hidden_share > .5: wrong.append(f'{s.name}: {s.hidden_share:.0%} of the tests are hidden; aim at under 25%')
+    assert not wrong, '\n'.join(wrong)
+
+
+@pytest.mark.parametrize('path', notebooks(), ids=lambda p: p.stem)
+def test_notebook_outputs(path):
+    "Saved outputs are small, and none is an error"
+    outputs = [o for cell in cells(path) for o in cell.outputs]
+    errors = [o.get('ename') for o in outputs if o['output_type'] == 'error']
+    assert not errors, f'{path.name} was saved with {errors}'
+    size = len(json.dumps(outputs))
+    assert size < 300_000, f'{path.name}: {size//1000} kB of saved outputs; keep them under 300 kB'
+
+
+def written(path):
+    "The text of a file as somebody wrote or a run said it: without pictures and sounds, which are letters by chance"
+    if path.suffix != '.ipynb': return path.read_text(encoding='utf8')
+    def said(o): return ''.join(o.get('text', '')) + ''.join(o.get('data', {}).get('text/plain', ''))
+    return '\n'.join(c.source + '\n' + '\n'.join(map(said, c.outputs)) for c in cells(path))
+
+
+def test_no_private_paths_and_nothing_left_to_do():
+    private = re.compile(r'(?<![\w.~/-])/(?:work|root|home|mnt|opt|tmp)/[\w.]')
+    later = re.compile(r'\b(?:TO' r'DO|FIX' r'ME|XX' r'X)\b')
+    wrong, read = [], 0
+    for path in project_files():
+        try: lines = written(path).splitlines()
+        except UnicodeDecodeError: continue
+        read += 1
+        wrong += [f'{path.relative_to(ROOT)}: {line.strip()[:100]}' for line in lines if private.search(line) or later.search(line)]
+    assert read > 20
+    assert not wrong, '\n'.join(wrong)
+
+
+def test_parameters_tag_survives_cleaning():
+    "nbdev_clean leaves papermill's tag alone, in this project's settings and in each notebook that is a run"
+    from nbdev.clean import clean_nb
+    allowed = settings()['allowed_cell_metadata_keys'].split()
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell('steps = 1', metadata=dict(tags=['parameters'], collapsed=True))])
+    clean_nb(nb, allowed_cell_metadata_keys=allowed)
+    assert nb.cells[0].metadata == dict(tags=['parameters'])
+    for path in (ROOT/'nbs'/'runs').glob('*.ipynb'):
+        assert [c.tags for c in cells(path)].count(('parameters',)) == 1, f'{path.name} needs one cell tagged `parameters`'
+        for c in cells(path):
+            if c.kind != 'code': continue
+            defined = [n for n in ast.walk(ast.parse(code(c.source))) if isinstance(n, (ast.FunctionDef, ast.ClassDef))]
+            assert not defined, f'{path.name} defines {defined[0].name}; a run only calls'
+
+
+# ---- what is declared
+
+EXTRAS = ('requirements', 'train_requirements', 'lab_requirements', 'dev_requirements')
+NOT_IMPORTED = dict(jupyterlab='`make lab`', ipykernel='runs the notebooks', execnb='bound for nbdev', ghapi='bound for nbdev',
+                    setuptools='builds the wheel', wheel='builds the wheel')
+
+
+def settings():
+    parser = configparser.ConfigParser(delimiters=['='])
+    parser.read(ROOT/'settings.ini', encoding='utf8')
+    return parser['DEFAULT']
+
+
+def declared(*keys): return [Requirement(r) for key in keys or EXTRAS for r in settings()[key].split()]
+
+
+def top(names): return {n.partition('.')[0] for n in names}
+
+
+def distributions(names):
+    "The installed distributions that the top-level modules `names` come from"
+    known = metadata.packages_distributions()
+    return {canonicalize_name(d) for n in names for d in known.get(n, ())}
+
+
+def imported_by(paths):
+    "Top-level modules that Python files and notebooks import, anywhere in them"
+    found = set()
+    for path in paths:
+        sources = [code(c.source) for c in cells(path) if c.kind == 'code'] if path.suffix == '.ipynb' else [path.read_text(encoding='utf8')]
+        found |= {name for source in sources for name in imports(source)}
+    return top(found)
+
+
+def test_every_requirement_is_used():
+    package, tests = (sorted((ROOT/d).rglob('*.py')) for d in ('jingles', 'tests'))
+    used = distributions(imported_by([*package, *tests, *notebooks()]))
+    idle = [r.name for r in declared() if canonicalize_name(r.name) not in used | NOT_IMPORTED.keys()]
+    assert not idle, f'in settings.ini and imported nowhere: {", ".join(idle)}'
+
+
+def test_every_import_is_declared():
+    "What the package imports stands in settings.ini"
+    known = {canonicalize_name(r.name) for r in declared('requirements', 'train_requirements', 'lab_requirements')}
+    outside = imported_by(sorted((ROOT/'jingles').rglob('*.py'))) - sys.stdlib_module_names - {'jingles'}
+    missing = [n for n in sorted(outside) if not distributions([n]) & known]
+    assert not missing, f'imported by the package, not in settings.ini: {", ".join(missing)}'
+
+
+def test_constraints_pin_everything():
+    "constraints.txt pins each package of the extras and all that they pull in, to one plain version, and nothing else"
+    lines = [l for l in (ROOT/'constraints.txt').read_text().splitlines() if l and not l.startswith('#')]
+    assert all(re.fullmatch(r'[a-z0-9-]+==[\w.]+', l) for l in lines), 'one plain name==version a line: no paths, no local versions'
+    pins = dict(l.split('==') for l in lines)
+    if sys.version_info[:2] != (3, 11) or sys.platform != 'linux': return       # elsewhere other packages are pulled in; the pins were tested here
+    needed, seen, exact = declared(), defaultdict(set), set()
+    while needed:
+        r = needed.pop()
+        name, extras = canonicalize_name(r.name), r.extras or {''}
+        if extras <= seen[name]: continue
+        seen[name] |= extras
+        for r in map(Requirement, metadata.requires(name) or ()):
+            if r.marker is not None and not any(r.marker.evaluate(dict(extra=e)) for e in extras): continue
+            if str(r.specifier).startswith('=='): exact.add(canonicalize_name(r.name))      # pinned by who wants it, as PyTorch pins CUDA's parts
+            needed.append(r)
+    loose, idle = sorted(seen.keys() - pins.keys() - exact), sorted(pins.keys() - seen.keys())
+    assert not loose, f'not pinned in constraints.txt: {", ".join(loose)}'
+    assert not idle, f'pinned in constraints.txt and pulled in by nothing: {", ".join(idle)}'
