@@ -96,10 +96,13 @@ check-readme: dev  ## is README.md up to date?
 	@$(BIN)/python tests/readme.py --check
 
 weights: system dev  ## train the shipped models again, from nothing: hours (MIDI=folder of MIDI files)
-	$(BIN)/jingles export --out data/audio $(if $(MIDI),--midi '$(MIDI)')
-	$(BIN)/jingles train-codec --data data/audio --out jingles/weights/codec
-	$(BIN)/jingles export --out data/codec --format codec $(if $(MIDI),--midi '$(MIDI)')
-	$(BIN)/jingles train --data data/codec --out jingles/weights/edm
+	$(BIN)/jingles export data/audio --format audio --train 2400 --valid 300 --seed 1 $(if $(MIDI),--midi '$(MIDI)')
+	$(BIN)/jingles train-codec --data data/audio --out runs/codec
+	cp runs/codec/model.safetensors runs/codec/config.json jingles/weights/codec/
+	$(BIN)/jingles export data/codec --train 5000 --valid 400 --seed 2 $(if $(MIDI),--midi '$(MIDI)')
+	$(BIN)/jingles train --data data/codec --out runs/small
+	cp runs/small/model.safetensors runs/small/config.json jingles/weights/small/
+	$(BIN)/jingles evaluate $(if $(MIDI),--midi '$(MIDI)') --out jingles/weights/small/metrics.json
 
 wheel: $(BIN)/pip  ## dist/jingles-*.whl, weights included
 	@rm -rf build

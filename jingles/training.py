@@ -154,7 +154,7 @@ def run(wrapped, ema, optimizer, loss, batches, plan, out, keep, start, log_ever
             if stop: break
     if stop and step < plan.steps: raise KeyboardInterrupt(f"stopped after step {step} of {plan.steps}; the same command goes on from there")
 
-# %% ../nbs/61_training.ipynb #c026
+# %% ../nbs/61_training.ipynb #c030
 def batches_of(folder, batch:int, seed:int=0, shuffle:int=512):
     "A function `step -> endless iterator` over batches `{name: (b, ...)}` of the shards in `folder`"
     from jingles.data.records import Records
@@ -165,19 +165,19 @@ def batches_of(folder, batch:int, seed:int=0, shuffle:int=512):
         return islice(Records(folder, batch=batch, shuffle=shuffle, seed=seed, epoch=epoch, loop=True), place, None)
     return start
 
-# %% ../nbs/61_training.ipynb #c027
+# %% ../nbs/61_training.ipynb #c031
 def random_crops(x, length:int, count:int) -> tuple:
     "`count` crops of `length` along the last axis of `x` `(b, ..., t)`, items taken in turn; and where they start"
     starts = torch.randint(x.shape[-1] - length + 1, (count,)).tolist()
     return torch.stack([x[i % len(x)][..., s:s + length] for i, s in enumerate(starts)]), starts
 
-# %% ../nbs/61_training.ipynb #c030
+# %% ../nbs/61_training.ipynb #c034
 def audio_batches(data, count:int, batch:int=32) -> list:
     "The first `count` batches of sounds `(b, n)` of an export of raw audio"
     from jingles.data.records import Records
     return [b['x'][:, 0] for b in islice(Records(Path(data)/'train', batch=batch, shuffle=512, seed=1), count)]
 
-# %% ../nbs/61_training.ipynb #c031
+# %% ../nbs/61_training.ipynb #c035
 def train_codec(data,                # an export of raw audio
                 out,                 # folder for the codec and its checkpoint
                 plan:Plan=Plan(),
@@ -194,13 +194,13 @@ def train_codec(data,                # an export of raw audio
     def save(codec, folder): save_codec(calibrate(codec, sounds), folder)
     return fit(codec, loss, batches_of(Path(data)/'train', batch//2, plan.seed, shuffle=128), plan, out, save)
 
-# %% ../nbs/61_training.ipynb #c033
+# %% ../nbs/61_training.ipynb #c037
 def drop_together(cond:Cond, p:float) -> Cond:
     "Set all features of an item to -1 with probability `p`"
     gone = torch.rand(len(cond), 1, 1) < p
     return cond.map(lambda v: torch.where(gone.to(v.device), torch.full_like(v, -1), v))
 
-# %% ../nbs/61_training.ipynb #c034
+# %% ../nbs/61_training.ipynb #c038
 def drop_stretches(cond:Cond, p:float) -> Cond:
     "Set a stretch of random place and length of each feature of each item to -1 with probability `p`"
     def drop(v):
@@ -210,12 +210,12 @@ def drop_stretches(cond:Cond, p:float) -> Cond:
         return torch.where(gone.to(v.device), torch.full_like(v, -1), v)
     return cond.map(drop)
 
-# %% ../nbs/61_training.ipynb #c035
+# %% ../nbs/61_training.ipynb #c039
 def forget(cond:Cond, cfg) -> Cond:
     "All three kinds of forgetting, with the probabilities of the `RunConfig` `cfg`"
     return drop_together(drop_stretches(drop_features(cond, cfg.drop), cfg.drop_stretch), cfg.drop_all)
 
-# %% ../nbs/61_training.ipynb #c038
+# %% ../nbs/61_training.ipynb #c042
 def to_batch(batch:dict, model, cfg) -> tuple:
     "`(x0, cond)` from the arrays of an export: random crops, normalised, some control forgotten"
     x, starts = random_crops(batch['x'], min(round(cfg.seconds*model.spec.rate), batch['x'].shape[-1]), len(batch['x']))
@@ -223,14 +223,14 @@ def to_batch(batch:dict, model, cfg) -> tuple:
     cond = forget(Cond(local), cfg)
     return model.normalise(x.to(model.device)), cond.to(model.device)
 
-# %% ../nbs/61_training.ipynb #c039
+# %% ../nbs/61_training.ipynb #c043
 def read_statistics(data) -> tuple:
     "Mean and standard deviation per channel of the export `data`"
     found = read_json(Path(data)/'manifest.json').get('statistics')
     check(found, f"{data} is not a finished export of a continuous format; finish it with `jingles export`")
     return found['mean'], found['std']
 
-# %% ../nbs/61_training.ipynb #c040
+# %% ../nbs/61_training.ipynb #c044
 def measured(cfg, data, count:int=20):
     "The model for `cfg` and the export `data`, its `sigma_data` measured on `count` batches"
     model = build(cfg, read_statistics(data))
@@ -238,7 +238,7 @@ def measured(cfg, data, count:int=20):
     cfg = configure(cfg, sigma_data=sigma_data_of(x))
     return build(cfg, read_statistics(data), model.format)
 
-# %% ../nbs/61_training.ipynb #c041
+# %% ../nbs/61_training.ipynb #c045
 def train(cfg, data, out):
     "Train the model that `cfg` describes on the export `data`, into `out`; the same call goes on with an interrupted run"
     seed_everything(cfg.seed)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['hushed', 'tensorflow', 'shapes_of', 'write_shapes', 'read_shapes', 'encode_record', 'write_shard', 'count_records',
-           'list_shards', 'share', 'Records']
+           'listed', 'list_shards', 'share', 'Records']
 
 # %% ../../nbs/54_data.records.ipynb #c003
 import json, os, struct
@@ -107,19 +107,24 @@ def count_records(path) -> int:
     return whole + 1
 
 # %% ../../nbs/54_data.records.ipynb #c024
+def listed(path) -> list:
+    "The names of the shards of folder `path` in the manifest above it; [] when it lists none"
+    manifest = Path(path).absolute().parent/'manifest.json'
+    try: return sorted(json.loads(manifest.read_text())['shards'][Path(path).name])
+    except (FileNotFoundError, KeyError): return []
+    except ValueError as e: raise ValueError(f"{manifest} is not a manifest ({e}); export the database again") from None
+
+# %% ../../nbs/54_data.records.ipynb #c025
 def list_shards(path) -> list:
     "The shards in the folder `path`, in order; errors name what is missing"
-    path = Path(path)
-    found = sorted(path.glob('[0-9]*.tfrecord'))
-    manifest = path.absolute().parent/'manifest.json'
-    listed = json.loads(manifest.read_text()).get('shards', {}).get(path.name) if manifest.is_file() else None
-    wanted = sorted(listed) if listed else [f'{i:05d}.tfrecord' for i in range(len(found))]
+    found = sorted(f.name for f in Path(path).glob('[0-9]*.tfrecord'))
+    wanted = listed(path) or [f'{i:05d}.tfrecord' for i in range(len(found))]
     check(wanted, f"no shards (00000.tfrecord, ...) in {path}; expected the folder of an export, such as OUT/train", FileNotFoundError)
-    missing = sorted(set(wanted) - {f.name for f in found})
-    check(not missing, f"{path/(missing or [''])[0]} is missing; export again into the same folder to complete the database")
-    return [path/name for name in wanted]
+    missing = [name for name in wanted if name not in found]
+    check(not missing, f"{Path(path, *missing[:1])} is missing; export again into the same folder to complete the database")
+    return [Path(path)/name for name in wanted]
 
-# %% ../../nbs/54_data.records.ipynb #c027
+# %% ../../nbs/54_data.records.ipynb #c028
 def share(counts:list,  # records in each shard
           rank:int,     # of this process
           world:int,    # number of processes
@@ -133,7 +138,7 @@ def share(counts:list,  # records in each shard
         start += n
     return parts
 
-# %% ../../nbs/54_data.records.ipynb #c031
+# %% ../../nbs/54_data.records.ipynb #c032
 def _decoder(shapes):
     "A function from a batch of raw records to a dictionary of TensorFlow tensors [b, ...]"
     tf = tensorflow()
@@ -143,7 +148,7 @@ def _decoder(shapes):
         return {k: tf.reshape(tf.io.decode_raw(found[k], dtype), (-1, *shape)) for k, (dtype, shape) in shapes.items()}
     return decode
 
-# %% ../../nbs/54_data.records.ipynb #c032
+# %% ../../nbs/54_data.records.ipynb #c033
 def _raw_records(files, parts, side_by_side):
     "The serialised records of `parts` of `files`, taken in turn from `side_by_side` of them"
     tf = tensorflow()
@@ -151,7 +156,7 @@ def _raw_records(files, parts, side_by_side):
     read = lambda f, skip, take: tf.data.TFRecordDataset(f).skip(skip).take(take)
     return tf.data.Dataset.from_tensor_slices(stretches).interleave(read, cycle_length=side_by_side)
 
-# %% ../../nbs/54_data.records.ipynb #c033
+# %% ../../nbs/54_data.records.ipynb #c034
 def _pipeline(files, parts, shapes, batch, buffer, seed):
     "A `tf.data` pipeline of batches of `parts` of `files`; `buffer` 0 keeps their order"
     records = _raw_records(files, parts, 4 if buffer else 1)
@@ -160,12 +165,12 @@ def _pipeline(files, parts, shapes, batch, buffer, seed):
     options.deterministic, options.threading.private_threadpool_size, options.threading.max_intra_op_parallelism = True, 2, 1
     return records.batch(batch).map(_decoder(shapes), num_parallel_calls=1).prefetch(2).with_options(options)
 
-# %% ../../nbs/54_data.records.ipynb #c035
+# %% ../../nbs/54_data.records.ipynb #c036
 def _to_torch(tensor):
     "A PyTorch tensor in the memory of TensorFlow's"
     return torch.utils.dlpack.from_dlpack(tensorflow().experimental.dlpack.to_dlpack(tensor))
 
-# %% ../../nbs/54_data.records.ipynb #c037
+# %% ../../nbs/54_data.records.ipynb #c038
 def _fault(files, error):
     "A ValueError that names the damaged file among `files`"
     tf = tensorflow()
@@ -175,7 +180,7 @@ def _fault(files, error):
         except tf.errors.OpError: return ValueError(f"{f} is damaged (a record's checksum is wrong); export this shard again")
     return ValueError(f"records in {Path(files[0]).parent} do not fit shapes.txt ({str(error)[:100]}); export the database again")
 
-# %% ../../nbs/54_data.records.ipynb #c039
+# %% ../../nbs/54_data.records.ipynb #c040
 class Records(IterableDataset):
     "Batches `{name: (b, ...)}` of an export's shards, in an order that depends on `(seed, epoch)` only; ValueError for a missing or damaged shard"
     def __init__(self, path,       # folder of shards, such as OUT/train
@@ -198,13 +203,13 @@ class Records(IterableDataset):
     def __iter__(self):
         for epoch in count(self.epoch) if self.loop else [self.epoch]: yield from _one_epoch(self, epoch)
 
-# %% ../../nbs/54_data.records.ipynb #c041
+# %% ../../nbs/54_data.records.ipynb #c042
 def _place(rank, world):
     "`(rank, world)`, a DataLoader's workers counted as ranks"
     info = get_worker_info()
     return (rank, world) if info is None else (rank*info.num_workers + info.id, world*info.num_workers)
 
-# %% ../../nbs/54_data.records.ipynb #c042
+# %% ../../nbs/54_data.records.ipynb #c043
 def _one_epoch(r, epoch):
     "Batches of one epoch of the `Records` `r`"
     rank, world = _place(r.rank, r.world)

@@ -54,7 +54,8 @@ SETTINGS = {'synth.reverb.active': 0, 'synth.chorus.active': 0, 'synth.lock-memo
 def library():
     "pyfluidsynth, its messages silenced and its float output bound; FileNotFoundError when FluidSynth is not installed"
     try: import fluidsynth as fs
-    except ImportError as e: raise FileNotFoundError(f"FluidSynth is missing ({e}); install it with: apt-get install libfluidsynth3; pip install pyfluidsynth") from None
+    except ImportError as e:
+        raise FileNotFoundError(f"FluidSynth is missing ({e}); install it: apt-get install libfluidsynth3 and pip install pyfluidsynth") from None
     pointer, integer = (ctypes.c_void_p, 1), (ctypes.c_int, 1)
     arg = lambda name, kind: (name, *kind)
     silence = fs.cfunc('fluid_set_log_function', ctypes.c_void_p, arg('level', integer), arg('f', pointer), arg('data', pointer))
@@ -66,7 +67,7 @@ def library():
 # %% ../../nbs/51_data.synth.ipynb #c016
 def schedule(melody, samples:int) -> list:
     "[(block, on, pitch, velocity)] in playing order; at equal times the old note ends before the new one begins"
-    at = lambda t: math.floor((t*SAMPLE_RATE + 1e-3)/BLOCK)
+    at = lambda t: math.floor(t*SAMPLE_RATE/BLOCK + 5e-6)      # 5e-6 blocks are the 1e-6 frames that `control.curves` allows for rounding
     events = []
     for n in melody:
         if not 0 <= n.start*SAMPLE_RATE < samples: continue

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['HOP', 'RATE', 'WINDOW', 'as_sound', 'asked', 'sounding', 'same_clock', 'Pitch', 'track_pitch', 'midi_pitch',
            'Agreement', 'agreement', 'pitch_class_accuracy', 'loudness', 'smooth', 'loudness_pairs', 'moments',
-           'pearson', 'loudness_correlation', 'asked_onsets', 'spectral_flux', 'pitch_steps', 'flux_peaks',
-           'detect_onsets', 'onset_f1', 'timbre', 'wounded', 'Classifier', 'instrument_classifier', 'si_sdr',
-           'mel_distance', 'cents_agreement', 'Measured', 'measure', 'Row', 'bootstrap', 'row', 'report',
+           'pearson', 'loudness_correlation', 'asked_onsets', 'spectral_flux', 'before_after', 'pitch_steps',
+           'flux_peaks', 'detect_onsets', 'onset_f1', 'timbre', 'wounded', 'Classifier', 'instrument_classifier',
+           'si_sdr', 'mel_distance', 'cents_agreement', 'Measured', 'measure', 'Row', 'bootstrap', 'row', 'report',
            'side_by_side']
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #c003
@@ -17,7 +17,7 @@ import joblib, librosa, mir_eval
 import numpy as np
 from scipy.ndimage import maximum_filter1d
 from scipy.signal import savgol_filter
-from sklearn.linear_model import LogisticRegression
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -149,31 +149,35 @@ def spectral_flux(wav, lag=2, before=24):
     return growth[before - lag:][:len(wav)//HOP]
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #c037
-def pitch_steps(pitch:Pitch, side=6, least=3):
-    "How far, in semitones, the mean pitch of the `side` frames from t on lies from that of the frames before [t]; 0 where fewer than `least` are voiced"
+def before_after(x, side=6):
+    "Sums of x [t] over the `side` frames before each frame, and over the `side` frames from it on: [2, t]"
+    sums = np.lib.stride_tricks.sliding_window_view(np.pad(x.astype(float), side), side).sum(1)
+    return np.stack([sums[:len(x)], sums[side:side + len(x)]])
+
+# %% ../../nbs/72_evaluation.adherence.ipynb #c038
+def pitch_steps(pitch:Pitch, least=3):
+    "(steps, begins), both [t]: the change of the mean pitch in semitones, 0 without `least` voiced frames on both sides; whether a voice sets in"
     midi = np.where(pitch.voiced, midi_pitch(np.where(pitch.voiced, pitch.f0, 440)), 0)
-    def sums(x): return np.lib.stride_tricks.sliding_window_view(np.pad(x, side), side).sum(1)
-    total, count = sums(midi), sums(pitch.voiced.astype(float))
-    mean, n = total/np.maximum(count, 1), len(midi)
-    enough = (count[:n] >= least) & (count[side:side + n] >= least)
-    return np.where(enough, np.abs(mean[side:side + n] - mean[:n]), 0)
+    before, after = count = before_after(pitch.voiced)
+    mean = before_after(midi)/np.maximum(count, 1)
+    return np.where(count.min(0) >= least, np.abs(mean[1] - mean[0]), 0), (before <= 1) & (after >= least)
 
-# %% ../../nbs/72_evaluation.adherence.ipynb #c039
-def flux_peaks(flux, steps, strong=1.5, weak=0.5, step=0.8, near=5):
-    "Frames of the peaks of `flux` that are strong, or weak with a step of the pitch nearby"
+# %% ../../nbs/72_evaluation.adherence.ipynb #c040
+def flux_peaks(flux, backed, strong=2., weak=0.3, near=5) -> list:
+    "Frames of the peaks of `flux` that are strong, or weak and `backed` (bool [t]) within `near` frames"
     peaks = librosa.util.peak_pick(flux, pre_max=3, post_max=3, pre_avg=10, post_avg=8, delta=weak, wait=4)
-    return [i for i in peaks if flux[i] >= strong or steps[max(0, i - near):i + near + 1].max() >= step]
-
-def detect_onsets(wav, pitch:Pitch|None=None, step=0.8, near=5):
-    "Times, in seconds, at which a note begins in the sound, from spectral flux and steps of the pitch"
-    flux, steps = spectral_flux(wav), pitch_steps(pitch or track_pitch(wav))
-    found = flux_peaks(flux, steps)
-    stepping = np.flatnonzero((steps >= step) & (steps == maximum_filter1d(steps, 2*near + 1)))
-    for i in stepping:
-        if not any(abs(i - j) <= near + 1 for j in found): found.append(i)
-    return np.sort([i for i in found if i < len(flux) - 3])/RATE
+    return [i for i in peaks if flux[i] >= strong or backed[max(0, i - near):i + near + 1].any()]
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #c041
+def detect_onsets(wav, pitch:Pitch|None=None, step=0.8, near=5):
+    "Times, in seconds, at which a note begins in the sound, from spectral flux and steps of the pitch"
+    flux, (steps, begins) = spectral_flux(wav), pitch_steps(pitch or track_pitch(wav))
+    found = flux_peaks(flux, begins | (steps >= step))
+    for i in np.flatnonzero((steps >= step) & (steps == maximum_filter1d(steps, 2*near + 1))):
+        if not any(abs(i - j) <= near + 1 for j in found): found.append(i)
+    return np.sort([i for i in found if i < len(flux) - 3])/RATE    # the last frames hear the clip being cut off
+
+# %% ../../nbs/72_evaluation.adherence.ipynb #c043
 def onset_f1(wav, curves, pitch:Pitch|None=None, window=0.07) -> float:
     "F-measure of the onsets heard against those asked for, within `window` seconds; NaN when none was asked for"
     same_clock(wav, curves)
@@ -181,26 +185,24 @@ def onset_f1(wav, curves, pitch:Pitch|None=None, window=0.07) -> float:
     if not len(asked_for): return np.nan
     return float(mir_eval.onset.f_measure(asked_for, heard, window=window)[0]) if len(heard) else 0.
 
-# %% ../../nbs/72_evaluation.adherence.ipynb #c048
+# %% ../../nbs/72_evaluation.adherence.ipynb #c050
 def timbre(wav, floor=50., coefficients=20):
-    "Mean and standard deviation of the MFCCs and of their changes over the sounding frames [78]; the level is left out"
+    "Mean and standard deviation of the MFCCs over the sounding frames [38]; the level is left out"
     wav = as_sound(wav)
     mel = librosa.feature.melspectrogram(y=wav, sr=SAMPLE_RATE, n_fft=1024, hop_length=2*HOP, n_mels=64, fmin=60, fmax=11_000)
     db = librosa.power_to_db(mel, ref=max(mel.max(), 1e-10), top_db=floor)
-    mfcc = librosa.feature.mfcc(S=db, n_mfcc=coefficients)
-    loud = db.max(0) > -30
-    change = np.diff(mfcc, prepend=mfcc[:, :1])[:, loud]
-    mfcc = mfcc[1:, loud]
-    return np.concatenate([mfcc.mean(1), mfcc.std(1), np.abs(change).mean(1), change.std(1)])
+    loud = db.max(0) >= min(-30, db.max())     # a silent sound is all floor
+    mfcc = librosa.feature.mfcc(S=db, n_mfcc=coefficients)[1:, loud]
+    return np.concatenate([mfcc.mean(1), mfcc.std(1)])
 
-# %% ../../nbs/72_evaluation.adherence.ipynb #c049
+# %% ../../nbs/72_evaluation.adherence.ipynb #c051
 def wounded(wav, rng):
     "`wav` with noise 20 to 45 dB below it, low-passed between 5 and 11 kHz: what a codec may do to a sound"
     noisy = wav + rng.standard_normal(len(wav))*np.sqrt(np.mean(np.square(wav)))*10**(-rng.uniform(20, 45)/20)
     f = np.fft.rfftfreq(len(wav), 1/SAMPLE_RATE)
     return np.fft.irfft(np.fft.rfft(noisy)/np.sqrt(1 + (f/rng.uniform(5000, 11_000))**8), len(wav)).astype(np.float32)
 
-# %% ../../nbs/72_evaluation.adherence.ipynb #c051
+# %% ../../nbs/72_evaluation.adherence.ipynb #c053
 class Classifier(NamedTuple):
     "Names an instrument from its sound; `accuracy` and `wounded_accuracy` are those on `held_out` clips it did not learn from"
     model: object
@@ -210,11 +212,11 @@ class Classifier(NamedTuple):
 
     def __call__(self, wav) -> str: return str(self.model.predict(timbre(wav)[None])[0])
 
-# %% ../../nbs/72_evaluation.adherence.ipynb #c052
+# %% ../../nbs/72_evaluation.adherence.ipynb #c054
 def instrument_classifier(clips,           # (sound [n], curves, instrument) of real renderings
                           seed:int=0,      # of the split and of the wounds
 ) -> Classifier:
-    "Logistic regression on `timbre`, taught with three quarters of the clips and tested on the rest; ValueError for fewer than 4 clips of an instrument"
+    "Linear discriminant analysis of `timbre`, taught with three quarters of the clips and tested on the rest; ValueError for fewer than 4 clips of an instrument"
     names = [c[2] for c in clips]
     fewest = min((names.count(n) for n in set(names)), default=0)
     check(len(set(names)) > 1 and fewest >= 4, f"{fewest} clips of one instrument, {len(set(names))} instruments; give at least 4 clips of each of 2 or more")
@@ -222,21 +224,21 @@ def instrument_classifier(clips,           # (sound [n], curves, instrument) of 
     hurt = np.array([timbre(wounded(c[0], rng_for('wounds', seed, k))) for k, c in enumerate(clips)])
     learn, test = train_test_split(np.arange(len(clips)), test_size=0.25, stratify=names, random_state=seed)
     y = np.array(names)
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
+    model = make_pipeline(StandardScaler(), LinearDiscriminantAnalysis(solver='lsqr', shrinkage='auto'))
     model.fit(np.concatenate([whole[learn], hurt[learn]]), np.concatenate([y[learn]]*2))
     return Classifier(model, model.score(whole[test], y[test]), model.score(hurt[test], y[test]), len(test))
 
-# %% ../../nbs/72_evaluation.adherence.ipynb #c056
+# %% ../../nbs/72_evaluation.adherence.ipynb #c058
 def si_sdr(reference, estimate) -> float:
-    "Scale-invariant signal-to-distortion ratio in dB over the samples both have; inf for a scaled copy, NaN for a silent reference"
+    "Scale-invariant signal-to-distortion ratio in dB over the samples both have; inf for a scaled copy, -inf for silence, NaN for a silent reference"
     n = min(len(reference), len(estimate))
     s, e = (np.asarray(w[:n], float) - np.mean(w[:n], dtype=float) for w in (reference, estimate))
-    if not s.any(): return np.nan
+    if not (s.any() and e.any()): return -np.inf if s.any() else np.nan
     target = s*(e @ s)/(s @ s)
     signal, noise = target @ target, (target - e) @ (target - e)
     with np.errstate(divide='ignore'): return float(10*np.log10(signal/noise)) if noise else np.inf
 
-# %% ../../nbs/72_evaluation.adherence.ipynb #c060
+# %% ../../nbs/72_evaluation.adherence.ipynb #c062
 def mel_distance(a, b) -> float:
     "Mean absolute difference, in dB, of the log-mel spectra of two sounds, floored 80 dB below the higher of their peaks"
     n = min(len(a), len(b))
@@ -245,7 +247,7 @@ def mel_distance(a, b) -> float:
     one, other = (10*np.log10(np.maximum(m/peak, 1e-8)) for m in mels)
     return float(np.abs(one - other).mean())
 
-# %% ../../nbs/72_evaluation.adherence.ipynb #c063
+# %% ../../nbs/72_evaluation.adherence.ipynb #c065
 def cents_agreement(a, b, within=50.) -> Agreement:
     "Share of the frames voiced in both sounds whose pitches lie `within` cents; and the share of a's voiced frames that b voices too"
     a, b = (track_pitch(w) for w in (a, b))
@@ -253,7 +255,7 @@ def cents_agreement(a, b, within=50.) -> Agreement:
     apart = 1200*np.abs(np.log2(np.nan_to_num(a.f0[:n], nan=1.)/np.nan_to_num(b.f0[:n], nan=1.)))
     return agreement(apart <= within, b.voiced[:n], a.voiced[:n])
 
-# %% ../../nbs/72_evaluation.adherence.ipynb #c067
+# %% ../../nbs/72_evaluation.adherence.ipynb #c069
 class Measured(NamedTuple):
     "The figures of one clip by name, and the `moments` of its loudness for the pooled r"
     figures: dict
@@ -267,7 +269,7 @@ def measure(wav, curves, instrument=None, classifier=None) -> Measured:
     if classifier and instrument: figures['instrument'] = float(classifier(wav) == instrument)
     return Measured(figures, pairs)
 
-# %% ../../nbs/72_evaluation.adherence.ipynb #c068
+# %% ../../nbs/72_evaluation.adherence.ipynb #c070
 class Row(NamedTuple):
     "One line of a report: the mean over `clips` clips and its 95 % interval"
     measure: str
@@ -281,15 +283,15 @@ def bootstrap(values, statistic, draws=1000):
     picks = rng_for('bootstrap', len(values)).integers(len(values), size=(draws, len(values)))
     return np.nanpercentile([statistic(values[p]) for p in picks], [2.5, 97.5])
 
-# %% ../../nbs/72_evaluation.adherence.ipynb #c069
+# %% ../../nbs/72_evaluation.adherence.ipynb #c071
 def row(name, values, statistic=np.mean) -> Row:
     "The `Row` of an array of values, one per clip"
     values = np.asarray(values, float)
-    values = values[np.isfinite(values).reshape(len(values), -1).all(1)]
+    values = values[~np.isnan(values).reshape(len(values), -1).any(1)]
     if not len(values): return Row(name, 0, np.nan, np.nan, np.nan)
     return Row(name, len(values), *map(float, (statistic(values), *bootstrap(values, statistic))))
 
-# %% ../../nbs/72_evaluation.adherence.ipynb #c070
+# %% ../../nbs/72_evaluation.adherence.ipynb #c072
 def report(clips,             # (sound [n], curves, instrument) each; any iterable
            classifier=None,   # of `instrument_classifier`
            workers:int=1,     # processes
@@ -301,7 +303,7 @@ def report(clips,             # (sound [n], curves, instrument) each; any iterab
     rows = [row(n, [r.figures.get(n, np.nan) for r in results]) for n in names]
     return rows + [row('loudness r, pooled', [r.moments for r in results], lambda m: pearson(m.sum(0)))]
 
-# %% ../../nbs/72_evaluation.adherence.ipynb #c074
+# %% ../../nbs/72_evaluation.adherence.ipynb #c076
 def side_by_side(reports:dict) -> str:
     "Reports `{name: rows}` as one Markdown table, mean and interval in each cell"
     def cell(r): return f"{r.mean:.3f} ({r.low:.3f}..{r.high:.3f})" if r and r.clips else '-'

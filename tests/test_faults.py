@@ -1,0 +1,83 @@
+"Mistakes of the user's: one line on standard error, an exit code that is not 0, nothing half-written left behind"
+import os, shutil, signal, subprocess, sys, time
+
+import numpy as np
+import pytest
+from jingles.system import WEIGHTS
+
+
+def rejected(jingles, *args):
+    "The one line with which the command line refuses `args`"
+    done = jingles(*args, ok=False)
+    lines = done.stderr.strip().splitlines()
+    assert done.returncode == 1 and len(lines) == 1 and lines[0].startswith('jingles: '), (done.returncode, done.stderr)
+    return lines[0]
+
+
+def table(path, rows): path.write_text('velocity,chroma\n' + '\n'.join(rows) + '\n')
+
+
+def test_midi_that_is_none(jingles, tmp_path):
+    (tmp_path/'tune.mid').write_text('no MIDI at all')
+    assert 'tune.mid' in rejected(jingles, 'generate', '--midi', tmp_path/'tune.mid', '--out', tmp_path/'a.wav')
+    rejected(jingles, 'generate', '--midi', tmp_path/'gone.mid', '--out', tmp_path/'a.wav')
+    assert os.listdir(tmp_path) == ['tune.mid']
+
+
+@pytest.mark.parametrize('rows, word', [(['0.5,0.2', '1.5,0.2'], '1.5'), (['0.5,0.2', '0.5'], ''), (['0.5,0.2', 'loud,0.2'], 'loud'), (['0.5,0.2', 'nan,0.2'], 'NaN')])
+def test_curves_that_cannot_be(jingles, tmp_path, rows, word):
+    table(tmp_path/'c.csv', rows)
+    assert word.lower() in rejected(jingles, 'generate', '--curves', tmp_path/'c.csv', '--out', tmp_path/'a.wav').lower()
+    assert os.listdir(tmp_path) == ['c.csv']
+
+
+def test_curves_of_different_lengths(jingles, tmp_path):
+    np.savez(tmp_path/'c.npz', velocity=np.zeros((1, 75)), chroma=np.zeros((1, 70)))
+    line = rejected(jingles, 'generate', '--curves', tmp_path/'c.npz', '--out', tmp_path/'a.wav')
+    assert '75' in line and '70' in line
+
+
+def test_unknown_instrument(jingles, tmp_path):
+    assert 'piano, violin, trumpet' in rejected(jingles, 'generate', '--instrument', 'kazoo', '--out', tmp_path/'a.wav')
+    assert not os.listdir(tmp_path)
+
+
+def test_weights_missing_or_cut_short(jingles, tmp_path):
+    assert 'no weights at' in rejected(jingles, 'generate', '--model', tmp_path/'gone', '--out', tmp_path/'a.wav')
+    shutil.copytree(WEIGHTS/'small', tmp_path/'model')
+    whole = (tmp_path/'model'/'model.safetensors').read_bytes()
+    (tmp_path/'model'/'model.safetensors').write_bytes(whole[:len(whole)//2])
+    assert 'damaged' in rejected(jingles, 'generate', '--model', tmp_path/'model', '--out', tmp_path/'a.wav')
+    assert os.listdir(tmp_path) == ['model']
+
+
+def test_output_that_cannot_be_written(jingles, tmp_path):
+    (tmp_path/'file').touch()
+    for out in (tmp_path/'file'/'a.wav', '/proc/nowhere/a.wav', tmp_path/'a.mp3', tmp_path): rejected(jingles, 'generate', '--seconds', 1, '--out', out)
+    assert os.listdir(tmp_path) == ['file']
+
+
+def test_exports_and_runs_that_cannot_be(jingles, tmp_path):
+    (tmp_path/'midi').mkdir(); (tmp_path/'midi'/'a.mid').write_bytes(b'MThd rubbish')
+    assert 'corrupt' in rejected(jingles, 'export', tmp_path/'db', '--midi', tmp_path/'midi', '--format', 'audio')[-400:]
+    rejected(jingles, 'export', tmp_path/'db', '--format', 'mp3')
+    rejected(jingles, 'train', '--data', tmp_path/'none', '--out', tmp_path/'run')
+    assert "no setting 'step'" in rejected(jingles, 'train', '--data', tmp_path, '--set', 'step=3')
+
+
+def test_ctrl_c_keeps_what_is_finished(tmp_path):
+    "An export is stopped after its first shards; the same command then ends with what an uninterrupted one gives"
+    args = [sys.executable, '-c', 'import sys; sys.argv[0] = "jingles"; from jingles.cli import main; main()', 'export', '--format', 'audio',
+            '--train', '230', '--valid', '0', '--seconds', '1', '--workers', '1']
+    job = subprocess.Popen([*args, str(tmp_path/'db')], stderr=subprocess.PIPE, text=True)
+    deadline = time.time() + 240
+    while not (tmp_path/'db'/'train'/'00000.json').exists() and time.time() < deadline: time.sleep(0.05)
+    job.send_signal(signal.SIGINT)
+    _, said = job.communicate(timeout=120)
+    assert job.returncode == 130 and said.strip().splitlines()[-1].startswith('jingles: '), said
+    first = (tmp_path/'db'/'train'/'00000.tfrecord').read_bytes()
+    left = {p.suffix for p in (tmp_path/'db'/'train').iterdir()}
+    assert left <= {'.tfrecord', '.json'}
+    subprocess.run([*args, str(tmp_path/'db')], check=True, capture_output=True)
+    assert (tmp_path/'db'/'train'/'00000.tfrecord').read_bytes() == first
+    assert len(list((tmp_path/'db'/'train').glob('*.tfrecord'))) == 3
