@@ -17,7 +17,7 @@ STARTED := $(shell date +%s)
 
 # PyTorch's threads would otherwise spin while they wait, and slow down whatever else runs
 export OMP_WAIT_POLICY ?= PASSIVE
-export TF_CPP_MIN_LOG_LEVEL ?= 2
+export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 PACKAGING := settings.ini setup.py pyproject.toml constraints.txt

@@ -2,7 +2,7 @@
 import os, subprocess, sys
 
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')     # else PyTorch's waiting threads slow down whatever runs beside the tests
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 os.environ.setdefault('MPLBACKEND', 'Agg')
 
 import pytest
