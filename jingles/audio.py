@@ -44,7 +44,9 @@ def player(wav, rate:int=SAMPLE_RATE):
     from IPython.display import Audio
     buffer = io.BytesIO()
     sf.write(buffer, np.asarray(wav, dtype='float32').clip(-1, 1), rate, format='MP3', bitrate_mode='CONSTANT', compression_level=0.9)
-    return Audio(data=buffer.getvalue(), rate=rate)
+    sound = Audio(data=buffer.getvalue(), rate=rate)
+    sound.mimetype = 'audio/mpeg'
+    return sound
 
 # %% ../nbs/40_audio.ipynb #c014
 @lru_cache

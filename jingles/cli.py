@@ -120,7 +120,7 @@ def generate(
     seed: Annotated[int, typer.Option(help="Another seed is another performance of the same curves.")] = 0,
     variations: Annotated[int, typer.Option(min=1, max=64, help="How many, with seeds SEED, SEED+1, ...")] = 1,
     steps: Annotated[int, typer.Option(min=1, help="Sampling steps; more is slower and a little better.")] = 18,
-    guidance: Annotated[float, typer.Option(min=0, help="How strictly the curves are obeyed; above 1 takes twice the time.")] = 1.,
+    guidance: Annotated[float, typer.Option(min=0, help="How strictly the curves are obeyed; 1 is freer and twice as fast.")] = 2.,
     model: Annotated[Optional[Path], typer.Option(help="Folder of a trained model. [default: the small one in the package]")] = None,
 ):
     """Make a jingle that follows control curves.
@@ -212,6 +212,7 @@ def evaluate(
     midi: Annotated[Optional[Path], typer.Option(help="The MIDI folder of the training; melodies held out of it are asked for. [default: invented ones]")] = None,
     count: Annotated[int, typer.Option(min=2, help="Held-out clips.")] = 200,
     steps: Annotated[int, typer.Option(min=1, help="Sampling steps.")] = 18,
+    guidance: Annotated[float, typer.Option(min=0, help="How strictly the curves are obeyed.")] = 2.,
     out: Annotated[Path, typer.Option(help="Where the figures go; a readable table goes beside it.")] = Path('metrics.json'),
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     seed: int = 0,
@@ -219,9 +220,9 @@ def evaluate(
     "Measure whether the sound follows the requested curves, beside real clips and no control."
     import json
     from jingles.core import atomic
-    from jingles.evaluation.tables import evaluate as run, tables_of
+    from jingles.evaluation.tables import Sampling, evaluate as run, tables_of
     from jingles.system import load_model
-    metrics = run(load_model(model), midi, count, steps, seed, workers=workers)
+    metrics = run(load_model(model), midi, count, Sampling(steps, guidance, seed), workers=workers)
     with atomic(out) as f: f.write_text(json.dumps(metrics, indent=1))
     with atomic(out.with_suffix('.md')) as f: f.write_text(tables_of(metrics))
     print(tables_of(metrics))

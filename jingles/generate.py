@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CALL', 'demo', 'generate', 'plot_control_and_mel']
 
-# %% ../nbs/70_generate.ipynb #c003
+# %% ../nbs/70_generate.ipynb #c004
 import math
 import numpy as np
 import torch
@@ -17,22 +17,22 @@ from .data.melody import Note
 from .paradigms.guidance import guide
 from .system import load_model
 
-# %% ../nbs/70_generate.ipynb #c005
+# %% ../nbs/70_generate.ipynb #c006
 CALL = [(0.0, 0.45, 60, 70), (0.5, 0.95, 64, 80), (1.0, 1.45, 67, 90), (1.5, 2.9, 72, 110), (3.2, 3.6, 71, 96), (3.65, 4.05, 67, 88),
         (4.1, 4.5, 69, 92), (4.55, 5.3, 65, 84), (5.5, 5.9, 64, 72), (5.95, 6.35, 62, 64), (6.4, 7.7, 60, 56)]
 
-# %% ../nbs/70_generate.ipynb #c006
+# %% ../nbs/70_generate.ipynb #c007
 def demo(seconds:float=8, instrument:str='trumpet', rate:float=75) -> Cond:
     "The built-in call as a control of `seconds`, cut or followed by silence"
     notes = tuple(Note(*n) for n in CALL if n[0] < seconds)
     return to_cond(curves(notes, instrument, math.ceil(round(seconds*rate, 6)), rate))
 
-# %% ../nbs/70_generate.ipynb #c009
+# %% ../nbs/70_generate.ipynb #c010
 def generate(model,              # from `load_model`
              cond:Cond,          # curves at the model's frame rate, any batch size
              steps:int=18,       # of the sampler
              seed:int=0,         # of the first item
-             guidance=1.,        # how strictly the curves are obeyed: a number, or a dict with one per feature
+             guidance=2.,        # how strictly the curves are obeyed: a number, or a dict with one per feature
              **options,          # of the paradigm's `sample`, e.g. `churn` or `progress`
 ) -> np.ndarray:
     "Sounds `(b, n)` at 24 kHz that follow `cond`, `n` = its frames in samples; ValueError for curves that cannot be"
@@ -43,7 +43,7 @@ def generate(model,              # from `load_model`
         audio = model.decode(x, round(cond.frames/model.spec.rate*SAMPLE_RATE))
     return audio.float().cpu().numpy()
 
-# %% ../nbs/70_generate.ipynb #c018
+# %% ../nbs/70_generate.ipynb #c019
 def plot_control_and_mel(cond:Cond, wav, rate:float=75):
     "The control curves of item 0 above the mel spectrogram of `wav` `(n,)`, on one time axis; returns the figure"
     import matplotlib.pyplot as plt

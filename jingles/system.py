@@ -42,7 +42,7 @@ class RunConfig:
     drop_stretch: float = 0.2               # probability that a feature is left out for some stretch of time
     seconds: float = 4.                     # length of a training crop
     batch: int = 16                         # clips per step
-    steps: int = 5000                       # optimiser steps
+    steps: int = 7000                       # optimiser steps
     lr: float = 6e-4                        # learning rate
     warmup: int = 200                       # steps of rising learning rate
     cooldown: float = 0.4                   # share of the steps in which it falls to zero

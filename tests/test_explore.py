@@ -9,4 +9,4 @@ from book import ROOT
 def test_explore(path):
     nb = NotebookClient(nbformat.read(path, 4), timeout=300, resources=dict(metadata=dict(path=path.parent))).execute()
     shown = [kind for cell in nb.cells for o in cell.get('outputs', []) for kind in o.get('data', {})]
-    assert 'image/png' in shown and sum('html' in k for k in shown) >= 3, 'a picture and three players are what it is for'
+    assert 'image/jpeg' in shown and sum('html' in k for k in shown) >= 3, 'a picture and three players are what it is for'
