@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RATIO', 'LICENCES', 'CARD', 'pool', 'load_melodies', 'split_of', 'members', 'clip', 'RawAudio', 'as_format',
            'curve_grid', 'Job', 'render', 'moments', 'mean_std', 'checksum', 'render_shard', 'finished', 'plan',
-           'fingerprint', 'describe', 'describe_soundfont', 'describe_source', 'write_manifest', 'read_manifest',
+           'weights_of', 'describe', 'describe_soundfont', 'describe_source', 'write_manifest', 'read_manifest',
            'held_export', 'versions', 'statistics', 'complete', 'card', 'probe', 'check_room', 'check_sendable',
            'check_numbers', 'check_parts', 'first_clip', 'export']
 
@@ -28,7 +28,7 @@ import torch
 from tqdm import tqdm
 
 from ..control.curves import curves
-from ..core import SAMPLE_RATE, Spec, atomic, check, rng_for
+from ..core import SAMPLE_RATE, Spec, atomic, check, fingerprint, rng_for
 from .melody import BadMelody, invent, load_melody, modulate, sources, window
 from .records import shapes_of, write_shapes, write_shard
 from .synth import INSTRUMENTS, find_soundfont, synth
@@ -243,21 +243,16 @@ def plan(clips, shard_clips:int) -> list:
             for split, n in zip(('train', 'valid'), clips) for i, start in enumerate(range(0, n, shard_clips))]
 
 # %% ../../nbs/55_data.pvt.ipynb #c051
-def fingerprint(format) -> str|None:
-    "A checksum of a format's weights; None for a format without any"
-    if not hasattr(format, 'state_dict'): return None
-    digest = sha256()
-    for name, value in sorted(format.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(value.detach().cpu().numpy()).tobytes())
-    return digest.hexdigest()
+def weights_of(format) -> str|None:
+    "The `fingerprint` of a format's weights; None for a format without any"
+    return fingerprint(format) if hasattr(format, 'state_dict') else None
 
 # %% ../../nbs/55_data.pvt.ipynb #c052
 def describe(format) -> dict:
     "A format in words and numbers, for the manifest"
     s = format.spec
     return dict(name=getattr(format, 'name', type(format).__name__.lower()), channels=s.channels, rate=s.rate, dims=list(s.dims), classes=s.classes,
-                weights_sha256=fingerprint(format))
+                weights_sha256=weights_of(format))
 
 # %% ../../nbs/55_data.pvt.ipynb #c053
 LICENCES = {'FluidR3_GM': 'MIT', 'TimGM6mb': 'GPL-2'}
