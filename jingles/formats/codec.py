@@ -8,7 +8,7 @@ __all__ = ['HOP', 'N_FFT', 'BINS', 'LAP', 'WEIGHTS', 'framed', 'overlap_add', 's
            'unsquash', 'principal', 'Lapped', 'Codec', 'calibrate', 'spectral_loss', 'noise_to_signal', 'unit_penalty',
            'codec_loss', 'half', 'save_codec', 'load_codec']
 
-# %% ../../nbs/42_formats.codec.ipynb #c003
+# %% ../../nbs/42_formats.codec.ipynb #c004
 import json, math
 from pathlib import Path
 
@@ -19,16 +19,16 @@ from safetensors.torch import save_file
 
 from ..core import SAMPLE_RATE, Spec, atomic, check, load_tensors, read_json
 
-# %% ../../nbs/42_formats.codec.ipynb #c005
+# %% ../../nbs/42_formats.codec.ipynb #c006
 HOP, N_FFT = 320, 1280
 BINS = N_FFT//2 + 1
 
-# %% ../../nbs/42_formats.codec.ipynb #c006
+# %% ../../nbs/42_formats.codec.ipynb #c007
 def framed(audio, size:int) -> torch.Tensor:
     "Frames `(b, t, size)` of `audio` `(b, 320 t)`, 320 samples apart, frame `j` centred on its stretch of 320"
     return F.pad(audio, ((size - HOP)//2,)*2).unfold(-1, size, HOP)
 
-# %% ../../nbs/42_formats.codec.ipynb #c007
+# %% ../../nbs/42_formats.codec.ipynb #c008
 def overlap_add(frames) -> torch.Tensor:
     "Sum of `frames` `(b, t, size)`, each 320 samples after the last: `(b, 320 t)`; the adjoint of `framed`"
     b, t, size = frames.shape
@@ -37,12 +37,12 @@ def overlap_add(frames) -> torch.Tensor:
     out = sum(F.pad(parts[:, :, i], (0, 0, i, n - 1 - i)) for i in range(n)).reshape(b, -1)
     return out[:, (size - HOP)//2:][:, :t*HOP]
 
-# %% ../../nbs/42_formats.codec.ipynb #c008
+# %% ../../nbs/42_formats.codec.ipynb #c009
 def stft(audio) -> torch.Tensor:
     "Complex spectrum `(b, t, 641)` of `audio` `(b, n)`, `n` a multiple of 320; `t = n/320`"
     return torch.fft.rfft(framed(audio, N_FFT) * torch.hann_window(N_FFT, device=audio.device), norm='ortho')
 
-# %% ../../nbs/42_formats.codec.ipynb #c009
+# %% ../../nbs/42_formats.codec.ipynb #c010
 def istft(spectrum) -> torch.Tensor:
     "Least-squares inverse of `stft` (Griffin and Lim 1984): `(b, t, 641)` complex to `(b, 320 t)`"
     window = torch.hann_window(N_FFT, device=spectrum.device)
@@ -50,27 +50,27 @@ def istft(spectrum) -> torch.Tensor:
     weight = overlap_add((window**2).expand(1, spectrum.shape[1], -1))
     return overlap_add(frames) / weight
 
-# %% ../../nbs/42_formats.codec.ipynb #c013
+# %% ../../nbs/42_formats.codec.ipynb #c014
 def compress(spectrum) -> tuple:
     "Log-magnitude of complex `spectrum` (natural log, floor 1e-4), and real and imaginary parts `(..., 2)` with the magnitude raised to 0.3"
     parts = torch.view_as_real(spectrum)
     power = parts.square().sum(-1) + 1e-8
     return power.log()/2, parts * power.pow(-0.35).unsqueeze(-1)
 
-# %% ../../nbs/42_formats.codec.ipynb #c015
+# %% ../../nbs/42_formats.codec.ipynb #c016
 def features(spectrum) -> torch.Tensor:
     "Real features `(b, t, 3*641)` of a complex `spectrum` `(b, t, 641)`, about unit size"
     log_mag, parts = compress(spectrum)
     return torch.cat([log_mag/4 + 1.5, 2*parts.flatten(-2)], -1)
 
-# %% ../../nbs/42_formats.codec.ipynb #c017
+# %% ../../nbs/42_formats.codec.ipynb #c018
 def to_spectrum(y) -> torch.Tensor:
     "Complex spectrum `(b, t, 641)` from the network's `(b, t, 3*641)`: `exp(gain) (real + i imag)`"
     gain, parts = y.split((BINS, 2*BINS), -1)
     gain = (2*gain - 4).clamp(-14, 5).exp()
     return torch.view_as_complex(parts.unflatten(-1, (BINS, 2)) * gain.unsqueeze(-1))
 
-# %% ../../nbs/42_formats.codec.ipynb #c019
+# %% ../../nbs/42_formats.codec.ipynb #c020
 class ConvNeXt(nn.Module):
     "Residual block on `(b, t, width)`: depthwise convolution over time, then a two-layer perceptron (Liu et al. 2022)"
     def __init__(self, width:int, expand:int=2, kernel:int=7):
@@ -83,46 +83,46 @@ class ConvNeXt(nn.Module):
         h = self.mix(x.transpose(1, 2)).transpose(1, 2)
         return x + self.scale * self.down(F.silu(self.up(self.norm(h))))
 
-# %% ../../nbs/42_formats.codec.ipynb #c020
+# %% ../../nbs/42_formats.codec.ipynb #c021
 def stack_of(width, depth): return nn.Sequential(*[ConvNeXt(width) for _ in range(depth)])
 
-# %% ../../nbs/42_formats.codec.ipynb #c022
+# %% ../../nbs/42_formats.codec.ipynb #c023
 def zeroed_from(linear, row:int):
     "Set `linear`'s outputs from `row` on to zero"
     for p in linear.parameters(): nn.init.zeros_(p.data[row:])
     return linear
 
-# %% ../../nbs/42_formats.codec.ipynb #c023
+# %% ../../nbs/42_formats.codec.ipynb #c024
 def zeroed(linear): return zeroed_from(linear, 0)
 
-# %% ../../nbs/42_formats.codec.ipynb #c025
+# %% ../../nbs/42_formats.codec.ipynb #c026
 def whole_frames(audio) -> torch.Tensor:
     "`audio` `(b, n)` in -1..1, padded with silence to whole frames of 320 samples"
     check(audio.ndim == 2, f"audio of shape {tuple(audio.shape)}; expected (batch, samples)")
     check(bool(torch.isfinite(audio).all()), "audio holds NaN or infinity; repair or drop the clip first")
     return F.pad(audio.clamp(-1, 1), (0, -audio.shape[-1] % HOP))
 
-# %% ../../nbs/42_formats.codec.ipynb #c028
+# %% ../../nbs/42_formats.codec.ipynb #c029
 LAP = 2*HOP
 
-# %% ../../nbs/42_formats.codec.ipynb #c029
+# %% ../../nbs/42_formats.codec.ipynb #c030
 def mdct_matrix() -> torch.Tensor:
     "The windowed MDCT of 640 samples as a matrix `(640, 320)`; rows are samples, columns frequencies of 37.5 Hz each"
     n, k = torch.arange(LAP, dtype=torch.float64), torch.arange(HOP, dtype=torch.float64)
     wave = torch.cos(math.pi/HOP*(n[:, None] + 0.5 + HOP/2)*(k + 0.5))
     return (math.sqrt(2/HOP)*torch.sin(math.pi*(n + 0.5)/LAP)[:, None]*wave).float()
 
-# %% ../../nbs/42_formats.codec.ipynb #c032
+# %% ../../nbs/42_formats.codec.ipynb #c033
 def squash(c):
     "`c` `(..., n)` divided by the square root of its norm"
     return c * (c.square().sum(-1, keepdim=True) + 1e-8).pow(-0.25)
 
-# %% ../../nbs/42_formats.codec.ipynb #c033
+# %% ../../nbs/42_formats.codec.ipynb #c034
 def unsquash(u):
     "Inverse of `squash`: `u` times its norm"
     return u * (u.square().sum(-1, keepdim=True) + 1e-8).sqrt()
 
-# %% ../../nbs/42_formats.codec.ipynb #c036
+# %% ../../nbs/42_formats.codec.ipynb #c037
 def principal(audio, channels:int) -> tuple:
     "The `channels` strongest directions `(320, channels)` of squashed MDCT frames of `audio` `(b, n)`, and the latents' standard deviation along each"
     u = squash(framed(audio, LAP) @ mdct_matrix().to(audio)).flatten(0, 1).double()
@@ -130,7 +130,7 @@ def principal(audio, channels:int) -> tuple:
     vectors = vectors[:, -channels:].flip(-1).float()
     return vectors, squash(framed(audio, LAP) @ mdct_matrix().to(audio) @ vectors).flatten(0, 1).std(0).clamp_min(1e-3)
 
-# %% ../../nbs/42_formats.codec.ipynb #c037
+# %% ../../nbs/42_formats.codec.ipynb #c038
 class Lapped(nn.Module):
     "Linear path: sound `(b, n)` to latents `(b, t, channels)` and back; made of MDCT directions, trained on from there"
     def __init__(self, channels:int=64):
@@ -154,7 +154,7 @@ class Lapped(nn.Module):
     def encode(self, audio): return self.shrink(squash(framed(audio, LAP) @ self.analysis))
     def decode(self, x): return overlap_add(unsquash(self.grow(x)) @ self.synthesis)
 
-# %% ../../nbs/42_formats.codec.ipynb #c041
+# %% ../../nbs/42_formats.codec.ipynb #c042
 class Codec(nn.Module):
     "Sound `(b, n)` at 24 kHz to latents `(b, channels, n/320)` and back; `n` may be any length"
     def __init__(self, channels:int=64, width:int=256, depth:int=5, noise:float=0.2):
@@ -185,7 +185,7 @@ class Codec(nn.Module):
         check(x.ndim == 3 and x.shape[1] == self.spec.channels, f"latents of shape {tuple(x.shape)}; expected (batch, {self.spec.channels}, frames)")
         return self.sound(x.transpose(1, 2)*self.std + self.mean)[:, :n].clamp(-1, 1)
 
-# %% ../../nbs/42_formats.codec.ipynb #c042
+# %% ../../nbs/42_formats.codec.ipynb #c043
 @torch.no_grad()
 def calibrate(codec, batches):
     "Set the codec's `mean` and `std` to those of its latents over `batches` of sounds `(b, n)`"
@@ -193,7 +193,7 @@ def calibrate(codec, batches):
     codec.mean.copy_(x.mean(0)); codec.std.copy_(x.std(0))
     return codec
 
-# %% ../../nbs/42_formats.codec.ipynb #c046
+# %% ../../nbs/42_formats.codec.ipynb #c047
 def spectral_loss(estimate, target, n:int) -> torch.Tensor:
     "L1 between log-magnitudes and between complex spectra compressed to the power 0.3, window `n` samples, hop `n/2`"
     window = torch.hann_window(n, device=target.device)
@@ -201,39 +201,39 @@ def spectral_loss(estimate, target, n:int) -> torch.Tensor:
     (a_log, a_parts), (b_log, b_parts) = compress(a), compress(b)
     return (a_log - b_log).abs().mean() + 6*(a_parts - b_parts).abs().mean()
 
-# %% ../../nbs/42_formats.codec.ipynb #c047
+# %% ../../nbs/42_formats.codec.ipynb #c048
 def noise_to_signal(estimate, target) -> torch.Tensor:
     "Energy of the error over that of the target in dB, per clip; silence is forgiven 60 dB below full scale"
     floor = 1e-6
     error = (estimate - target).square().mean(-1)
     return 10*torch.log10((error + floor) / (target.square().mean(-1) + floor))
 
-# %% ../../nbs/42_formats.codec.ipynb #c048
+# %% ../../nbs/42_formats.codec.ipynb #c049
 def unit_penalty(x) -> torch.Tensor:
     "How far the channels of latents `x` `(b, t, c)` are from zero mean and unit variance"
     return x.mean((0, 1)).square().mean() + (x.var((0, 1)) + 1e-3).log().square().mean()
 
-# %% ../../nbs/42_formats.codec.ipynb #c049
+# %% ../../nbs/42_formats.codec.ipynb #c050
 def codec_loss(codec, audio, windows=(256, 1024, 2048)) -> torch.Tensor:
     "Training loss of `codec` on `audio` `(b, n)`"
     estimate, x = codec(audio)
     spectral = sum(spectral_loss(estimate, audio, n) for n in windows)/len(windows)
     return spectral + 0.1*noise_to_signal(estimate, audio).mean() + 0.05*unit_penalty(x)
 
-# %% ../../nbs/42_formats.codec.ipynb #c053
+# %% ../../nbs/42_formats.codec.ipynb #c054
 WEIGHTS = Path(__file__).parents[1]/'weights' if '__file__' in globals() else Path('../jingles/weights')
 
-# %% ../../nbs/42_formats.codec.ipynb #c054
+# %% ../../nbs/42_formats.codec.ipynb #c055
 def half(state:dict) -> dict: return {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in state.items()}
 
-# %% ../../nbs/42_formats.codec.ipynb #c055
+# %% ../../nbs/42_formats.codec.ipynb #c056
 def save_codec(codec, folder):
     "Write `model.safetensors` and `config.json` under `folder`"
     folder = Path(folder)
     with atomic(folder/'model.safetensors') as f: save_file(half(codec.state_dict()), f)
     with atomic(folder/'config.json') as f: f.write_text(json.dumps(codec.config))
 
-# %% ../../nbs/42_formats.codec.ipynb #c056
+# %% ../../nbs/42_formats.codec.ipynb #c057
 def load_codec(folder=None) -> Codec:
     "The codec kept in `folder` (None: the shipped one), ready to use; FileNotFoundError or ValueError when it cannot be read"
     folder = Path(folder) if folder else WEIGHTS/'codec'
