@@ -226,6 +226,7 @@ def to_batch(batch:dict, model, cfg) -> tuple:
 # %% ../nbs/61_training.ipynb #c043
 def read_statistics(data) -> tuple:
     "Mean and standard deviation per channel of the export `data`"
+    check((Path(data)/'manifest.json').is_file(), f"no database at {data}; make one with `jingles export`", FileNotFoundError)
     found = read_json(Path(data)/'manifest.json').get('statistics')
     check(found, f"{data} is not a finished export of a continuous format; finish it with `jingles export`")
     return found['mean'], found['std']
