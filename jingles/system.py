@@ -78,7 +78,7 @@ EMBEDDINGS = dict(
 INJECTORS = dict(concat=Concat)
 FORMATS = dict(codec=lambda cfg: load_codec(cfg.codec or None))
 PARADIGMS = dict(edm=lambda cfg: EDM(cfg.sigma_data, cfg.sigma_mean, cfg.sigma_std))
-BACKBONES = dict(unet=lambda cfg, spec, control: UNet(spec.channels, spec.channels, cfg.widths, cfg.depth, dim=1 + len(spec.dims), control=control))
+BACKBONES = dict(unet=UNet)
 TABLES = dict(format=FORMATS, paradigm=PARADIGMS, backbone=BACKBONES, injection=INJECTORS, embedding=EMBEDDINGS)
 
 # %% ../nbs/60_system.ipynb #c012
@@ -112,7 +112,9 @@ class Model:
 def build_net(cfg:RunConfig, spec) -> torch.nn.Module:
     "The network that `cfg` describes for a format's `spec`"
     parts = {name: part() for name, part in EMBEDDINGS[cfg.embedding].items()}
-    return BACKBONES[cfg.backbone](cfg, spec, Control(parts, cfg.widths, cfg.control_channels, INJECTORS[cfg.injection]))
+    backbone = BACKBONES[cfg.backbone]
+    control = Control(parts, backbone.strides(cfg.widths), cfg.control_channels, INJECTORS[cfg.injection])
+    return backbone(spec, cfg.widths, cfg.depth, control=control)
 
 # %% ../nbs/60_system.ipynb #c017
 def build(cfg:RunConfig, statistics=None, format=None) -> Model:
