@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['SAMPLE_RATE', 'Spec', 'Cond', 'crop', 'switch_off', 'drop_features', 'stack', 'generator', 'seed_everything',
-           'default_device', 'randn', 'rng_for', 'atomic', 'check', 'load_tensors', 'read_json', 'fingerprint']
+           'default_device', 'randn', 'rand', 'rng_for', 'atomic', 'check', 'Logits', 'load_tensors', 'read_json',
+           'fingerprint']
 
 # %% ../nbs/00_core.ipynb #c003
 import json, os, random, tempfile
@@ -44,9 +45,17 @@ class Cond:
     @property
     def mask(self): return {k: v >= 0 for k, v in self.local.items()}
 
+    @property
+    def features(self): return self.local if self.vector is None else self.local | dict(vector=self.vector)   # all that may be left open, by name
+
     def map(self, f):
         "Apply `f` to every curve"
         return Cond({k: f(v) for k, v in self.local.items()}, self.vector)
+
+    def change(self, f):
+        "Apply `f(name, values)` to every curve and to the vector"
+        new = {k: f(k, v) for k, v in self.features.items()}
+        return Cond({k: new[k] for k in self.local}, new.get('vector'))
 
     def to(self, device):
         return Cond({k: v.to(device) for k, v in self.local.items()}, None if self.vector is None else self.vector.to(device))
@@ -58,19 +67,19 @@ def crop(cond:Cond, start:int, stop:int) -> Cond:
 
 # %% ../nbs/00_core.ipynb #c015
 def switch_off(cond:Cond, *names) -> Cond:
-    "The same control with the features `names` (all, when none is named) set to -1"
-    names = names or tuple(cond.local)
-    unknown = [n for n in names if n not in cond.local]
-    if unknown: raise ValueError(f"no feature {unknown[0]!r} to switch off; there are {', '.join(cond.local)}")
-    return Cond({k: torch.full_like(v, -1) if k in names else v for k, v in cond.local.items()}, cond.vector)
+    "The same control with the features `names` (all, when none is named; the vector is one, `'vector'`) set to -1"
+    names = names or tuple(cond.features)
+    unknown = [n for n in names if n not in cond.features]
+    if unknown: raise ValueError(f"no feature {unknown[0]!r} to switch off; there are {', '.join(cond.features)}")
+    return cond.change(lambda k, v: torch.full_like(v, -1) if k in names else v)
 
 # %% ../nbs/00_core.ipynb #c016
 def drop_features(cond:Cond, p:float=0.3, generator=None) -> Cond:
     "Set each feature of each item to -1 with probability `p`, independently"
-    def drop(v):
+    def drop(_, v):
         gone = torch.rand(len(v), generator=generator) < p
         return torch.where(gone.to(v.device).view(-1, *[1]*(v.ndim-1)), torch.full_like(v, -1), v)
-    return cond.map(drop)
+    return cond.change(drop)
 
 # %% ../nbs/00_core.ipynb #c019
 def stack(conds) -> Cond:
@@ -100,13 +109,19 @@ def randn(shape, generator=None, like=torch.empty(0)) -> torch.Tensor:
     if isinstance(generator, (list, tuple)): return torch.stack([randn(shape[1:], g, like) for g in generator])
     return torch.randn(shape, generator=generator).to(like)
 
-# %% ../nbs/00_core.ipynb #c030
+# %% ../nbs/00_core.ipynb #c026
+def rand(shape, generator=None, like=torch.empty(0)) -> torch.Tensor:
+    "Uniform numbers in [0, 1) on the device of `like`, float32, fine-grained near 0; with a list of generators each item of the batch has its own"
+    if isinstance(generator, (list, tuple)): return torch.stack([rand(shape[1:], g, like) for g in generator])
+    return torch.rand(shape, generator=generator, dtype=torch.float64).to(torch.float32).clamp(max=1 - 2**-24).to(like.device)
+
+# %% ../nbs/00_core.ipynb #c033
 def rng_for(*keys) -> np.random.Generator:
     "A NumPy generator that depends on all `keys` (ints and strings) and on nothing else"
     words = [k if isinstance(k, int) else int.from_bytes(str(k).encode(), "little") for k in keys]
     return np.random.default_rng(np.random.SeedSequence(words))
 
-# %% ../nbs/00_core.ipynb #c033
+# %% ../nbs/00_core.ipynb #c036
 @contextmanager
 def atomic(path):
     "Yields a temporary path beside `path`; renamed to `path` when the block ends well, removed when it fails"
@@ -120,12 +135,39 @@ def atomic(path):
         os.replace(tmp, path)
     finally: Path(tmp).unlink(missing_ok=True)
 
-# %% ../nbs/00_core.ipynb #c036
+# %% ../nbs/00_core.ipynb #c039
 def check(ok, message:str, error=ValueError):
     "Raise `error(message)` unless `ok`"
     if not ok: raise error(message)
 
-# %% ../nbs/00_core.ipynb #c039
+# %% ../nbs/00_core.ipynb #c042
+@dataclass(frozen=True, eq=False)
+class Logits:
+    "Logits of several codebooks, not written out: `out[i]` makes those of the i-th, `(b, K, t)`, with one matrix product"
+    h: torch.Tensor        # what the last layer sees, (b, w, t)
+    weight: torch.Tensor   # of the last layer, (codebooks, K, w)
+    bias: torch.Tensor     # (codebooks, K)
+
+    def __post_init__(self):
+        for name in ('weight', 'bias'): object.__setattr__(self, name, getattr(self, name)[:])   # a view: see below
+
+    @property
+    def shape(self): return torch.Size((len(self.h), *self.weight.shape[:2], self.h.shape[-1]))   # of what .full() gives
+    @property
+    def dtype(self): return self.h.dtype
+    def __len__(self): return len(self.weight)
+    def __getitem__(self, i): return self.weight[i] @ self.h + self.bias[i][:, None]
+    def full(self): return torch.stack([self[i] for i in range(len(self))], 1)   # (b, codebooks, K, t)
+    def chunk(self, n): return [Logits(h, self.weight, self.bias) for h in self.h.chunk(n)]
+    def __mul__(self, a): return Logits(a*self.h, self.weight, a*self.bias)
+    __rmul__ = __mul__
+
+    def __add__(self, other):
+        same = isinstance(other, Logits) and self.weight.data_ptr() == other.weight.data_ptr()
+        check(same, "only logits of the same last layer can be added; write others out with .full()", TypeError)
+        return Logits(self.h + other.h, self.weight, self.bias + other.bias)
+
+# %% ../nbs/00_core.ipynb #c046
 def load_tensors(path) -> dict:
     "The tensors of the safetensors file `path`; FileNotFoundError or ValueError that names it"
     from safetensors.torch import load_file
@@ -133,14 +175,14 @@ def load_tensors(path) -> dict:
     try: return load_file(path)
     except Exception as e: raise ValueError(f"{path} is damaged or not a safetensors file ({e}); copy or train it again") from e
 
-# %% ../nbs/00_core.ipynb #c040
+# %% ../nbs/00_core.ipynb #c047
 def read_json(path) -> dict:
     "The JSON object in the file `path`; FileNotFoundError or ValueError that names it"
     check(Path(path).is_file(), f"no file {path}; give the folder of a trained model", FileNotFoundError)
     try: return json.loads(Path(path).read_text())
     except ValueError as e: raise ValueError(f"{path} is not JSON ({e}); copy it again") from e
 
-# %% ../nbs/00_core.ipynb #c041
+# %% ../nbs/00_core.ipynb #c048
 def fingerprint(module) -> str:
     "The sha256 of a module's weights, names included; independent of device"
     digest = sha256()

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Plan', 'rate', 'averaged', 'flat_state', 'part', 'restore', 'save_state', 'load_state', 'optimize', 'set_up', 'note',
            'fit', 'polite_stop', 'run', 'batches_of', 'random_crops', 'audio_batches', 'train_codec', 'drop_together',
-           'drop_stretches', 'forget', 'to_batch', 'read_statistics', 'measured', 'train']
+           'drop_stretches', 'forget', 'to_batch', 'read_statistics', 'measured', 'start_from', 'train']
 
 # %% ../nbs/61_training.ipynb #c003
 import json, math, signal, threading, time
@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 
 from .core import Cond, atomic, check, drop_features, read_json, seed_everything
 from .paradigms.edm import sigma_data_of
-from .system import build, configure, save_model
+from .system import build, configure, load_model, make_format, save_model
 
 # %% ../nbs/61_training.ipynb #c005
 class Plan(NamedTuple):
@@ -197,8 +197,8 @@ def train_codec(data,                # an export of raw audio
 # %% ../nbs/61_training.ipynb #c037
 def drop_together(cond:Cond, p:float) -> Cond:
     "Set all features of an item to -1 with probability `p`"
-    gone = torch.rand(len(cond), 1, 1) < p
-    return cond.map(lambda v: torch.where(gone.to(v.device), torch.full_like(v, -1), v))
+    gone = torch.rand(len(cond)) < p
+    return cond.change(lambda _, v: torch.where(gone.to(v.device).view(-1, *[1]*(v.ndim - 1)), torch.full_like(v, -1), v))
 
 # %% ../nbs/61_training.ipynb #c038
 def drop_stretches(cond:Cond, p:float) -> Cond:
@@ -233,18 +233,27 @@ def read_statistics(data) -> tuple:
 
 # %% ../nbs/61_training.ipynb #c044
 def measured(cfg, data, count:int=20):
-    "The model for `cfg` and the export `data`, its `sigma_data` measured on `count` batches"
-    model = build(cfg, read_statistics(data))
+    "The model for `cfg` and the export `data`; where the data is real numbers, with statistics, and `sigma_data` measured on `count` batches"
+    format = make_format(cfg)
+    if format.spec.classes: return build(cfg, format=format)
+    model = build(cfg, read_statistics(data), format)
     x = torch.cat([model.normalise(b['x']) for b in islice(batches_of(Path(data)/'train', cfg.batch, cfg.seed)(0), count)])
-    cfg = configure(cfg, sigma_data=sigma_data_of(x))
-    return build(cfg, read_statistics(data), model.format)
+    return build(configure(cfg, sigma_data=sigma_data_of(x)), read_statistics(data), format)
 
-# %% ../nbs/61_training.ipynb #c045
+# %% ../nbs/61_training.ipynb #c046
+def start_from(model, folder):
+    "Give `model` the weights of the trained model in `folder`; ValueError when the networks differ"
+    trained = load_model(folder, model.format).net.state_dict()
+    try: model.net.load_state_dict(trained)
+    except RuntimeError as e: raise ValueError(f"start_from {folder} holds another network ({str(e).splitlines()[1].strip()}); use the same widths, depth and control") from e
+
+# %% ../nbs/61_training.ipynb #c047
 def train(cfg, data, out):
     "Train the model that `cfg` describes on the export `data`, into `out`; the same call goes on with an interrupted run"
     seed_everything(cfg.seed)
     model = measured(cfg, data)
     cfg = model.config
+    if cfg.start_from: start_from(model, cfg.start_from)
     plan = Plan(cfg.steps, cfg.lr, cfg.warmup, cfg.cooldown, ema=cfg.ema, save_every=cfg.save_every, seed=cfg.seed)
     def loss(net, batch): return model.paradigm.loss(net, *to_batch(batch, model, cfg))
     def save(net, folder): save_model(replace(model, net=net), folder)
