@@ -14,7 +14,7 @@ from .audio import plot_mel
 from .control.curves import curves, plot_curves, to_cond, validate
 from .core import SAMPLE_RATE, Cond, check, generator
 from .data.melody import Note
-from .paradigms.guidance import guide
+from .paradigms.guidance import embolden, guide
 from .system import load_model
 
 # %% ../nbs/70_generate.ipynb #c006
@@ -30,20 +30,22 @@ def demo(seconds:float=8, instrument:str='trumpet', rate:float=75) -> Cond:
 # %% ../nbs/70_generate.ipynb #c010
 def generate(model,              # from `load_model`
              cond:Cond,          # curves at the model's frame rate, any batch size
-             steps:int=18,       # of the sampler
+             steps:int=None,     # of the sampler; None: the paradigm's own choice, 18 for EDM
              seed:int=0,         # of the first item
              guidance=2.,        # how strictly the curves are obeyed: a number, or a dict with one per feature
-             **options,          # of the paradigm's `sample`, e.g. `churn` or `progress`
+             autoguidance=1.6,   # how boldly the model fills in what is left open; 1: as learned
+             **options,          # of the paradigm's `sample`, e.g. `sampler`, `churn` or `progress`
 ) -> np.ndarray:
     "Sounds `(b, n)` at 24 kHz that follow `cond`, `n` = its frames in samples; ValueError for curves that cannot be"
     cond = validate(cond).to(model.device)
     draws = [generator(seed + i) for i in range(len(cond))]
     with torch.inference_mode():
-        x = model.paradigm.sample(guide(model.net, guidance), model.spec.shape(cond.frames, len(cond)), cond, steps=steps, generator=draws, **options)
+        net = embolden(guide(model.net, guidance), autoguidance, model.paradigm)
+        x = model.paradigm.sample(net, model.spec.shape(cond.frames, len(cond)), cond, steps=steps, generator=draws, **options)
         audio = model.decode(x, round(cond.frames/model.spec.rate*SAMPLE_RATE))
     return audio.float().cpu().numpy()
 
-# %% ../nbs/70_generate.ipynb #c019
+# %% ../nbs/70_generate.ipynb #c021
 def plot_control_and_mel(cond:Cond, wav, rate:float=75):
     "The control curves of item 0 above the mel spectrogram of `wav` `(n,)`, on one time axis; returns the figure"
     import matplotlib.pyplot as plt

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-AT_TOP = {'.git', '.venv', 'out', 'data', 'runs', 'build', 'dist', '_docs', '_proc'}    # what .gitignore leaves out, for a copy without git
+AT_TOP = {'.git', '.venv', '.venv-bench', 'out', 'data', 'runs', 'build', 'dist', '_docs', '_proc'}    # what .gitignore leaves out, for a copy without git
 ANYWHERE = {'__pycache__', '.pytest_cache', '.ipynb_checkpoints'}
 
 

@@ -48,8 +48,9 @@ def real_clips(melodies,           # what `load_melodies` gives first; None for 
 # %% ../../nbs/73_evaluation.tables.ipynb #c009
 class Sampling(NamedTuple):
     "How sounds are drawn"
-    steps: int = 18
+    steps: int|None = None       # the paradigm's own choice
     guidance: float = 2.
+    autoguidance: float = 1.6
     seed: int = 0
 
 # %% ../../nbs/73_evaluation.tables.ipynb #c010
@@ -64,7 +65,8 @@ def generated(model, clips, controlled:bool=True, sampling=Sampling(), batch:int
     sounds = []
     for i in tqdm(range(0, len(clips), batch), desc='generating', leave=False):
         cond = stack([to_cond(c.curves) for c in clips[i:i + batch]])
-        sounds += list(generate(model, cond if controlled else switch_off(cond), sampling.steps, sampling.seed + i, sampling.guidance if controlled else 1))
+        if not controlled: cond = switch_off(cond)
+        sounds += list(generate(model, cond, sampling.steps, sampling.seed + i, sampling.guidance if controlled else 1, sampling.autoguidance))
     return sounds
 
 # %% ../../nbs/73_evaluation.tables.ipynb #c012
