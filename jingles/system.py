@@ -22,6 +22,8 @@ from .backbones.toy import CNN, MLP
 from .backbones.unet import SIZES, UNet, UNetExpand
 from .core import Cond, atomic, check, default_device, fingerprint, load_tensors, read_json
 from .formats.codec import WEIGHTS, half, load_codec
+from .formats.cqt import CQT
+from .formats.encodec import EnCodecCodes, EnCodecLatents, load_encodec
 from .paradigms.ddpm import DDPM, ancestral, by_sigma, ddim
 from .paradigms.discdpm import DiscDPM
 from .paradigms.edm import EDM
@@ -33,7 +35,7 @@ from .paradigms.schedules import cosine_betas, linear_betas
 class RunConfig:
     "Everything that defines a model and its training"
     format: str = 'codec'                   # how sound is represented
-    codec: str = ''                         # folder of the codec's weights; empty: the shipped ones
+    codec: str = ''                         # folder of the weights of a format that has some; empty: the shipped ones, EnCodec's own
     paradigm: str = 'edm'                   # how noise is added and removed
     times: int = 1000                       # steps of a paradigm with discrete time
     schedule: str = 'own'                   # of its noise: 'linear', 'cosine', or the paradigm's 'own'
@@ -105,7 +107,11 @@ PARADIGMS = dict(
     discdpm=Row(DiscDPM, lambda cfg, spec: DiscDPM(spec.classes, **chain(cfg))))
 
 # %% ../nbs/60_system.ipynb #c015
-FORMATS = dict(codec=lambda cfg: load_codec(cfg.codec or None))
+FORMATS = {
+    'codec': lambda cfg: load_codec(cfg.codec or None),
+    'cqt': lambda cfg: CQT(),
+    'encodec': lambda cfg: EnCodecLatents(load_encodec(cfg.codec or None)),
+    'encodec-codes': lambda cfg: EnCodecCodes(load_encodec(cfg.codec or None))}
 BACKBONES = dict(mlp=MLP, cnn=CNN, unet=UNet, expand=UNetExpand)
 TABLES = dict(format=FORMATS, paradigm=PARADIGMS, schedule=SCHEDULES, backbone=BACKBONES, injection=INJECTORS, embedding=EMBEDDINGS)
 
