@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Raw', 'Waves', 'Names', 'Levels', 'Embed', 'AtLevel', 'Branch', 'coarser', 'along', 'Concat', 'ZeroSum', 'Film',
            'middles', 'turn', 'CrossAttention', 'CondConv', 'along_time', 'GlobalBranch', 'Gate', 'Control', 'any_rate',
-           'Place', 'Nothing', 'place']
+           'Place']
 
 # %% ../../nbs/22_backbones.control.ipynb #c003
 import math
@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..core import Cond, check, switch_off
-from .blocks import Down, ResBlock, conv, zeroed
+from .blocks import Down, Nothing, ResBlock, conv, zeroed
 
 # %% ../../nbs/22_backbones.control.ipynb #c005
 class Raw(nn.Module):
@@ -263,14 +263,3 @@ class Place(nn.Module):
     def forward(self, h, features):
         at = features[self.level]
         return self.inject(self.gate(h, at.scale), at.local, at.step)
-
-# %% ../../nbs/22_backbones.control.ipynb #c064
-class Nothing(nn.Module):
-    "Where nothing enters"
-    extra = 0
-    def forward(self, h, *features): return h
-
-# %% ../../nbs/22_backbones.control.ipynb #c065
-def place(control, level:int, width:int):
-    "The injector of `control` (None: nothing enters) for a place of `level` with `width` channels"
-    return control.injector(level, width) if control else Nothing()
