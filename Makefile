@@ -100,6 +100,7 @@ weights: system dev  ## train the shipped models again, from nothing: hours (MID
 	$(BIN)/jingles train-codec --data data/audio --out runs/codec
 	cp runs/codec/model.safetensors runs/codec/config.json jingles/weights/codec/
 	$(BIN)/jingles export data/codec --train 5000 --valid 400 --seed 2 $(if $(MIDI),--midi '$(MIDI)')
+	$(BIN)/jingles train-codes --data data/codec --out jingles/weights/codec
 	$(BIN)/jingles train --data data/codec --out runs/small-start
 	$(BIN)/jingles train --data data/codec --out runs/small --set start_from=runs/small-start --set sigma_mean=0.3 --set sigma_std=1.6 --set drop_all=0.15 --set steps=5600
 	cp runs/small/model.safetensors runs/small/config.json jingles/weights/small/

@@ -21,7 +21,7 @@ from .backbones.control import Concat, CondConv, Control, CrossAttention, Film, 
 from .backbones.toy import CNN, MLP
 from .backbones.unet import SIZES, UNet, UNetExpand
 from .core import Cond, atomic, check, default_device, fingerprint, load_tensors, read_json
-from .formats.codec import WEIGHTS, half, load_codec
+from .formats.codec import WEIGHTS, half, load_codec, load_codes
 from .formats.cqt import CQT
 from .formats.encodec import EnCodecCodes, EnCodecLatents, load_encodec
 from .paradigms.ddpm import DDPM, ancestral, by_sigma, ddim
@@ -36,6 +36,7 @@ class RunConfig:
     "Everything that defines a model and its training"
     format: str = 'codec'                   # how sound is represented
     codec: str = ''                         # folder of the weights of a format that has some; empty: the shipped ones, EnCodec's own
+    books: int = 16                         # codebooks of the codec's codes
     paradigm: str = 'edm'                   # how noise is added and removed
     times: int = 1000                       # steps of a paradigm with discrete time
     schedule: str = 'own'                   # of its noise: 'linear', 'cosine', or the paradigm's 'own'
@@ -110,6 +111,7 @@ PARADIGMS = dict(
 FORMATS = {
     'codec': lambda cfg: load_codec(cfg.codec or None),
     'cqt': lambda cfg: CQT(),
+    'codec-codes': lambda cfg: load_codes(cfg.codec or None).first(cfg.books),
     'encodec': lambda cfg: EnCodecLatents(load_encodec(cfg.codec or None)),
     'encodec-codes': lambda cfg: EnCodecCodes(load_encodec(cfg.codec or None))}
 BACKBONES = dict(mlp=MLP, cnn=CNN, unet=UNet, expand=UNetExpand)

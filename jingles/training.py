@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['Plan', 'rate', 'averaged', 'flat_state', 'part', 'restore', 'save_state', 'load_state', 'optimize', 'set_up', 'note',
-           'fit', 'polite_stop', 'run', 'batches_of', 'random_crops', 'audio_batches', 'train_codec', 'drop_together',
-           'drop_stretches', 'forget', 'to_batch', 'read_statistics', 'measured', 'start_from', 'train']
+           'fit', 'polite_stop', 'run', 'batches_of', 'random_crops', 'audio_batches', 'train_codec', 'train_codes',
+           'drop_together', 'drop_stretches', 'forget', 'to_batch', 'read_statistics', 'measured', 'start_from',
+           'train']
 
 # %% ../nbs/61_training.ipynb #c003
 import json, math, signal, threading, time
@@ -21,7 +22,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tqdm.auto import tqdm
 
-from .core import Cond, atomic, check, drop_features, read_json, seed_everything
+from .core import Cond, atomic, check, drop_features, fingerprint, read_json, seed_everything
 from .paradigms.edm import sigma_data_of
 from .system import build, configure, load_model, make_format, save_model
 
@@ -195,12 +196,29 @@ def train_codec(data,                # an export of raw audio
     return fit(codec, loss, batches_of(Path(data)/'train', batch//2, plan.seed, shuffle=128), plan, out, save)
 
 # %% ../nbs/61_training.ipynb #c037
+def train_codes(data,           # an export of a codec's latents
+                out,            # folder for the codebooks, best the codec's own
+                codec=None,     # folder of that codec; None: the shipped one
+                **options):     # of `formats.codec.learn_books`
+    "Learn codes for the latents of a codec, into `out`; returns the format"
+    from jingles.data.records import Records
+    from jingles.formats.codec import learn_codes, load_codec, save_codes
+    codec, train = load_codec(codec), Path(data)/'train'
+    made_with = read_json(Path(data)/'manifest.json')['parameters']['format'].get('weights_sha256')
+    check(made_with == fingerprint(codec), f"{data} holds latents of another codec; export them again with this one")
+    clips = next(iter(Records(train, batch=24)))['x']
+    frames = torch.cat([b['x'][..., ::9] for b in Records(train, batch=50)]).transpose(1, 2).flatten(0, 1)
+    codes = learn_codes(codec, clips, frames, **options)
+    save_codes(codes, out)
+    return codes
+
+# %% ../nbs/61_training.ipynb #c039
 def drop_together(cond:Cond, p:float) -> Cond:
     "Set all features of an item to -1 with probability `p`"
     gone = torch.rand(len(cond)) < p
     return cond.change(lambda _, v: torch.where(gone.to(v.device).view(-1, *[1]*(v.ndim - 1)), torch.full_like(v, -1), v))
 
-# %% ../nbs/61_training.ipynb #c038
+# %% ../nbs/61_training.ipynb #c040
 def drop_stretches(cond:Cond, p:float) -> Cond:
     "Set a stretch of random place and length of each feature of each item to -1 with probability `p`"
     def drop(v):
@@ -210,12 +228,12 @@ def drop_stretches(cond:Cond, p:float) -> Cond:
         return torch.where(gone.to(v.device), torch.full_like(v, -1), v)
     return cond.map(drop)
 
-# %% ../nbs/61_training.ipynb #c039
+# %% ../nbs/61_training.ipynb #c041
 def forget(cond:Cond, cfg) -> Cond:
     "All three kinds of forgetting, with the probabilities of the `RunConfig` `cfg`"
     return drop_together(drop_stretches(drop_features(cond, cfg.drop), cfg.drop_stretch), cfg.drop_all)
 
-# %% ../nbs/61_training.ipynb #c042
+# %% ../nbs/61_training.ipynb #c044
 def to_batch(batch:dict, model, cfg) -> tuple:
     "`(x0, cond)` from the arrays of an export: random crops, normalised, some control forgotten"
     x, starts = random_crops(batch['x'], min(round(cfg.seconds*model.spec.rate), batch['x'].shape[-1]), len(batch['x']))
@@ -223,7 +241,7 @@ def to_batch(batch:dict, model, cfg) -> tuple:
     cond = forget(Cond(local), cfg)
     return model.normalise(x.to(model.device)), cond.to(model.device)
 
-# %% ../nbs/61_training.ipynb #c043
+# %% ../nbs/61_training.ipynb #c045
 def read_statistics(data) -> tuple:
     "Mean and standard deviation per channel of the export `data`"
     check((Path(data)/'manifest.json').is_file(), f"no database at {data}; make one with `jingles export`", FileNotFoundError)
@@ -231,7 +249,7 @@ def read_statistics(data) -> tuple:
     check(found, f"{data} is not a finished export of a continuous format; finish it with `jingles export`")
     return found['mean'], found['std']
 
-# %% ../nbs/61_training.ipynb #c044
+# %% ../nbs/61_training.ipynb #c046
 def measured(cfg, data, count:int=20):
     "The model for `cfg` and the export `data`; where the data is real numbers, with statistics, and `sigma_data` measured on `count` batches"
     format = make_format(cfg)
@@ -240,14 +258,14 @@ def measured(cfg, data, count:int=20):
     x = torch.cat([model.normalise(b['x']) for b in islice(batches_of(Path(data)/'train', cfg.batch, cfg.seed)(0), count)])
     return build(configure(cfg, sigma_data=sigma_data_of(x)), read_statistics(data), format)
 
-# %% ../nbs/61_training.ipynb #c046
+# %% ../nbs/61_training.ipynb #c048
 def start_from(model, folder):
     "Give `model` the weights of the trained model in `folder`; ValueError when the networks differ"
     trained = load_model(folder, model.format).net.state_dict()
     try: model.net.load_state_dict(trained)
     except RuntimeError as e: raise ValueError(f"start_from {folder} holds another network ({str(e).splitlines()[1].strip()}); use the same widths, depth and control") from e
 
-# %% ../nbs/61_training.ipynb #c047
+# %% ../nbs/61_training.ipynb #c049
 def train(cfg, data, out):
     "Train the model that `cfg` describes on the export `data`, into `out`; the same call goes on with an interrupted run"
     seed_everything(cfg.seed)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 from jingles.core import Cond, Spec, generator
-from jingles.system import BACKBONES, INJECTORS, PARADIGMS, build, configure
+from jingles.system import BACKBONES, FORMATS, INJECTORS, PARADIGMS, build, configure
 
 SPECS = {'cqt': Spec(2, 240., dims=(216,)), 'encodec': Spec(128, 75.), 'encodec-codes': Spec(16, 75., classes=1024),
          'codec': Spec(64, 75.), 'codec-codes': Spec(16, 75., classes=1024)}
@@ -31,7 +31,7 @@ def clean(spec):
 
 
 def made(paradigm, form, backbone, injection):
-    cfg = configure(paradigm=paradigm, backbone=backbone, injection=injection, **SMALL)
+    cfg = configure(format=form, paradigm=paradigm, backbone=backbone, injection=injection, **SMALL)
     return build(cfg, format=Promise(SPECS[form]))
 
 
@@ -49,7 +49,7 @@ def composes(paradigm, form, backbone, injection):
     torch.manual_seed(0)
     try: model = made(paradigm, form, backbone, injection)
     except ValueError as refused:
-        assert '\n' not in str(refused) and paradigm in str(refused) and 'use ' in str(refused)
+        assert '\n' not in str(refused) and f'{paradigm!r} cannot make format {form!r}' in str(refused) and 'use ' in str(refused)
         return False
     spec, cond = SPECS[form], control()
     loss, idle = one_step(model, clean(spec), cond)
@@ -59,6 +59,12 @@ def composes(paradigm, form, backbone, injection):
     if spec.classes: assert x.dtype == torch.int64 and 0 <= x.min() and x.max() < spec.classes
     else: assert x.dtype == torch.float32 and x.isfinite().all()
     return True
+
+
+def test_promises():
+    "The promises above are the formats' own, and every format of the system is in the grid"
+    assert SPECS.keys() == FORMATS.keys()
+    for form in ('cqt', 'codec', 'codec-codes'): assert FORMATS[form](configure(format=form)).spec == SPECS[form]
 
 
 @pytest.mark.parametrize('paradigm', PARADIGMS)

@@ -7,12 +7,13 @@ __all__ = ['HOP', 'RATE', 'WINDOW', 'as_sound', 'asked', 'sounding', 'same_clock
            'Agreement', 'agreement', 'pitch_class_accuracy', 'loudness', 'smooth', 'loudness_pairs', 'moments',
            'pearson', 'loudness_correlation', 'asked_onsets', 'spectral_flux', 'before_after', 'pitch_steps',
            'flux_peaks', 'detect_onsets', 'onset_f1', 'timbre', 'wounded', 'Classifier', 'instrument_classifier',
-           'si_sdr', 'mel_distance', 'cents_agreement', 'Measured', 'measure', 'Row', 'bootstrap', 'row', 'report',
-           'side_by_side']
+           'si_sdr', 'mel_distance', 'cents_agreement', 'Measured', 'measure', 'Row', 'bootstrap', 'row', 'in_parallel',
+           'report', 'side_by_side']
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #c003
 from typing import NamedTuple
 
+from functools import partial
 import joblib, librosa, mir_eval
 import numpy as np
 from scipy.ndimage import maximum_filter1d
@@ -292,18 +293,24 @@ def row(name, values, statistic=np.mean) -> Row:
     return Row(name, len(values), *map(float, (statistic(values), *bootstrap(values, statistic))))
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #c072
+def in_parallel(f, items, workers:int=1) -> list:
+    "`[f(*item) for item in items]` in `workers` processes, which end a moment after the work does"
+    with joblib.parallel_config(backend='loky', idle_worker_timeout=1):
+        return joblib.Parallel(n_jobs=workers)(joblib.delayed(f)(*item) for item in items)
+
+# %% ../../nbs/72_evaluation.adherence.ipynb #c074
 def report(clips,             # (sound [n], curves, instrument) each; any iterable
            classifier=None,   # of `instrument_classifier`
            workers:int=1,     # processes
 ) -> list:
     "`Row`s of all figures over `clips`, the pooled r last; the same whatever `workers`"
-    results = joblib.Parallel(n_jobs=workers)(joblib.delayed(measure)(*c, classifier=classifier) for c in clips)
+    results = in_parallel(partial(measure, classifier=classifier), clips, workers)
     check(results, "no clips to report on; give at least one")
     names = dict.fromkeys(k for r in results for k in r.figures)
     rows = [row(n, [r.figures.get(n, np.nan) for r in results]) for n in names]
     return rows + [row('loudness r, pooled', [r.moments for r in results], lambda m: pearson(m.sum(0)))]
 
-# %% ../../nbs/72_evaluation.adherence.ipynb #c076
+# %% ../../nbs/72_evaluation.adherence.ipynb #c078
 def side_by_side(reports:dict) -> str:
     "Reports `{name: rows}` as one Markdown table, mean and interval in each cell"
     def cell(r): return f"{r.mean:.3f} ({r.low:.3f}..{r.high:.3f})" if r and r.clips else '-'

@@ -11,7 +11,6 @@ import json, time
 from pathlib import Path
 from typing import NamedTuple
 
-import joblib
 import numpy as np
 import torch
 from tqdm.auto import tqdm
@@ -20,7 +19,7 @@ from ..control.curves import curves, to_cond
 from ..core import SAMPLE_RATE, check, stack, switch_off
 from ..data.pvt import clip, load_melodies, members
 from ..data.synth import synth
-from .adherence import (cents_agreement, instrument_classifier, mel_distance, midi_pitch, report, row, si_sdr, side_by_side,
+from .adherence import (cents_agreement, in_parallel, instrument_classifier, mel_distance, midi_pitch, report, row, si_sdr, side_by_side,
                                           timbre, track_pitch)
 from ..generate import generate
 
@@ -94,7 +93,7 @@ def compare(reference, estimate) -> dict:
 # %% ../../nbs/73_evaluation.tables.ipynb #c023
 def codec_table(clips, decoded, workers:int=1) -> dict:
     "Reports of the sounds `decoded` against those of `clips`, for all and for each instrument"
-    pairs = joblib.Parallel(n_jobs=workers)(joblib.delayed(compare)(c.sound, s) for c, s in zip(clips, decoded))
+    pairs = in_parallel(compare, [(c.sound, s) for c, s in zip(clips, decoded)], workers)
     names = sorted({c.instrument for c in clips})
     groups = {'all': pairs} | {n: [p for p, c in zip(pairs, clips) if c.instrument == n] for n in names}
     return {g: [row(k, [p[k] for p in ps]) for k in ps[0]] for g, ps in groups.items()}

@@ -6,7 +6,8 @@
 __all__ = ['HOP', 'N_FFT', 'BINS', 'LAP', 'WEIGHTS', 'framed', 'overlap_add', 'stft', 'istft', 'compress', 'features',
            'to_spectrum', 'ConvNeXt', 'stack_of', 'zeroed_from', 'zeroed', 'whole_frames', 'mdct_matrix', 'squash',
            'unsquash', 'principal', 'Lapped', 'Codec', 'calibrate', 'spectral_loss', 'noise_to_signal', 'unit_penalty',
-           'codec_loss', 'half', 'save_codec', 'load_codec']
+           'codec_loss', 'half', 'save_codec', 'load_codec', 'nearest', 'refine', 'look_up', 'sensitivity',
+           'learn_books', 'check_codes', 'CodecCodes', 'learn_codes', 'save_codes', 'load_codes', 'codebook_use']
 
 # %% ../../nbs/42_formats.codec.ipynb #c004
 import json, math
@@ -16,8 +17,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from safetensors.torch import save_file
+from tqdm.auto import tqdm
 
-from ..core import SAMPLE_RATE, Spec, atomic, check, load_tensors, read_json
+from ..core import SAMPLE_RATE, Spec, atomic, check, fingerprint, generator, load_tensors, randn, read_json
 
 # %% ../../nbs/42_formats.codec.ipynb #c006
 HOP, N_FFT = 320, 1280
@@ -242,3 +244,120 @@ def load_codec(folder=None) -> Codec:
     try: codec.load_state_dict(state)
     except RuntimeError as e: raise ValueError(f"{folder} does not hold a codec of this shape ({str(e).splitlines()[1].strip()}); retrain it") from e
     return codec.eval().requires_grad_(False)
+
+# %% ../../nbs/42_formats.codec.ipynb #c068
+def nearest(x, book) -> torch.Tensor:
+    "Index `(n,)` of the row of `book` `(K, c)` nearest to each row of `x` `(n, c)`"
+    half = book.square().sum(-1)/2
+    return torch.cat([(part @ book.T - half).argmax(-1) for part in x.split(4096)])
+
+# %% ../../nbs/42_formats.codec.ipynb #c069
+def refine(x, books) -> torch.Tensor:
+    "Codes `(n, q)` of vectors `x` `(n, c)`: each of `books` `(q, K, c)` quantises what those before it leave over"
+    codes = []
+    for book in books:
+        codes.append(nearest(x, book))
+        x = x - book[codes[-1]]
+    return torch.stack(codes, -1)
+
+# %% ../../nbs/42_formats.codec.ipynb #c070
+def look_up(codes, books) -> torch.Tensor:
+    "The vectors `(n, c)` that codes `(n, q)` stand for: a sum of one entry of each of the first `q` of `books`"
+    return sum(book[i] for i, book in zip(codes.unbind(-1), books))
+
+# %% ../../nbs/42_formats.codec.ipynb #c074
+def sensitivity(codec, x, draws:int=4, seed:int=0) -> torch.Tensor:
+    "How strongly an error in each channel of the latents `x` `(b, c, t)` changes the sound of `codec`: `(c,)`, mean square 1"
+    x, rng = x.detach().clone().requires_grad_(), generator(seed)
+    sound = codec.sound(x.transpose(1, 2)*codec.std + codec.mean)
+    sound = sound/sound.detach().square().mean(-1, keepdim=True).sqrt().clamp_min(1e-3)
+    slopes = [torch.autograd.grad(sound, x, randn(sound.shape, rng, sound), retain_graph=True)[0] for _ in range(draws)]
+    power = torch.stack(slopes).square().mean((0, 1, 3))
+    return (power/power.mean()).sqrt()
+
+# %% ../../nbs/42_formats.codec.ipynb #c078
+@torch.no_grad()
+def learn_books(x,                 # vectors `(n, c)`
+                books:int=16,      # codebooks
+                classes:int=1024,  # entries of each
+                steps:int=300,     # batches
+                batch:int=4096,    # vectors in each; eight times as many in the first and in the last four
+                seed:int=0) -> torch.Tensor:
+    "Codebooks `(books, classes, c)` for residual quantisation of `x`"
+    from vector_quantize_pytorch import ResidualVQ
+    torch.manual_seed(seed)
+    vq = ResidualVQ(dim=x.shape[-1], num_quantizers=books, codebook_size=classes, kmeans_init=True, kmeans_iters=8, decay=0.97,
+                    threshold_ema_dead_code=0.1*batch/classes).train()
+    for size in tqdm([8*batch] + [batch]*(steps - 5) + [8*batch]*4, desc='codebooks', disable=None): vq(x[torch.randint(len(x), (size,))][None])
+    return vq.codebooks.clone()
+
+# %% ../../nbs/42_formats.codec.ipynb #c082
+def check_codes(codes, spec:Spec):
+    "ValueError unless `codes` are integers `(b, q, t)` of `spec.classes`, `q` at most `spec.channels`"
+    check(codes.dtype in (torch.uint8, torch.int16, torch.int32, torch.int64), f"codes of type {codes.dtype}; expected integers 0..{spec.classes - 1}")
+    check(codes.ndim == 3 and 0 < codes.shape[1] <= spec.channels, f"codes of shape {tuple(codes.shape)}; expected (batch, 1 to {spec.channels}, frames)")
+    low, high = (codes.min().item(), codes.max().item()) if codes.numel() else (0, 0)
+    check(0 <= low and high < spec.classes, f"codes from {low} to {high}; expected 0..{spec.classes - 1}")
+
+# %% ../../nbs/42_formats.codec.ipynb #c083
+class CodecCodes(nn.Module):
+    "Sound `(b, n)` at 24 kHz to integer codes `(b, q, n/320)` and back: residual quantisation of a `codec`'s latents by `books` `(q, K, c)`"
+    name = 'codec-codes'
+    def __init__(self, codec, books, weight):   # `weight` `(c,)`: see `sensitivity`
+        super().__init__()
+        self.codec = codec
+        self.register_buffer('books', books.float()); self.register_buffer('weight', weight.float())
+
+    @property
+    def spec(self): return Spec(channels=len(self.books), rate=self.codec.spec.rate, classes=self.books.shape[1])
+    def frames(self, seconds:float) -> int: return self.codec.frames(seconds)
+
+    @torch.no_grad()
+    def quantise(self, x) -> torch.Tensor:
+        "Codes `(b, q, t)` of latents `(b, c, t)`"
+        rows = x.transpose(1, 2).flatten(0, 1)*self.weight
+        return refine(rows, self.books*self.weight).view(len(x), x.shape[-1], len(self.books)).transpose(1, 2)
+
+    def latents(self, codes) -> torch.Tensor:
+        "Latents `(b, c, t)` of codes `(b, q, t)`, `q` at most the number of codebooks; ValueError for anything else"
+        check_codes(codes, self.spec)
+        return look_up(codes.long().transpose(1, 2), self.books).transpose(1, 2)
+
+    def encode(self, audio) -> torch.Tensor: return self.quantise(self.codec.encode(audio))
+    def decode(self, codes, n:int|None=None) -> torch.Tensor: return self.codec.decode(self.latents(codes), n)
+
+    def first(self, q:int):
+        "The same with the first `q` codebooks only"
+        check(0 < q <= len(self.books), f"{q} codebooks asked for; there are 1 to {len(self.books)}")
+        return CodecCodes(self.codec, self.books[:q], self.weight)
+
+# %% ../../nbs/42_formats.codec.ipynb #c087
+def learn_codes(codec, clips, frames, **options) -> CodecCodes:
+    "Codes for `codec`, from some of its latents whole `(b, c, t)` and from many `frames` `(n, c)`; `options` of `learn_books`"
+    weight = sensitivity(codec, clips)
+    return CodecCodes(codec, learn_books(frames*weight, **options)/weight, weight)
+
+# %% ../../nbs/42_formats.codec.ipynb #c091
+def save_codes(codes, folder):
+    "Write `quantizer.safetensors` and `quantizer.json` under `folder`; the codec itself is kept by `save_codec`"
+    folder, spec = Path(folder), codes.spec
+    with atomic(folder/'quantizer.safetensors') as f: save_file(dict(books=codes.books.half().contiguous(), weight=codes.weight.contiguous()), f)
+    with atomic(folder/'quantizer.json') as f: f.write_text(json.dumps(dict(books=spec.channels, classes=spec.classes, codec_sha256=fingerprint(codes.codec))))
+
+# %% ../../nbs/42_formats.codec.ipynb #c092
+def load_codes(folder=None, codec=None) -> CodecCodes:
+    "The codes kept in `folder` (None: the shipped ones) for `codec` (None: the one in the same folder); FileNotFoundError or ValueError when they cannot be read"
+    folder = Path(folder) if folder else WEIGHTS/'codec'
+    kept, state, codec = read_json(folder/'quantizer.json'), load_tensors(folder/'quantizer.safetensors'), codec or load_codec(folder)
+    check(kept.get('codec_sha256') == fingerprint(codec), f"the codebooks in {folder} belong to another codec; learn new ones for this one")
+    shape = (kept.get('books'), kept.get('classes'), codec.spec.channels)
+    fits = {k: tuple(v.shape) for k, v in state.items()} == dict(books=shape, weight=shape[-1:])
+    check(fits, f"{folder/'quantizer.safetensors'} does not fit quantizer.json; learn the codebooks again")
+    return CodecCodes(codec, state['books'], state['weight']).eval().requires_grad_(False)
+
+# %% ../../nbs/42_formats.codec.ipynb #c095
+def codebook_use(codes, classes:int) -> tuple:
+    "Per codebook of `codes` `(b, q, t)`: the share of the `classes` that occur, and the perplexity as a share of them; each `(q,)`"
+    counts = torch.stack([c.flatten().bincount(minlength=classes) for c in codes.unbind(1)]).double()
+    entropy = torch.special.entr(counts/counts.sum(-1, keepdim=True)).sum(-1)
+    return (counts > 0).double().mean(-1), entropy.exp()/classes

@@ -1,0 +1,89 @@
+"""The codec's integer codes: SI-SDR and mel distance by number of codebooks, on held-out clips and on strangers; use of the codebooks
+
+JINGLES_DATA is an export of the codec's latents (data/codec), JINGLES_MIDI the folder of MIDI files it was made from. Without
+the one, use is measured on the rendered clips alone; without the other, melodies are invented."""
+import math, os
+from pathlib import Path
+
+BOOKS = (1, 2, 4, 8, 16)
+PROGRAMS = dict(vibraphone=11, organ=19, guitar=24, distorted=30, cello=42, choir=52, sax=65, clarinet=71, flute=73, square=80)   # General MIDI, from 0
+CLIPS, SECONDS = 60, 8
+
+
+def stranger(soundfont=None):
+    "A synthesizer that plays the programs above by name"
+    from jingles.data.synth import INSTRUMENTS, Synth
+
+    class Stranger(Synth):
+        def play(self, name): assert self.fs.program_select(0, self.font, 0, (INSTRUMENTS | PROGRAMS)[name]) == 0
+    return Stranger(soundfont)
+
+
+def speech_like(seed, seconds=SECONDS):
+    "Syllables at random: a buzz of 90 to 220 Hz or noise, through three resonances that change with each, with pauses"
+    import numpy as np
+    from scipy.signal import lfilter
+    from jingles.core import SAMPLE_RATE, rng_for
+    rng, parts = rng_for('speech', seed), []
+    while sum(map(len, parts)) < seconds*SAMPLE_RATE:
+        n = int(rng.uniform(0.08, 0.3)*SAMPLE_RATE)
+        pitch = rng.uniform(90, 220)*np.exp(np.linspace(0, rng.uniform(-.3, .3), n))
+        buzz = np.diff(np.cumsum(pitch)/SAMPLE_RATE % 1, prepend=0) < 0
+        sound = buzz + 0.02*rng.standard_normal(n) if rng.random() < 0.7 else 0.2*rng.standard_normal(n)
+        for low, high in ((250, 900), (800, 2400), (2200, 4000)):
+            r, f = 0.98, 2*np.pi*rng.uniform(low, high)/SAMPLE_RATE
+            sound = lfilter([1 - r], [1, -2*r*np.cos(f), r*r], sound)
+        parts.append(sound*np.hanning(n)*rng.uniform(0.3, 1) if rng.random() < 0.85 else np.zeros(n))
+    wav = np.concatenate(parts)[:int(seconds*SAMPLE_RATE)]
+    return (0.3*wav/np.abs(wav).max()).astype('float32')
+
+
+def sounds():
+    "{kind: sounds [n]}: held-out clips, the same melodies on other instruments, three of the clips at once, speech-like noise"
+    from jingles.data.pvt import clip, load_melodies, members
+    from jingles.evaluation.tables import real_clips
+    melodies, _ = load_melodies(os.environ.get('JINGLES_MIDI'))
+    clips, synth, source = real_clips(melodies, CLIPS, seconds=SECONDS), stranger(), members(melodies, 'valid')
+    found = {'held-out clips': [c.sound for c in clips]}
+    found |= {f'- {name}': [c.sound for c in clips if c.instrument == name] for name in ('piano', 'violin', 'trumpet')}
+    found['other instruments'] = []
+    for i, name in enumerate(PROGRAMS):
+        found[f'- {name}'] = [synth.render(clip(source, 1_000_000, 'valid', k, SECONDS)[0], name, SECONDS) for k in range(4*i, 4*i + 4)]
+        found['other instruments'] += found[f'- {name}']
+    found['three clips at once'] = [sum(c.sound for c in clips[i:i + 3])/2 for i in range(0, 30, 3)]
+    found['speech-like noise'] = [speech_like(i) for i in range(12)]
+    return found
+
+
+def held_out_latents(found, codec):
+    "Latents `(b, c, t)`: the valid part of the export, or the held-out clips"
+    import torch
+    from jingles.data.records import Records
+    folder = Path(os.environ.get('JINGLES_DATA', 'data/codec'))/'valid'
+    if folder.is_dir(): return torch.cat([b['x'] for b in Records(folder, batch=50)])
+    return torch.cat([codec.encode(torch.from_numpy(s)[None]) for s in found['held-out clips']])
+
+
+def distances(decode, sounds):
+    "Mean SI-SDR [dB] and mel distance [dB] of `decode(sound (1, n))` against each of `sounds`"
+    import numpy as np
+    import torch
+    from jingles.evaluation.adherence import mel_distance, si_sdr
+    pairs = [(s, decode(torch.from_numpy(s)[None])[0].numpy()) for s in sounds]
+    return np.mean([si_sdr(*p) for p in pairs]), np.mean([mel_distance(*p) for p in pairs])
+
+
+def run():
+    from jingles.formats.codec import codebook_use, load_codes
+    codes, found, figures = load_codes(), sounds(), {}
+    x = held_out_latents(found, codes.codec)
+    share, perplexity = codebook_use(codes.quantise(x), codes.spec.classes)
+    figures |= {'held-out frames': x.shape[0]*x.shape[2], 'codes used, worst codebook [%]': 100*share.min().item(), 'codes used, all [%]': 100*share.mean().item()}
+    figures |= {f'perplexity of codebook {q + 1} [% of classes]': 100*p.item() for q, p in enumerate(perplexity)}
+    versions = {f'{q:2} codebooks, {q*codes.spec.rate*math.log2(codes.spec.classes)/1000:5.2f} kbit/s': lambda s, f=codes.first(q): f.decode(f.encode(s), s.shape[1]) for q in BOOKS}
+    versions['continuous'] = lambda s: codes.codec.decode(codes.codec.encode(s), s.shape[1])
+    for kind, group in found.items():
+        for name, decode in versions.items():
+            sdr, mel = distances(decode, group)
+            figures |= {f'{kind}, {name}: SI-SDR [dB]': float(sdr), f'{kind}, {name}: mel distance [dB]': float(mel)}
+    return figures
