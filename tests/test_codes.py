@@ -60,9 +60,10 @@ def test_melodies_use_the_codebooks(codes):
     x = codes.encode(sounds)
     share, perplexity = codebook_use(x, 1024)
     assert (share > 0.8).all() and (perplexity > 0.3).all(), (share, perplexity)
-    quality = [np.mean([si_sdr(s.numpy(), d.numpy()) for s, d in zip(sounds, codes.decode(x[:, :q]))]) for q in (1, 4, 16)]
-    best = np.mean([si_sdr(s.numpy(), codes.codec.decode(codes.codec.encode(s[None]))[0].numpy()) for s in sounds])
-    assert quality[0] + 4 < quality[1] < quality[2] - 2 and best - 2 < quality[2] < best, (quality, best)     # 1 dB is what is lost on POP909
+    def quality(decode, x): return np.mean([si_sdr(s.numpy(), d.numpy()) for s, d in zip(sounds[:6], decode(x[:6]))])
+    one, four, all_of_them = (quality(codes.decode, x[:, :q]) for q in (1, 4, 16))
+    best = quality(codes.codec.decode, codes.codec.encode(sounds[:6]))
+    assert one + 4 < four < all_of_them - 2 and best - 2 < all_of_them < best, (one, four, all_of_them, best)     # 1 dB is what is lost on POP909
 
 
 def test_fewer_codebooks_are_the_first_ones(codes, melody):
