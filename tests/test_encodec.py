@@ -282,7 +282,7 @@ def test_nothing_is_imported_before_it_is_asked_for(python):
     done = python('''
 import sys, jingles.formats.encodec, jingles.system, jingles.generate, jingles.cli
 print([m for m in ("encodec", "torchaudio", "tensorflow") if m in sys.modules])''')
-    assert done.stdout.strip() == '[]', done.stdout
+    assert done.stdout.splitlines()[-1] == '[]', done.stdout      # above it pyfluidsynth names its library where CI is set
 
 
 def test_torchaudio_as_it_is_installed(python):

@@ -37,7 +37,8 @@ def pictures(images, labels, source, white=255) -> Digits:
 def idx(content:bytes, name='idx data') -> np.ndarray:
     "The array of bytes in an idx file's `content`; ValueError that mentions `name` if it is none"
     check(content[:3] == b'\0\0\x08', f"{name} begins with {content[:3].hex(' ') or 'nothing'}; expected an idx file of bytes, 00 00 08")
-    start = 4 + 4*content[3]
+    start = 4 + 4*content[3] if len(content) > 3 else 4
+    check(len(content) >= max(4, start), f"{name} ends within its head; copy it again")
     shape = np.frombuffer(content[4:start], '>u4')
     check(len(content) - start == shape.prod(dtype=int), f"{name} has {len(content) - start} numbers for the shape {tuple(map(int, shape))}; copy it again")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)

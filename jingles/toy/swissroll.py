@@ -38,7 +38,7 @@ def points(x) -> torch.Tensor:
     return x.mT.flatten(0, 1)
 
 # %% ../../nbs/30_toy.swissroll.ipynb #c011
-def beside(panels:dict, size=2.3):
+def beside(panels:dict, size=2.):
     "Scatter plots side by side from `{title: points (n, 2)}`, on the same axes"
     fig, axes = plt.subplots(1, len(panels), figsize=(size*len(panels) + 0.5, size + 0.5), sharex=True, sharey=True, squeeze=False)
     for ax, (title, x) in zip(axes[0], panels.items()):
