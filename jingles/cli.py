@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['app', 'Velocity', 'Chroma', 'Instrument', 'Midi', 'Curves', 'Seconds', 'Seed', 'Variations', 'Steps', 'Sampler',
            'Guidance', 'Autoguidance', 'ModelFolder', 'Sound', 'is_file_name', 'number', 'curve', 'midi_control',
-           'base_control', 'control', 'writable', 'write_jingles', 'bar_of', 'option', 'generate', 'export',
-           'train_codec', 'train_codes', 'train', 'evaluate', 'settings', 'fail', 'what_was_said', 'main']
+           'base_control', 'control', 'writable', 'write_jingles', 'bar_of', 'option', 'generate', 'what_was_made',
+           'export', 'check_databases', 'train_codec', 'train_codes', 'train', 'evaluate', 'settings', 'fail',
+           'what_was_said', 'main']
 
 # %% ../nbs/81_cli.ipynb #c003
 import math, os, sys, time
@@ -160,32 +161,55 @@ def generate(velocity:Velocity=None, chroma:Chroma=None, instrument:Instrument=N
     for path in write_jingles(cond, sounds, out, loaded.spec.rate): print(f"{path}  (picture: {path.with_suffix('.png')})")
     print(f"{sounds.size/24000:.1f} s of sound in {made - loaded_at:.1f} s, after {loaded_at - began:.1f} s of loading")
 
+# %% ../nbs/81_cli.ipynb #d3352750
+def what_was_made(out, manifests:dict) -> list:
+    "A line for each database of an export"
+    def line(m):
+        folder = out if len(manifests) == 1 else out/m['name']
+        if not m['finished']: return f"{folder}: this part is done; the database is finished when the others are"
+        return f"{folder}: {m['counts']['train']} clips to train with, {m['counts']['valid']} to test with"
+    return [line(m) for m in manifests.values()]
+
 # %% ../nbs/81_cli.ipynb #c028
 @app.command()
 def export(
-    out: Annotated[Path, typer.Argument(help="Folder of the new database.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the new database; with several formats, of the databases.")],
     midi: Annotated[Optional[Path], typer.Option(help="Folder or .tar.gz of MIDI files. [default: melodies are invented]")] = None,
-    format: Annotated[str, typer.Option(help="'audio' (raw sound) or a format of the system, such as 'codec'.")] = 'codec',
-    codec: Annotated[str, typer.Option(help="Folder of the codec's weights. [default: the shipped ones]")] = '',
-    train: Annotated[int, typer.Option(min=1, help="Clips to train with.")] = 2000,
+    format: Annotated[str, typer.Option(help="'audio' (raw sound) or formats of the system, e.g. 'audio,codec'; 'codec=FOLDER' where its weights are.")] = 'codec',
+    codec: Annotated[str, typer.Option(help="Folder of weights, where the format names none. [default: the shipped ones]")] = '',
+    train: Annotated[int, typer.Option(min=0, help="Clips to train with.")] = 2000,
     valid: Annotated[int, typer.Option(min=0, help="Clips from other melodies, to test with.")] = 400,
     seconds: Annotated[float, typer.Option(help="Length of a clip.")] = 8,
     soundfont: Annotated[Optional[Path], typer.Option(help="A .sf2 file. [default: the best one installed]")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    part: Annotated[str, typer.Option(help="Do only this share of the work, such as 2/4: for several machines.")] = '1/1',
+    shard_mb: Annotated[float, typer.Option(help="Largest size of a file, in MB.")] = 200,
     seed: int = 0,
 ):
-    """Render a database of clips with their control curves, as TFRecord shards.
+    """Render databases of clips with their control curves, as TFRecord shards.
 
     \b
         jingles export data/audio --midi MIDI --format audio
-        jingles export data/codec --midi MIDI --codec runs/codec
+        jingles export data/pvt --midi lmd_full.tar.gz --format audio,cqt,codec --train 100000 --valid 20000
     """
-    from functools import partial
-    from jingles.data.pvt import export as run
-    from jingles.system import configure, make_format
-    maker = None if format == 'audio' else partial(make_format, configure(format=format, codec=codec))
-    manifest = run(out, midi, maker, (train, valid), seconds, seed, soundfont, workers)
-    print(f"{out}: {manifest['counts']['train']} clips to train with, {manifest['counts']['valid']} to test with; see {out/'card.md'}")
+    from jingles.data.pvt import Melodies, Recipe, export as run, part_of
+    from jingles.system import formats_of
+    made = run(out, Melodies(midi, soundfont), formats_of(format, codec), Recipe((train, valid), seconds, seed, shard_mb), workers, part_of(part))
+    for line in what_was_made(out, made): print(line)
+
+# %% ../nbs/81_cli.ipynb #714e163f
+@app.command('check')
+def check_databases(folder: Annotated[Path, typer.Argument(help="A database, or a folder of databases.")]):
+    "Compare every shard with the checksum in the manifest, and name those that are missing, cut short or damaged."
+    from jingles.core import check
+    from jingles.data.records import check_database, databases
+    wrong = {}
+    for d in databases(folder):
+        found = check_database(d)
+        print(f"{d}: {'whole' if not found else f'{len(found)} files are not as they should be'}")
+        wrong |= found
+    for file, why in wrong.items(): print(f"  {file} {why}")
+    check(not wrong, f"{len(wrong)} of the files under {folder} are not as they should be, the first is {next(iter(wrong), None)}; delete those and export again into the same folder")
 
 # %% ../nbs/81_cli.ipynb #c029
 @app.command('train-codec')

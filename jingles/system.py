@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['EMBEDDINGS', 'INJECTORS', 'SCHEDULES', 'PARADIGMS', 'FORMATS', 'BACKBONES', 'TABLES', 'RunConfig', 'configure',
-           'chain', 'Row', 'make_format', 'Model', 'build_net', 'build_paradigm', 'sampler_of', 'build', 'save_model',
-           'load_model']
+           'chain', 'Row', 'make_format', 'formats_of', 'Model', 'build_net', 'build_paradigm', 'sampler_of', 'build',
+           'save_model', 'load_model']
 
 # %% ../nbs/60_system.ipynb #c003
 import json
@@ -120,6 +120,12 @@ TABLES = dict(format=FORMATS, paradigm=PARADIGMS, schedule=SCHEDULES, backbone=B
 # %% ../nbs/60_system.ipynb #c016
 def make_format(cfg:RunConfig): return FORMATS[cfg.format](cfg)
 
+def formats_of(text:str, folder='') -> dict:
+    "`{name: function that makes the format}` of names such as 'audio,codec' or 'codec=FOLDER' with its weights (else from `folder`); raw audio is None. ValueError"
+    named = [entry.strip().partition('=') for entry in text.split(',')]
+    configs = {name: None if name == 'audio' else configure(format=name, codec=where or folder) for name, _, where in named}
+    return {name: cfg and partial(make_format, cfg) for name, cfg in configs.items()}
+
 # %% ../nbs/60_system.ipynb #c019
 @dataclass
 class Model:
@@ -135,7 +141,7 @@ class Model:
     def spec(self): return self.format.spec
     @property
     def device(self): return self.mean.device
-    def normalise(self, x): return x if self.spec.classes else (x - self.mean)/self.std     # codes are names, not amounts
+    def normalise(self, x): return x.long() if self.spec.classes else (x - self.mean)/self.std     # codes are names, not amounts
     def undo(self, x): return x if self.spec.classes else x*self.std + self.mean
     def encode(self, audio): return self.normalise(self.format.encode(audio.to(self.device)))
     def decode(self, x, n=None): return self.format.decode(self.undo(x), n)

@@ -8,7 +8,8 @@ __all__ = ['RATIO', 'LICENCES', 'GROUP', 'NAMES', 'pack', 'unpack', 'load_melodi
            'records', 'moments', 'mean_std', 'tallies', 'usage', 'sums', 'shard_clips', 'Shard', 'shards_of',
            'counted_shard', 'finished', 'Stream', 'Task', 'render', 'weights_of', 'describe', 'Recipe', 'Database',
            'database', 'write_manifest', 'read_manifest', 'held_export', 'versions', 'statistics', 'complete',
-           'check_room', 'size_of', 'check_sendable', 'check_recipe', 'check_parts', 'first_clip', 'pieces', 'export']
+           'check_room', 'size_of', 'check_sendable', 'check_recipe', 'check_parts', 'first_clip', 'pieces', 'part_of',
+           'export']
 
 # %% ../../nbs/55_data.pvt.ipynb #c003
 import json, math, os, pickle, shutil, sys
@@ -452,20 +453,28 @@ def pieces(dbs:list, part=(1, 1)):
                 yield split, min(row[0].first for row in missing if row), max(row[-1].stop for row in missing if row), missing
             number += 1
 
-# %% ../../nbs/55_data.pvt.ipynb #c095
+# %% ../../nbs/55_data.pvt.ipynb #c094
+def part_of(text:str) -> tuple:
+    "(2, 4) from '2/4'; ValueError"
+    try: i, n = map(int, text.split('/'))
+    except ValueError: raise ValueError(f"part is {text!r}; expected such as 1/4, 2/4, 3/4 or 4/4") from None
+    check(1 <= i <= n, f"part is {text}; expected such as 1/4, 2/4, 3/4 or 4/4")
+    return i, n
+
+# %% ../../nbs/55_data.pvt.ipynb #c097
 def _tasks(dbs, source, recipe, work):
     for split, first, stop, missing in work:
         clips = [source.clip(recipe.seed, split, k, recipe.seconds) for k in range(first, stop)]
         yield Task(recipe.seconds, first, clips, [(db.format, db.shapes, row) for db, row in zip(dbs, missing) if row])
 
-# %% ../../nbs/55_data.pvt.ipynb #c096
+# %% ../../nbs/55_data.pvt.ipynb #c098
 def _render_all(out, dbs, source, recipe, part, run):
     "Render what is missing of `part`, with a progress bar"
     work = list(pieces(dbs, part))
     with _writing(out), tqdm(total=sum(stop - first for _, first, stop, _ in work), desc='rendering', unit='clip') as bar:
-        for _ in run(render, _tasks(dbs, source, recipe, work), lambda n: bar.update(n - bar.n)): pass
+        for _ in run(render, _tasks(dbs, source, recipe, work), lambda n: n > bar.n and bar.update(n - bar.n)): pass
 
-# %% ../../nbs/55_data.pvt.ipynb #c097
+# %% ../../nbs/55_data.pvt.ipynb #c099
 def _begin(db, manifest, part):
     "Write what is known before the first shard, and remove what a killed export has left of this part"
     write_manifest(db.folder, manifest)
@@ -475,7 +484,7 @@ def _begin(db, manifest, part):
             for s in missing:
                 for half in s.path.parent.glob(f'.{s.path.stem}-*'): half.unlink(missing_ok=True)
 
-# %% ../../nbs/55_data.pvt.ipynb #c098
+# %% ../../nbs/55_data.pvt.ipynb #c100
 def _manifest(db, held, source, sample, name) -> dict:
     "The manifest before the first shard; ValueError when the folder was begun with other files or other code"
     check(held.get('source', source) == source, f"the files in {name} have changed since {db.folder} was begun; choose another folder or delete it")
@@ -483,7 +492,7 @@ def _manifest(db, held, source, sample, name) -> dict:
     arrays = {k: [dtype, list(shape)] for k, (dtype, shape) in db.shapes.items()}
     return dict(name=db.title, finished=False, parameters=db.parameters, source=source, first_clip=sample, arrays=arrays)
 
-# %% ../../nbs/55_data.pvt.ipynb #c099
+# %% ../../nbs/55_data.pvt.ipynb #c101
 def _export(out, dbs, held, source, recipe, workers, part) -> list:
     "The manifests of `dbs` after their missing shards were made"
     check_room(out, sum(map(size_of, dbs)))
@@ -498,7 +507,7 @@ def _export(out, dbs, held, source, recipe, workers, part) -> list:
     for db, m in zip(dbs, manifests): write_manifest(db.folder, m)
     return manifests
 
-# %% ../../nbs/55_data.pvt.ipynb #c101
+# %% ../../nbs/55_data.pvt.ipynb #c103
 def export(out,                       # folder to write
            source=None,               # of the clips; None: `Melodies()`, invented ones
            formats={'audio': None},   # name -> a format, a function that makes one, or None for raw sound
