@@ -337,7 +337,7 @@ def database(folder, name:str, format, source, recipe:Recipe) -> Database:
     kind = as_format(format)
     item = next(records(kind, [source.blank], np.zeros((1, round(recipe.seconds*SAMPLE_RATE)), np.float32), recipe.seconds))
     size = shard_clips(sum(v.nbytes for v in item.values()), max(recipe.clips), recipe.shard_mb)
-    parameters = dict(format=describe(kind, name), clips=list(recipe.clips), seconds=recipe.seconds, seed=recipe.seed, shard_clips=size, **source.parameters)
+    parameters = dict(format=describe(kind, name), clips=list(recipe.clips), seconds=recipe.seconds, seed=recipe.seed, shard_mb=recipe.shard_mb, shard_clips=size, **source.parameters)
     return Database(Path(folder), format, shapes_of(item), parameters, f'{source.title}-{NAMES.get(name, name)}')
 
 # %% ../../nbs/55_data.pvt.ipynb #c074
