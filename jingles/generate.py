@@ -15,7 +15,7 @@ from .control.curves import curves, plot_curves, to_cond, validate
 from .core import SAMPLE_RATE, Cond, check, generator
 from .data.melody import Note
 from .paradigms.guidance import embolden, guide
-from .system import load_model
+from .system import check_control, load_model
 
 # %% ../nbs/70_generate.ipynb #c006
 CALL = [(0.0, 0.45, 60, 70), (0.5, 0.95, 64, 80), (1.0, 1.45, 67, 90), (1.5, 2.9, 72, 110), (3.2, 3.6, 71, 96), (3.65, 4.05, 67, 88),
@@ -37,7 +37,7 @@ def generate(model,              # from `load_model`
              **options,          # of the paradigm's `sample`, e.g. `sampler`, `churn` or `progress`
 ) -> np.ndarray:
     "Sounds `(b, n)` at 24 kHz that follow `cond`, `n` = its frames in samples; ValueError for curves that cannot be"
-    cond = validate(cond).to(model.device)
+    cond = check_control(model.config, validate(cond)).to(model.device)
     draws = [generator(seed + i) for i in range(len(cond))]
     with torch.inference_mode():
         net = embolden(guide(model.net, guidance), autoguidance, model.paradigm)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['EMBEDDINGS', 'INJECTORS', 'SCHEDULES', 'PARADIGMS', 'FORMATS', 'BACKBONES', 'TABLES', 'RunConfig', 'configure',
            'chain', 'Row', 'make_format', 'formats_of', 'Model', 'build_net', 'build_paradigm', 'sampler_of', 'build',
-           'save_model', 'load_model']
+           'check_control', 'save_model', 'load_model']
 
 # %% ../nbs/60_system.ipynb #c003
 import json
@@ -17,9 +17,10 @@ from typing import NamedTuple
 import torch
 from safetensors.torch import save_file
 
-from .backbones.control import Concat, CondConv, Control, CrossAttention, Film, Levels, Names, Raw, Waves, ZeroSum
+from .backbones.control import Blends, Concat, CondConv, Control, CrossAttention, Film, Levels, Names, Raw, Waves, ZeroSum
 from .backbones.toy import CNN, MLP
 from .backbones.unet import SIZES, UNet, UNetExpand
+from .control.curves import DESCRIPTORS, PVT, SEMITONES
 from .core import Cond, atomic, check, default_device, fingerprint, load_tensors, read_json
 from .formats.codec import WEIGHTS, half, load_codec, load_codes
 from .formats.cqt import CQT
@@ -46,6 +47,7 @@ class RunConfig:
     depth: int = 1                          # residual blocks per level and direction
     emb: int = 256                          # channels of its time embedding
     injection: str = 'concat'               # how control enters the network
+    features: str = 'pvt'                   # which curves are followed: 'pvt' from notes, 'descriptors' from sound
     embedding: str = 'spelled'              # how curves are shown to it: 'spelled' out, or 'raw' as in the report
     control_channels: int = 32              # of the control branch
     vector: int = 0                         # numbers in the global control vector; 0: none
@@ -87,8 +89,12 @@ def configure(base:RunConfig=RunConfig(), **changes) -> RunConfig:
 
 # %% ../nbs/60_system.ipynb #c010
 EMBEDDINGS = dict(
-    spelled=dict(velocity=partial(Waves, 1), chroma=partial(Names, 12), instruments=partial(Levels, 3)),
-    raw=dict(velocity=partial(Raw, 1), chroma=partial(Raw, 1), instruments=partial(Raw, 3)))
+    pvt=dict(
+        spelled=dict(velocity=partial(Waves, 1), chroma=partial(Names, 12), instruments=partial(Levels, 3)),
+        raw={name: partial(Raw, channels) for name, channels in PVT.items()}),
+    descriptors=dict(
+        spelled=dict(pitch=partial(Blends, SEMITONES + 1), voiced=partial(Levels, 1), **{name: Waves for name in ('loudness', 'brightness', 'noisiness')}),
+        raw={name: partial(Raw, channels) for name, channels in DESCRIPTORS.items()}))
 INJECTORS = dict(concat=Concat, film=Film, zero=ZeroSum, attention=CrossAttention, condconv=CondConv)
 
 # %% ../nbs/60_system.ipynb #c012
@@ -115,7 +121,8 @@ FORMATS = {
     'encodec': lambda cfg: EnCodecLatents(load_encodec(cfg.codec or None)),
     'encodec-codes': lambda cfg: EnCodecCodes(load_encodec(cfg.codec or None))}
 BACKBONES = dict(mlp=MLP, cnn=CNN, unet=UNet, expand=UNetExpand)
-TABLES = dict(format=FORMATS, paradigm=PARADIGMS, schedule=SCHEDULES, backbone=BACKBONES, injection=INJECTORS, embedding=EMBEDDINGS)
+TABLES = dict(format=FORMATS, paradigm=PARADIGMS, schedule=SCHEDULES, backbone=BACKBONES, injection=INJECTORS, features=EMBEDDINGS,
+              embedding=EMBEDDINGS['pvt'])
 
 # %% ../nbs/60_system.ipynb #c016
 def make_format(cfg:RunConfig): return FORMATS[cfg.format](cfg)
@@ -154,7 +161,7 @@ class Model:
 # %% ../nbs/60_system.ipynb #c021
 def build_net(cfg:RunConfig, spec) -> torch.nn.Module:
     "The network that `cfg` describes for a format's `spec`"
-    parts = {name: part() for name, part in EMBEDDINGS[cfg.embedding].items()}
+    parts = {name: part() for name, part in EMBEDDINGS[cfg.features][cfg.embedding].items()}
     backbone = BACKBONES[cfg.backbone]
     control = Control(parts, backbone.strides(cfg.widths), cfg.control_channels, INJECTORS[cfg.injection], cfg.vector)
     check(not cfg.up_widths or issubclass(backbone, UNet), f"up_widths are given, but backbone {cfg.backbone!r} has no way up; leave them empty")
@@ -183,6 +190,14 @@ def build(cfg:RunConfig, statistics=None, format=None) -> Model:
     shape = (format.spec.channels, *[1]*(len(format.spec.dims) + 1))
     mean, std = (torch.as_tensor(s, dtype=torch.float32).view(shape) for s in statistics or (torch.zeros(shape), torch.ones(shape)))
     return Model(cfg, format, build_paradigm(cfg, format.spec), build_net(cfg, format.spec), mean, std)
+
+# %% ../nbs/60_system.ipynb #ndb214f
+def check_control(cfg:RunConfig, cond:Cond) -> Cond:
+    "`cond` itself when it has no curves but those that `cfg` names; else ValueError"
+    wanted = EMBEDDINGS[cfg.features][cfg.embedding]
+    foreign = [name for name in cond.local if name not in wanted]
+    check(not foreign, f"this model follows {', '.join(wanted)}, not {', '.join(foreign)}; give curves of the features {cfg.features!r}")
+    return cond
 
 # %% ../nbs/60_system.ipynb #c032
 def save_model(model:Model, folder):
