@@ -6,7 +6,7 @@
 __all__ = ['app', 'Velocity', 'Chroma', 'Instrument', 'Midi', 'Curves', 'Seconds', 'Seed', 'Variations', 'Steps', 'Sampler',
            'Guidance', 'Autoguidance', 'ModelFolder', 'Sound', 'is_file_name', 'number', 'curve', 'midi_control',
            'base_control', 'control', 'writable', 'write_jingles', 'bar_of', 'option', 'generate', 'what_was_made',
-           'export', 'check_databases', 'train_codec', 'train_codes', 'train', 'evaluate', 'settings', 'fail',
+           'export', 'check_databases', 'card', 'train_codec', 'train_codes', 'train', 'evaluate', 'settings', 'fail',
            'what_was_said', 'main']
 
 # %% ../nbs/81_cli.ipynb #c003
@@ -163,11 +163,12 @@ def generate(velocity:Velocity=None, chroma:Chroma=None, instrument:Instrument=N
 
 # %% ../nbs/81_cli.ipynb #d3352750
 def what_was_made(out, manifests:dict) -> list:
-    "A line for each database of an export"
+    "A line for each database of an export; those that are finished get their card"
+    from jingles.data.cards import write_card
+    folder = lambda m: out if len(manifests) == 1 else out/m['name']
     def line(m):
-        folder = out if len(manifests) == 1 else out/m['name']
-        if not m['finished']: return f"{folder}: this part is done; the database is finished when the others are"
-        return f"{folder}: {m['counts']['train']} clips to train with, {m['counts']['valid']} to test with"
+        if not m['finished']: return f"{folder(m)}: this part is done; the database is finished when the others are"
+        return f"{folder(m)}: {m['counts']['train']} clips to train with, {m['counts']['valid']} to test with; see {write_card(folder(m))}"
     return [line(m) for m in manifests.values()]
 
 # %% ../nbs/81_cli.ipynb #c028
@@ -175,6 +176,7 @@ def what_was_made(out, manifests:dict) -> list:
 def export(
     out: Annotated[Path, typer.Argument(help="Folder of the new database; with several formats, of the databases.")],
     midi: Annotated[Optional[Path], typer.Option(help="Folder or .tar.gz of MIDI files. [default: melodies are invented]")] = None,
+    audio: Annotated[Optional[Path], typer.Option(help="Folder of sound files to cut clips from instead; their curves are measured on the sound.")] = None,
     format: Annotated[str, typer.Option(help="'audio' (raw sound) or formats of the system, e.g. 'audio,codec'; 'codec=FOLDER' where its weights are.")] = 'codec',
     codec: Annotated[str, typer.Option(help="Folder of weights, where the format names none. [default: the shipped ones]")] = '',
     train: Annotated[int, typer.Option(min=0, help="Clips to train with.")] = 2000,
@@ -191,10 +193,12 @@ def export(
     \b
         jingles export data/audio --midi MIDI --format audio
         jingles export data/pvt --midi lmd_full.tar.gz --format audio,cqt,codec --train 100000 --valid 20000
+        jingles export data/bells --audio BELLS --train 5000
     """
-    from jingles.data.pvt import Melodies, Recipe, export as run, part_of
+    from jingles.data.pvt import Recipe, export as run, part_of
+    from jingles.data.recordings import source_of
     from jingles.system import formats_of
-    made = run(out, Melodies(midi, soundfont), formats_of(format, codec), Recipe((train, valid), seconds, seed, shard_mb), workers, part_of(part))
+    made = run(out, source_of(midi, audio, soundfont), formats_of(format, codec), Recipe((train, valid), seconds, seed, shard_mb), workers, part_of(part))
     for line in what_was_made(out, made): print(line)
 
 # %% ../nbs/81_cli.ipynb #714e163f
@@ -210,6 +214,17 @@ def check_databases(folder: Annotated[Path, typer.Argument(help="A database, or 
         wrong |= found
     for file, why in wrong.items(): print(f"  {file} {why}")
     check(not wrong, f"{len(wrong)} of the files under {folder} are not as they should be, the first is {next(iter(wrong), None)}; delete those and export again into the same folder")
+
+# %% ../nbs/81_cli.ipynb #7506db9a
+@app.command()
+def card(
+    databases: Annotated[list[Path], typer.Argument(help="Folders of finished databases.")],
+    to: Annotated[Optional[Path], typer.Option(help="A folder of cards, for projects that keep no data. [default: beside the database]")] = None,
+    clip_seconds: Annotated[Optional[float], typer.Option(help="Seconds that a clip takes to make on one core, where it was measured; totals are extrapolated from it.")] = None,
+):
+    "Write the data card of a database: what is in it, where it came from, how it is made again."
+    from jingles.data.cards import write_card
+    for d in databases: print(write_card(d, to, clip_seconds))
 
 # %% ../nbs/81_cli.ipynb #c029
 @app.command('train-codec')

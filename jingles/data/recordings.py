@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STEP', 'AUDIBLE', 'SHARE', 'stretch', 'levels', 'good_starts', 'Sound', 'sound_files', 'Recorded', 'Recordings',
-           'sort_out', 'describe_sounds']
+           'sort_out', 'describe_sounds', 'source_of']
 
 # %% ../../nbs/57_data.recordings.ipynb #c003
 from functools import partial
@@ -18,7 +18,7 @@ from tqdm import tqdm
 from ..audio import resample
 from ..control.descriptors import descriptors
 from ..core import SAMPLE_RATE, check, rng_for
-from .pvt import members
+from .pvt import Melodies, members
 from .records import checksum
 
 # %% ../../nbs/57_data.recordings.ipynb #c005
@@ -127,3 +127,9 @@ def describe_sounds(name, usable, parts, skipped) -> dict:
     "The source for the manifest: counts, the skipped files by reason, a checksum of all that is used"
     digest = sha256(''.join(f'{n} {s.sha256}\n' for n, s in usable).encode()).hexdigest()
     return dict(kind='sound', name=name, usable=len(usable), **{k: len(v) for k, v in parts.items()}, skipped={k: sorted(v) for k, v in sorted(skipped.items())}, sounds_sha256=digest)
+
+# %% ../../nbs/57_data.recordings.ipynb #c028
+def source_of(midi=None, audio=None, soundfont=None):
+    "`Recordings` of the folder `audio`, or else `Melodies` of `midi` (none: invented ones); ValueError when both are given"
+    check(not (midi and audio), f"both MIDI files ({midi}) and sounds ({audio}) are given; a database has one source")
+    return Recordings(audio) if audio else Melodies(midi or None, soundfont or None)

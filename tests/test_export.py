@@ -1,0 +1,132 @@
+"An export that is killed at any moment ends, when it is called again, with the bytes of one that never was; damage is found and named"
+import json, os, shutil, signal, subprocess, sys, time
+
+import nbformat
+import papermill
+import pytest
+
+from book import ROOT
+from jingles.data.cards import card
+from jingles.data.pvt import read_manifest
+from jingles.data.records import Records, checksum
+
+SIZE = ('--train', 160, '--valid', 24, '--seconds', 1, '--format', 'audio,codec', '--seed', 7)
+
+
+def command(*args): return [sys.executable, '-c', 'import sys; sys.argv[0] = "jingles"; from jingles.cli import main; main()', *map(str, args)]
+
+
+def contents(folder):
+    "The checksum of every file but the pictures, whose bytes hold the version of what drew them"
+    return {str(f.relative_to(folder)): checksum(f) for f in sorted(folder.rglob('*')) if f.is_file() and f.suffix != '.jpg'}
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory, jingles):
+    "Two databases from one rendering"
+    out = tmp_path_factory.mktemp('export')/'db'
+    assert 'PVT-codec: 160 clips to train with, 24 to test with' in jingles('export', out, *SIZE, '--workers', 1).stdout
+    return out
+
+
+def shards(out): return sorted(out.rglob('[0-9]*.tfrecord'))
+
+
+def test_killed_and_taken_up_is_the_same(whole, tmp_path, jingles):
+    "Killed with -9 twice, at no chosen moment: early in the work, and late"
+    out = tmp_path/'db'
+    for enough, workers in ((1, 2), (5, 1)):
+        with open(tmp_path/'said', 'w') as said: running = subprocess.Popen(command('export', out, *SIZE, '--workers', workers), cwd=ROOT, stdout=said, stderr=said)
+        deadline = time.time() + 240
+        while len(shards(out)) < enough and running.poll() is None and time.time() < deadline: time.sleep(0.01)
+        os.kill(running.pid, signal.SIGKILL)
+        assert running.wait() == -signal.SIGKILL, (tmp_path/'said').read_text()
+    assert 1 <= len(shards(out)) < len(shards(whole))
+    jingles('export', out, *SIZE, '--workers', 1)
+    assert contents(out) == contents(whole)
+    assert not list(out.rglob('.*'))                # nothing half-written is left
+
+
+def test_ctrl_c_and_then_half_and_half(whole, tmp_path, jingles):
+    "Stopped by hand it ends at once; and two machines may finish it"
+    out = tmp_path/'db'
+    running = subprocess.Popen(command('export', out, *SIZE), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.time() + 240
+    while not shards(out) and running.poll() is None and time.time() < deadline: time.sleep(0.01)
+    running.send_signal(signal.SIGINT)
+    said = running.communicate()[1]
+    assert running.returncode == 130 and 'Traceback' not in said, said
+    assert not list(out.rglob('.[0-9]*'))
+    assert 'this part is done' in jingles('export', out, *SIZE, '--part', '2/2', '--workers', 1).stdout
+    assert 'clips to train with' in jingles('export', out, *SIZE, '--part', '1/2', '--workers', 1).stdout
+    assert contents(out) == contents(whole)
+
+
+def test_damage_is_named(whole, tmp_path, jingles):
+    assert jingles('check', whole).stdout.count('whole') == 2
+    shutil.copytree(whole/'PVT-audio', tmp_path/'db')
+    first, second = shards(tmp_path/'db'/'train')[:2]
+    bad = bytearray(first.read_bytes()); bad[1000] ^= 4       # in the first record's sound
+    first.write_bytes(bad)
+    with pytest.raises(ValueError, match='00000.tfrecord is damaged'): list(Records(tmp_path/'db'/'train', batch=8))
+    second.write_bytes(second.read_bytes()[:-1])
+    with pytest.raises(ValueError, match='00001.tfrecord is not as long as'): Records(tmp_path/'db'/'train')
+    done = jingles('check', tmp_path/'db', ok=False)
+    assert done.returncode == 1 and '00000.tfrecord is damaged' in done.stdout and '00001.tfrecord has' in done.stdout and len(done.stderr.strip().splitlines()) == 1
+    for f in (first, second): f.unlink()
+    assert 'is not finished' in jingles('check', make_unfinished(tmp_path), ok=False).stderr
+
+
+def make_unfinished(tmp_path):
+    (tmp_path/'begun').mkdir()
+    (tmp_path/'begun'/'manifest.json').write_text(json.dumps(dict(finished=False)))
+    return tmp_path/'begun'
+
+
+def test_from_recordings(tmp_path, jingles):
+    "A folder of sounds; and what cannot be, in one line each"
+    import numpy as np
+    from jingles.audio import save
+    for i in range(6): save(tmp_path/'bells'/f'{i}.wav', 0.5*np.sin(2*np.pi*(200 + 50*i)*np.arange(24000)/24000))
+    said = jingles('export', tmp_path/'db', '--audio', tmp_path/'bells', '--train', 6, '--valid', 2, '--seconds', 1, '--workers', 1).stdout
+    assert 'card.md' in said and 'voiced' in read_manifest(tmp_path/'db')['arrays']
+    assert '--audio bells' in (tmp_path/'db'/'card.md').read_text()
+    for wrong in (('--audio', tmp_path/'bells', '--midi', tmp_path), ('--audio', tmp_path/'none'), ('--part', '3/2'), ('--format', 'tape')):
+        done = jingles('export', tmp_path/'no', *wrong, ok=False)
+        assert done.returncode == 1 and len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert not (tmp_path/'no').exists()
+
+
+def test_run_notebook(tmp_path):
+    "nbs/runs/export.ipynb through papermill, and once more: the second time there is nothing to do"
+    given = dict(out=str(tmp_path/'db'), train=6, valid=2, seconds=1., workers=1, formats='codec-codes')
+    for _ in range(2): nb = papermill.execute_notebook(ROOT/'nbs'/'runs'/'export.ipynb', tmp_path/'run.ipynb', given, progress_bar=False)
+    text = json.dumps(nb)
+    assert 'finished: codec-codes' in text and 'perplexity over classes' in text and text.count('image/jpeg') >= 2
+
+
+CARDS = sorted((ROOT/'data_cards').glob('*.json'))
+
+@pytest.mark.parametrize('path', CARDS, ids=lambda p: p.stem)
+def test_cards_say_what_the_code_does(path, jingles):
+    "A card is what its manifest makes it, and the manifest's arrays are those that the code makes today"
+    from jingles.data.pvt import RATIO, Melodies, Recipe, database
+    from jingles.system import formats_of
+    manifest = json.loads(path.read_text())
+    if path.stem == 'measured': return
+    p = manifest['parameters']
+    times = json.loads((ROOT/'data_cards'/'measured.json').read_text())
+    written = path.with_suffix('.md').read_text()
+    assert card(manifest, f"data/{manifest['name']}", f'{path.stem}.jpg', times[p['format']['name']]) == written
+    assert f'ratio {RATIO}' in written or manifest['source']['kind'] == 'generator'
+    assert path.with_suffix('.jpg').stat().st_size < 60_000
+    made = formats_of(p['format']['name'])
+    if 'encodec' in p['format']['name']:
+        from jingles.formats.encodec import EnCodecCodes, EnCodecLatents, random_encodec
+        made = {p['format']['name']: (EnCodecCodes if p['format']['classes'] else EnCodecLatents)(random_encodec())}
+    (name, format), = made.items()
+    now = database('x', name, format, Melodies(), Recipe(tuple(p['clips']), p['seconds'], p['seed'], p['shard_mb']))
+    assert {k: [d, list(s)] for k, (d, s) in now.shapes.items()} == manifest['arrays']
+    assert now.parameters['shard_clips'] == p['shard_clips'] and now.title == manifest['name']
+    assert {k: v for k, v in now.parameters['format'].items() if k != 'weights_sha256'} == {k: v for k, v in p['format'].items() if k != 'weights_sha256'}
+    if 'encodec' not in name: assert now.parameters['format']['weights_sha256'] == p['format']['weights_sha256']
