@@ -143,17 +143,18 @@ def crest(s, i):
     return i + np.clip(angle/w, -0.5, 0.5), np.minimum(b/np.cos(angle), 1)
 
 # %% ../../nbs/53_control.descriptors.ipynb #c034
-def candidates(s, k:int=6, octave=0.06):
+def candidates(s, k:int=6, octave=0.03):
     "The lags and the scores of the `k` best peaks of `s` [t, lags], (t, k) each; scores of -1 where there are fewer"
     lag = np.arange(SHORTEST, LONGEST)
-    here, cost = s[:, SHORTEST:-1], np.float32(octave*np.log2(lag/SHORTEST))
-    peaks = np.where((here > s[:, SHORTEST - 1:-2]) & (here >= s[:, SHORTEST + 1:]), here - cost, -1)
+    before, here, after = s[:, SHORTEST - 1:-2], s[:, SHORTEST:-1], s[:, SHORTEST + 1:]
+    cost, bend = np.float32(octave*np.log2(lag/SHORTEST)), np.maximum(2*here - before - after, 1e-9)
+    peaks = np.where((here > before) & (here >= after), here + (before - after)**2/(8*bend) - cost, -1)     # of a parabola, to choose by
     best = np.argpartition(-peaks, k, axis=1)[:, :k]
     lags, heights = crest(s, lag[best])
     return lags, np.where(np.take_along_axis(peaks, best, 1) > -1, heights - cost[best], -1)
 
 # %% ../../nbs/53_control.descriptors.ipynb #c036
-SILENT, LEAP, TURN = 0.4, 0.7/12, 0.14    # score of "no pitch" in a frame of 1/75 s; costs of a semitone, and of beginning or ending
+SILENT, LEAP, TURN = 0.4, 0.7/12, 0.3    # score of "no pitch" in a frame of 1/75 s; costs of a semitone, and of beginning or ending
 
 def best_path(pitches, scores):
     "Which candidate to take at each frame [t], from those [t, k] in semitones; k for none"
