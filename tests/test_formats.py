@@ -117,3 +117,10 @@ def test_a_jingle_is_as_long_as_its_curves(name):
     assert clip.rate == model.spec.rate and cond.frames == model.format.frames(1)
     sound = generate(model, cond, steps=1, guidance=1, autoguidance=1)
     assert sound.shape == (1, 24_000) and np.isfinite(sound).all()
+
+
+def test_memory_that_cannot_be_measured(tmp_path):
+    "What went wrong in the other process is said in one line"
+    from jingles.evaluation.formats import peak_memory
+    with pytest.raises(ValueError, match='memory could not be measured: FileNotFoundError: no weights at') as e: peak_memory([configure(codec=tmp_path/'gone')])
+    assert '\n' not in str(e.value)
