@@ -111,7 +111,7 @@ def peak_memory(configs) -> list:
     check(not done.returncode, f"memory could not be measured: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}")
     return [int(line) for line in done.stdout.split()]
 
-# %% ../../nbs/74_evaluation.formats.ipynb #c034
+# %% ../../nbs/74_evaluation.formats.ipynb #c032
 class Cost(NamedTuple):
     "What a format costs, for one clip of 8 s where nothing else is said"
     shape: tuple
@@ -123,7 +123,7 @@ class Cost(NamedTuple):
     mel: float|None = None   # dB, mean over clips; None: its weights were not there
     sdr: float|None = None   # dB
 
-# %% ../../nbs/74_evaluation.formats.ipynb #c035
+# %% ../../nbs/74_evaluation.formats.ipynb #c033
 def costs(configs:dict,   # of `versions`
           clips,          # of `real_clips`
           untrained=(),   # names of formats whose weights are random, so that their sound means nothing
@@ -137,16 +137,16 @@ def costs(configs:dict,   # of `versions`
     return {label: Cost(shape_of(f), numbers_per_second(f.spec), clip_bytes(f), *pace, most, *distances)
             for (label, f), pace, most, distances in zip(formats.items(), fast, memory, heard)}
 
-# %% ../../nbs/74_evaluation.formats.ipynb #c036
+# %% ../../nbs/74_evaluation.formats.ipynb #c034
 EXACT = 200     # dB; float64 could tell more, no format but raw audio comes near
 
-# %% ../../nbs/74_evaluation.formats.ipynb #c037
+# %% ../../nbs/74_evaluation.formats.ipynb #c035
 COLUMNS = {'tensor for 8 s': lambda c: f"[{', '.join(map(str, c.shape))}]", 'numbers/s': lambda c: f'{c.numbers:.0f}', 'kB': lambda c: f'{c.bytes/1000:.0f}',
            'encode [x real time]': lambda c: f'{c.encode:.3g}', 'decode [x real time]': lambda c: f'{c.decode:.3g}',
            'peak memory [MB]': lambda c: '-' if math.isnan(c.memory) else f'{c.memory/1e6:.0f}',
            'mel distance [dB]': lambda c: '-' if c.mel is None else f'{c.mel:.1f}', 'SI-SDR [dB]': lambda c: '-' if c.sdr is None else f'{c.sdr:.1f}' if c.sdr < EXACT else 'exact'}
 
-# %% ../../nbs/74_evaluation.formats.ipynb #c038
+# %% ../../nbs/74_evaluation.formats.ipynb #c036
 def costs_table(found:dict) -> str:
     "`costs` as a Markdown table"
     lines = [['', *COLUMNS], ['---']*(len(COLUMNS) + 1)] + [[label, *(f(c) for f in COLUMNS.values())] for label, c in found.items()]
