@@ -116,7 +116,7 @@ Velocity = Annotated[Optional[str], option("Loudness: a number in 0..1, -1 to le
 Chroma = Annotated[Optional[str], option("Pitch class: a note such as F#, a number in 0..1 (C = 0, B = 1), -1, or a file of curves.")]
 Instrument = Annotated[Optional[str], option("piano, violin or trumpet, or a file of curves.")]
 Midi = Annotated[Optional[Path], option("A MIDI file whose melody gives the curves.")]
-Curves = Annotated[Optional[Path], option("A .csv, .json or .npz file with all curves; one row per frame of 1/75 s.")]
+Curves = Annotated[Optional[Path], option("A .csv, .json or .npz file with all curves; one row per frame of the model, 1/75 s for the shipped one.")]
 Seconds = Annotated[Optional[float], option("Length. [default: that of the curves, else 8]")]
 
 # %% ../nbs/81_cli.ipynb #c022
@@ -148,12 +148,14 @@ def generate(velocity:Velocity=None, chroma:Chroma=None, instrument:Instrument=N
     """
     writable(out)
     began = time.time()
+    from jingles.control.curves import resample_curves
     from jingles.core import stack
     from jingles.generate import generate as make
     from jingles.system import load_model, sampler_of
     loaded = load_model(model)
     options = dict(sampler=sampler_of(loaded.config, sampler)) if sampler else {}
     cond = control(velocity, chroma, instrument, midi, curves, seconds, loaded.spec.rate)
+    if seconds or not curves: cond = resample_curves(cond, loaded.format.frames(cond.frames/loaded.spec.rate))     # some formats need one more
     loaded_at = time.time()
     bar, progress = bar_of(steps)
     with bar: sounds = make(loaded, stack([cond]*variations), steps, seed, guidance, autoguidance, progress=progress, **options)

@@ -12,7 +12,7 @@ import torch
 
 from .audio import plot_mel
 from .control.curves import curves, plot_curves, to_cond, validate
-from .core import SAMPLE_RATE, Cond, check, generator
+from .core import Cond, check, generator
 from .data.melody import Note
 from .paradigms.guidance import embolden, guide
 from .system import check_control, load_model
@@ -36,13 +36,13 @@ def generate(model,              # from `load_model`
              autoguidance=1.6,   # how boldly the model fills in what is left open; 1: as learned
              **options,          # of the paradigm's `sample`, e.g. `sampler`, `churn` or `progress`
 ) -> np.ndarray:
-    "Sounds `(b, n)` at 24 kHz that follow `cond`, `n` = its frames in samples; ValueError for curves that cannot be"
+    "Sounds `(b, n)` at 24 kHz that follow `cond`, `n` = what its frames hold; ValueError for curves that cannot be"
     cond = check_control(model.config, validate(cond)).to(model.device)
     draws = [generator(seed + i) for i in range(len(cond))]
     with torch.inference_mode():
         net = embolden(guide(model.net, guidance), autoguidance, model.paradigm)
         x = model.paradigm.sample(net, model.spec.shape(cond.frames, len(cond)), cond, steps=steps, generator=draws, **options)
-        audio = model.decode(x, round(cond.frames/model.spec.rate*SAMPLE_RATE))
+        audio = model.decode(x)
     return audio.float().cpu().numpy()
 
 # %% ../nbs/70_generate.ipynb #c021

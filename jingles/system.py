@@ -24,7 +24,7 @@ from .control.curves import DESCRIPTORS, PVT, SEMITONES
 from .core import Cond, atomic, check, default_device, fingerprint, load_tensors, read_json
 from .formats.codec import WEIGHTS, half, load_codec, load_codes
 from .formats.cqt import CQT
-from .formats.encodec import EnCodecCodes, EnCodecLatents, load_encodec
+from .formats.encodec import EnCodecCodes, EnCodecLatents, bandwidth, load_encodec
 from .paradigms.ddpm import DDPM, ancestral, by_sigma, ddim
 from .paradigms.discdpm import DiscDPM
 from .paradigms.edm import EDM
@@ -37,7 +37,7 @@ class RunConfig:
     "Everything that defines a model and its training"
     format: str = 'codec'                   # how sound is represented
     codec: str = ''                         # folder of the weights of a format that has some; empty: the shipped ones, EnCodec's own
-    books: int = 16                         # codebooks of the codec's codes
+    books: int = 16                         # codebooks of a format of codes
     paradigm: str = 'edm'                   # how noise is added and removed
     times: int = 1000                       # steps of a paradigm with discrete time
     schedule: str = 'own'                   # of its noise: 'linear', 'cosine', or the paradigm's 'own'
@@ -119,7 +119,7 @@ FORMATS = {
     'cqt': lambda cfg: CQT(),
     'codec-codes': lambda cfg: load_codes(cfg.codec or None).first(cfg.books),
     'encodec': lambda cfg: EnCodecLatents(load_encodec(cfg.codec or None)),
-    'encodec-codes': lambda cfg: EnCodecCodes(load_encodec(cfg.codec or None))}
+    'encodec-codes': lambda cfg: EnCodecCodes(load_encodec(cfg.codec or None), bandwidth(cfg.books))}
 BACKBONES = dict(mlp=MLP, cnn=CNN, unet=UNet, expand=UNetExpand)
 TABLES = dict(format=FORMATS, paradigm=PARADIGMS, schedule=SCHEDULES, backbone=BACKBONES, injection=INJECTORS, features=EMBEDDINGS,
               embedding=EMBEDDINGS['pvt'])

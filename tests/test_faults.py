@@ -1,5 +1,5 @@
 "Mistakes of the user's: one line on standard error, an exit code that is not 0, nothing half-written left behind"
-import os, shutil, signal, subprocess, sys, time
+import os, shutil
 
 import numpy as np
 import pytest

@@ -166,6 +166,7 @@ class RawAudio:
     name, spec, curve_rate = 'audio', Spec(channels=1, rate=SAMPLE_RATE), 75
     def frames(self, seconds): return round(seconds*SAMPLE_RATE)
     def encode(self, audio): return audio[:, None]
+    def decode(self, x, n=None): return x[:, 0, :n]
 
 # %% ../../nbs/55_data.pvt.ipynb #c034
 def as_format(format):

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from ..control.curves import curves, to_cond
 from ..core import SAMPLE_RATE, check, stack, switch_off
-from ..data.pvt import clip, load_melodies, members
+from ..data.pvt import as_format, clip, curve_grid, load_melodies, members
 from ..data.synth import synth
 from .adherence import (cents_agreement, in_parallel, instrument_classifier, mel_distance, midi_pitch, report, row, si_sdr, side_by_side,
                                           timbre, track_pitch)
@@ -29,6 +29,7 @@ class Clip(NamedTuple):
     sound: np.ndarray    # (n,) at 24 kHz
     curves: dict         # name -> (c, t)
     instrument: str
+    rate: float          # of the curves, frames per second
 
 # %% ../../nbs/73_evaluation.tables.ipynb #c006
 def real_clips(melodies,           # what `load_melodies` gives first; None for the generator
@@ -36,12 +37,14 @@ def real_clips(melodies,           # what `load_melodies` gives first; None for 
                split:str='valid',  # of the source files
                seconds:float=8,
                seed:int=1_000_000, # another one than a training export's
-               soundfont=None) -> list:
+               soundfont=None,
+               format=None) -> list:   # whose frames the curves get; None: those of raw audio's databases, 75 a second
     "`count` rendered `Clip`s from melodies of one split"
     source, player, out = members(melodies, split), synth(soundfont), []
+    frames, rate = curve_grid(as_format(format), seconds)
     for k in range(count):
         melody, instrument = clip(source, seed, split, k, seconds)
-        out.append(Clip(player.render(melody, instrument, seconds), curves(melody, instrument, round(seconds*75), 75), instrument))
+        out.append(Clip(player.render(melody, instrument, seconds), curves(melody, instrument, frames, rate), instrument, rate))
     return out
 
 # %% ../../nbs/73_evaluation.tables.ipynb #c009
@@ -71,7 +74,7 @@ def generated(model, clips, controlled:bool=True, sampling=Sampling(), batch:int
 # %% ../../nbs/73_evaluation.tables.ipynb #c012
 def judge(clips, sounds, classifier, workers:int=1) -> list:
     "`adherence.report` of `sounds` against the curves of `clips`"
-    return report([(s, c.curves, c.instrument) for s, c in zip(sounds, clips)], classifier, workers)
+    return report([(s, c.curves, c.instrument) for s, c in zip(sounds, clips)], classifier, workers, clips and clips[0].rate)
 
 # %% ../../nbs/73_evaluation.tables.ipynb #c013
 def four_sounds(model, clips, sampling=Sampling()) -> dict:
@@ -123,7 +126,7 @@ def evaluate(model, midi=None, count:int=200, sampling=Sampling(), soundfont=Non
     "Both tables on `count` held-out clips, with what was needed to make them, as plain numbers"
     melodies, _ = load_melodies(midi, workers)
     classifier = instrument_classifier(real_clips(melodies, teach, 'train', soundfont=soundfont))
-    clips = real_clips(melodies, count, soundfont=soundfont)
+    clips = real_clips(melodies, count, soundfont=soundfont, format=model.format)
     sounds = four_sounds(model, clips, sampling)
     tables = dict(follow=follow_table(clips, sounds, classifier, workers), codec=codec_table(clips, sounds['through the codec'], workers))
     plain = {t: {k: [r._asdict() for r in rows] for k, rows in table.items()} for t, table in tables.items()}

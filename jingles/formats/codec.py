@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['HOP', 'N_FFT', 'BINS', 'LAP', 'WEIGHTS', 'framed', 'overlap_add', 'stft', 'istft', 'compress', 'features',
            'to_spectrum', 'ConvNeXt', 'stack_of', 'zeroed_from', 'zeroed', 'whole_frames', 'mdct_matrix', 'squash',
-           'unsquash', 'principal', 'Lapped', 'Codec', 'calibrate', 'spectral_loss', 'noise_to_signal', 'unit_penalty',
-           'codec_loss', 'half', 'save_codec', 'load_codec', 'nearest', 'refine', 'look_up', 'sensitivity',
-           'learn_books', 'check_codes', 'CodecCodes', 'learn_codes', 'save_codes', 'load_codes', 'codebook_use']
+           'unsquash', 'principal', 'Lapped', 'check_latents', 'Codec', 'calibrate', 'spectral_loss', 'noise_to_signal',
+           'unit_penalty', 'codec_loss', 'half', 'save_codec', 'load_codec', 'nearest', 'refine', 'look_up',
+           'sensitivity', 'learn_books', 'check_codes', 'CodecCodes', 'learn_codes', 'save_codes', 'load_codes',
+           'codebook_use']
 
 # %% ../../nbs/42_formats.codec.ipynb #c004
 import json, math
@@ -100,7 +101,9 @@ def zeroed(linear): return zeroed_from(linear, 0)
 # %% ../../nbs/42_formats.codec.ipynb #c026
 def whole_frames(audio) -> torch.Tensor:
     "`audio` `(b, n)` in -1..1, padded with silence to whole frames of 320 samples"
+    check(audio.is_floating_point(), f"audio of type {audio.dtype}; expected floats in -1..1")
     check(audio.ndim == 2, f"audio of shape {tuple(audio.shape)}; expected (batch, samples)")
+    check(audio.numel() > 0, f"audio of shape {tuple(audio.shape)} holds no sample; expected (batch, samples) with at least one of each")
     check(bool(torch.isfinite(audio).all()), "audio holds NaN or infinity; repair or drop the clip first")
     return F.pad(audio.clamp(-1, 1), (0, -audio.shape[-1] % HOP))
 
@@ -156,9 +159,18 @@ class Lapped(nn.Module):
     def encode(self, audio): return self.shrink(squash(framed(audio, LAP) @ self.analysis))
     def decode(self, x): return overlap_add(unsquash(self.grow(x)) @ self.synthesis)
 
+# %% ../../nbs/42_formats.codec.ipynb #c040b
+def check_latents(x, channels:int, n=None):
+    "ValueError unless `x` is floats `(b, channels, t)`, at least one frame, that hold `n` samples"
+    check(x.ndim == 3 and x.shape[1] == channels and x.numel() and x.is_floating_point(),
+          f"latents of shape {tuple(x.shape)} and type {x.dtype}; expected floats (batch, {channels}, frames)")
+    longest = x.shape[-1]*HOP
+    check(n is None or 0 <= n <= longest, f"n={n} samples asked of {x.shape[-1]} frames; they hold {longest}")
+
 # %% ../../nbs/42_formats.codec.ipynb #c042
 class Codec(nn.Module):
-    "Sound `(b, n)` at 24 kHz to latents `(b, channels, n/320)` and back; `n` may be any length"
+    "Sound `(b, n)` at 24 kHz to latents `(b, channels, n/320)` and back; `n` may be any length; differentiable both ways, where the sound is not clipped"
+    name = 'codec'
     def __init__(self, channels:int=64, width:int=256, depth:int=5, noise:float=0.2):
         super().__init__()
         self.config = dict(channels=channels, width=width, depth=depth, noise=noise)
@@ -179,13 +191,11 @@ class Codec(nn.Module):
 
     def frames(self, seconds:float) -> int: return math.ceil(round(seconds*SAMPLE_RATE)/HOP)
 
-    @torch.no_grad()
-    def encode(self, audio) -> torch.Tensor: return ((self.raw(whole_frames(audio)) - self.mean)/self.std).transpose(1, 2)
+    def encode(self, audio) -> torch.Tensor: return ((self.raw(whole_frames(audio).to(self.mean)) - self.mean)/self.std).transpose(1, 2)
 
-    @torch.no_grad()
     def decode(self, x, n:int|None=None) -> torch.Tensor:
-        check(x.ndim == 3 and x.shape[1] == self.spec.channels, f"latents of shape {tuple(x.shape)}; expected (batch, {self.spec.channels}, frames)")
-        return self.sound(x.transpose(1, 2)*self.std + self.mean)[:, :n].clamp(-1, 1)
+        check_latents(x, self.spec.channels, n)
+        return self.sound(x.to(self.mean).transpose(1, 2)*self.std + self.mean)[:, :n].clamp(-1, 1)
 
 # %% ../../nbs/42_formats.codec.ipynb #c043
 @torch.no_grad()

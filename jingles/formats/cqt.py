@@ -72,7 +72,8 @@ def backwards(i, n:int) -> torch.Tensor:
 # %% ../../nbs/41_formats.cqt.ipynb #c022
 def held(audio, hop:int) -> torch.Tensor:
     "`audio` `(b, n)` as float32 with its last sample held up to the next multiple of `hop`, that one included; ValueError"
-    check(audio.ndim == 2 and audio.shape[1] > 0, f"audio of shape {tuple(audio.shape)}; expected (batch, samples)")
+    check(audio.is_floating_point(), f"audio of type {audio.dtype}; expected floats in -1..1")
+    check(audio.ndim == 2 and audio.numel() > 0, f"audio of shape {tuple(audio.shape)}; expected (batch, samples), at least one of each")
     check(bool(torch.isfinite(audio).all()), "audio holds NaN or infinity; repair or drop the clip first")
     return F.pad(audio.float(), (0, -audio.shape[1] % hop + 1), mode='replicate')
 
@@ -173,7 +174,8 @@ def synthesise(b:Bank, s:Scale, c) -> torch.Tensor:
 
 # %% ../../nbs/41_formats.cqt.ipynb #c049
 class CQT(nn.Module):
-    "Sound `(b, n)` at 24 kHz to `(b, 2, bins, frames)`, real and imaginary parts of a CQT, and back; on the sound's device, `n` may be any length"
+    "Sound `(b, n)` at 24 kHz to `(b, 2, bins, frames)`, real and imaginary parts of a CQT, and back; on the sound's device, `n` may be any length; differentiable both ways"
+    name = 'cqt'
     def __init__(self, f_min:float=130.81, bins:int=216, per_octave:int=36, hop:int=100):
         super().__init__()
         self.scale = Scale(f_min, bins, per_octave, hop)
@@ -190,7 +192,6 @@ class CQT(nn.Module):
         c = analyse(bank(s, size, device), s, audio[:, mirror(i, audio.shape[1] - 1)])[..., before:before + frames]
         return torch.stack([c.real, c.imag], 1)
 
-    @torch.no_grad()
     def decode(self, x, n:int|None=None) -> torch.Tensor:
         s, frames, device = self.scale, check_coefficients(x, self.scale, n), x.device
         before, size = sizes(s, frames)
@@ -203,7 +204,8 @@ class CQT(nn.Module):
 # %% ../../nbs/41_formats.cqt.ipynb #c050
 def check_coefficients(x, s:Scale, n=None) -> int:
     "The number of frames of `x`; ValueError unless it is `(b, 2, bins, frames)` and holds `n` samples"
-    check(x.ndim == 4 and x.shape[1:3] == (2, s.bins) and x.shape[3] > 1, f"coefficients of shape {tuple(x.shape)}; expected (batch, 2, {s.bins}, 2 frames or more)")
+    check(x.ndim == 4 and len(x) and x.shape[1:3] == (2, s.bins) and x.shape[3] > 1, f"coefficients of shape {tuple(x.shape)}; expected (batch, 2, {s.bins}, 2 frames or more)")
+    check(x.is_floating_point(), f"coefficients of type {x.dtype}; expected floats, real and imaginary parts in two channels")
     longest = (x.shape[3] - 1)*s.hop + 1
     check(n is None or 0 <= n <= longest, f"n={n} samples asked of {x.shape[3]} frames; they hold {longest}")
     return x.shape[3]

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CHECKPOINT', 'DIM', 'CLASSES', 'TAKEN', 'BANDWIDTHS', 'bare_extension', 'unimport', 'import_encodec', 'brief',
            'no_weights', 'download', 'find_weights', 'read_weights', 'new_encodec', 'frozen', 'load_encodec',
-           'standardise', 'fill_codebooks', 'random_encodec', 'save_encodec', 'samples', 'EnCodec', 'EnCodecLatents',
+           'standardise', 'fill_codebooks', 'random_encodec', 'save_encodec', 'bandwidth', 'EnCodec', 'EnCodecLatents',
            'EnCodecCodes']
 
 # %% ../../nbs/43_formats.encodec.ipynb #c004
@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from ..core import SAMPLE_RATE, Spec, atomic, check
-from .codec import HOP, whole_frames
+from .codec import HOP, check_latents, whole_frames
 
 # %% ../../nbs/43_formats.encodec.ipynb #c006
 def bare_extension():
@@ -162,12 +162,12 @@ def save_encodec(model, folder) -> Path:
 # %% ../../nbs/43_formats.encodec.ipynb #c039
 BANDWIDTHS = {1.5: 2, 3.: 4, 6.: 8, 12.: 16, 24.: 32}     # kbps: codebooks
 
-# %% ../../nbs/43_formats.encodec.ipynb #c042
-def samples(audio) -> torch.Tensor:
-    "`audio` `(b, n)`, floats in -1..1, clipped and padded with silence to whole frames; ValueError"
-    check(audio.is_floating_point(), f"audio of type {audio.dtype}; expected floats in -1..1")
-    check(audio.numel() > 0, f"audio of shape {tuple(audio.shape)} holds no sample; expected (batch, samples) with at least one of each")
-    return whole_frames(audio)
+# %% ../../nbs/43_formats.encodec.ipynb #c040b
+def bandwidth(codebooks:int) -> float:
+    "The kbps of so many codebooks; ValueError for a number that EnCodec was not trained for"
+    found = [kbps for kbps, n in BANDWIDTHS.items() if n == codebooks]
+    check(found, f"no bandwidth of EnCodec has {codebooks} codebooks; there are {', '.join(map(str, BANDWIDTHS.values()))}")
+    return found[0]
 
 # %% ../../nbs/43_formats.encodec.ipynb #c045
 class EnCodec(nn.Module):
@@ -178,24 +178,24 @@ class EnCodec(nn.Module):
 
     def frames(self, seconds:float) -> int: return math.ceil(round(seconds*SAMPLE_RATE)/HOP)
     def like_model(self, x): return x.to(next(self.model.parameters()))
-    def latents(self, audio): return self.model.encoder(self.like_model(samples(audio))[:, None])
-    def sound(self, x, n=None): return self.model.decoder(self.like_model(x))[:, 0, :n].clamp(-1, 1)
+    def latents(self, audio): return self.model.encoder(self.like_model(whole_frames(audio))[:, None])
+    def sound(self, x, n=None):
+        check_latents(x, DIM, n)
+        return self.model.decoder(self.like_model(x))[:, 0, :n].clamp(-1, 1)
 
 # %% ../../nbs/43_formats.encodec.ipynb #c046
 class EnCodecLatents(EnCodec):
     "Sound `(b, n)` at 24 kHz to EnCodec's continuous latents `(b, 128, n/320)` and back; differentiable both ways"
-    spec = Spec(channels=DIM, rate=SAMPLE_RATE/HOP)
+    name, spec = 'encodec', Spec(channels=DIM, rate=SAMPLE_RATE/HOP)
 
     def encode(self, audio) -> torch.Tensor: return self.latents(audio)
 
-    def decode(self, x, n:int|None=None) -> torch.Tensor:
-        check(x.ndim == 3 and x.shape[1] == DIM and x.numel() and x.is_floating_point(),
-              f"latents of shape {tuple(x.shape)} and type {x.dtype}; expected floats (batch, {DIM}, frames)")
-        return self.sound(x, n)
+    def decode(self, x, n:int|None=None) -> torch.Tensor: return self.sound(x, n)
 
 # %% ../../nbs/43_formats.encodec.ipynb #c056
 class EnCodecCodes(EnCodec):
     "Sound `(b, n)` at 24 kHz to EnCodec's codes `(b, codebooks, n/320)`, integers in 0..1023, at `bandwidth` kbps, and back"
+    name = 'encodec-codes'
     def __init__(self, model, bandwidth:float=12.):
         super().__init__(model)
         check(bandwidth in BANDWIDTHS, f"no bandwidth of {bandwidth} kbps; there are {', '.join(f'{b:g}' for b in BANDWIDTHS)}")
