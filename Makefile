@@ -79,7 +79,7 @@ nbtest: dev  ## run the chapters
 	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers $(WORKERS) --timing
 
 pytest: dev  ## run tests/
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 bench: dev  ## measure speed (BENCH='name ...': only those)
 	@$(BIN)/python tests/bench --json out/bench.json $(BENCH)

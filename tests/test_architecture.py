@@ -175,7 +175,7 @@ def test_parameters_tag_survives_cleaning():
 
 EXTRAS = ('requirements', 'train_requirements', 'lab_requirements', 'dev_requirements')
 NOT_IMPORTED = dict(jupyterlab='`make lab`', ipykernel='runs the notebooks', execnb='bound for nbdev', ghapi='bound for nbdev',
-                    setuptools='builds the wheel', wheel='builds the wheel', papermill='runs nbs/runs')
+                    **{'pytest-xdist': '`make pytest` runs two tests at once'}, setuptools='builds the wheel', wheel='builds the wheel', papermill='runs nbs/runs')
 
 
 def settings():

@@ -97,8 +97,9 @@ def test_from_recordings(tmp_path, jingles):
     assert not (tmp_path/'no').exists()
 
 
-def test_run_notebook(tmp_path):
+def test_run_notebook(tmp_path, monkeypatch):
     "nbs/runs/export.ipynb through papermill, and once more: the second time there is nothing to do"
+    monkeypatch.delenv('MPLBACKEND', raising=False)         # pictures in the notebook, as a user sees them
     given = dict(out=str(tmp_path/'db'), train=6, valid=2, seconds=1., workers=1, formats='codec-codes')
     for _ in range(2): nb = papermill.execute_notebook(ROOT/'nbs'/'runs'/'export.ipynb', tmp_path/'run.ipynb', given, progress_bar=False)
     text = json.dumps(nb)

@@ -1,0 +1,63 @@
+"""Making a database: real time per core, two workers against one, beside pretty_midi's fluidsynth() on the same melodies; memory at 1 000 and 10 000 clips"""
+import os, resource, subprocess, sys, tempfile, time
+from pathlib import Path
+
+CLIPS = 160     # of 8 s
+
+ONE = """
+import sys, json, time, resource
+from jingles.data.pvt import Melodies, Recipe, export
+from jingles.data.records import tensorflow
+from jingles.data.synth import synth
+tensorflow(); synth()                       # loading them is not what is measured
+out, clips, seconds, workers = sys.argv[1], *map(int, sys.argv[2:])
+began, cpu = time.perf_counter(), time.process_time()
+export(out, recipe=Recipe((clips, 0), seconds), workers=workers)
+print(json.dumps(dict(wall=time.perf_counter() - began, cpu=time.process_time() - cpu,
+                      mb=max(resource.getrusage(w).ru_maxrss for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))/1024)))
+"""
+
+
+def export(folder, name, clips, seconds, workers) -> dict:
+    "Wall and processor seconds of an export in a process of its own, and the most memory that one of its processes took"
+    import json
+    quiet = dict(os.environ, OMP_NUM_THREADS='1', TQDM_DISABLE='1')
+    done = subprocess.run([sys.executable, '-c', ONE, str(Path(folder)/name), str(clips), str(seconds), str(workers)], capture_output=True, text=True, check=True, env=quiet)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def pretty(clips) -> float:
+    "Processor seconds that pretty_midi's `fluidsynth()` takes for the same clips, one call each"
+    import pretty_midi
+    from jingles.data.synth import find_soundfont, program
+    font, began = str(find_soundfont()), time.process_time()
+    for c in clips:
+        midi, part = pretty_midi.PrettyMIDI(), pretty_midi.Instrument(program(c.instrument))
+        part.notes = [pretty_midi.Note(n.velocity, n.pitch, n.start, n.end) for n in c.melody]
+        midi.instruments.append(part)
+        midi.fluidsynth(24000, sf2_path=font)
+    return time.process_time() - began
+
+
+def run():
+    from jingles.data.pvt import Melodies
+    from jingles.workers import pool
+    source = Melodies()
+    with pool(1) as here: source.read(8, here)
+    clips = [source.clip(0, 'train', k, 8) for k in range(12)]
+    clips[0].sound(8)
+    began = time.process_time()
+    for c in clips: c.sound(8)
+    ours = (time.process_time() - began)/len(clips)
+    theirs = pretty(clips)/len(clips)
+    with tempfile.TemporaryDirectory() as d:
+        one = export(d, 'one', CLIPS, 8, 1)
+        # starting two processes takes as long however many clips there are: two sizes tell it from the work
+        small, large = (export(d, f'two{n}', n*CLIPS, 8, 2)['wall'] for n in (1, 5))
+        again = export(d, 'again', CLIPS, 8, 1)
+        few, many = (export(d, f'many{n}', n, 1, 1)['mb'] for n in (1000, 10_000))
+    each = (one['cpu'] + again['cpu'])/2/CLIPS
+    return {'export of raw sound [x real time, one core]': 8/each, 'FluidSynth alone [x real time]': 8/ours,
+            'two workers / one': (one['wall'] + again['wall'])/2/CLIPS/((large - small)/(4*CLIPS)), 'start of two workers [s]': small - (large - small)/4,
+            'ours / pretty_midi, per clip rendered': theirs/ours, 'export / pretty_midi': theirs/each,
+            'memory at 1 000 clips [MB]': few, 'memory at 10 000 clips [MB]': many, 'one clip of raw sound, whole [s per core]': each}
