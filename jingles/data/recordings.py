@@ -94,7 +94,7 @@ class Recordings:
     title, blank = 'Sounds', Recorded('', 0.)
     def __init__(self, folder): self.folder, self.files, self.parameters = Path(folder), sound_files(folder), dict(audio=Path(folder).name)
 
-    def read(self, seconds, run):
+    def read(self, seconds, run, keep=None):
         "Look at every file, once, by `run` of a pool; ValueError when none is usable. What came of it, for the manifest"
         batches = [self.files[i:i + 16] for i in range(0, len(self.files), 16)]
         names = [p.relative_to(self.folder).as_posix() for p in self.files]
@@ -106,6 +106,8 @@ class Recordings:
         self.parts = {split: members(usable, split) for split in ('train', 'valid')}
         return describe_sounds(self.folder.name, usable, self.parts, skipped)
 
+    def keep(self): "Looking again is quick; nothing is kept"
+    def forget(self): "Nothing was kept"
     def missing(self, split): return not self.parts[split]
 
     def clip(self, seed, split, k, seconds):
