@@ -131,3 +131,14 @@ def test_cards_say_what_the_code_does(path, jingles):
     assert now.parameters['shard_clips'] == p['shard_clips'] and now.title == manifest['name']
     assert {k: v for k, v in now.parameters['format'].items() if k != 'weights_sha256'} == {k: v for k, v in p['format'].items() if k != 'weights_sha256'}
     if 'encodec' not in name: assert now.parameters['format']['weights_sha256'] == p['format']['weights_sha256']
+
+
+def test_a_loaders_workers_share_the_records(whole):
+    "Two ranks with two workers each see every clip once"
+    import torch
+    from torch.utils.data import DataLoader
+    loaders = [DataLoader(Records(whole/'PVT-codec'/'valid', batch=4, shuffle=16, rank=r, world=2), batch_size=None, num_workers=2, multiprocessing_context='spawn') for r in range(2)]
+    seen = torch.cat([b['x'].flatten(1)[:, ::7] for loader in loaders for b in loader])
+    every = torch.cat([b['x'].flatten(1)[:, ::7] for b in Records(whole/'PVT-codec'/'valid', batch=4)])
+    assert len(seen) == len(every) == 24
+    assert sorted(map(tuple, seen.tolist())) == sorted(map(tuple, every.tolist()))
