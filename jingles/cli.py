@@ -262,17 +262,22 @@ def train_codes(
 def train(
     data: Annotated[Path, typer.Option(help="A database exported in the model's format.")],
     out: Annotated[Path, typer.Option(help="Folder for weights and checkpoint.")] = Path('runs/small'),
+    preset: Annotated[str, typer.Option(help="Settings to begin with; `jingles settings` lists the presets.")] = 'small',
     setting: Annotated[Optional[list[str]], typer.Option('--set', help="A setting of the run, NAME=VALUE; may be repeated. `jingles settings` lists them.")] = None,
 ):
     """Train a diffusion model; the same command goes on with a run that was stopped.
 
+    Stopped by a signal it saves, leaves stopped.json in its folder and ends with status 130.
+
     \b
         jingles train --data data/codec --out runs/small --set steps=8000 --set batch=24
+        jingles train --data data/encodec --out runs/edm --preset edm-encodec
+        torchrun --nproc-per-node 4 --no-python jingles train --data data/encodec --out runs/edm --preset edm-encodec
     """
+    from jingles import system
     from jingles.core import check
-    from jingles.system import configure
     for s in setting or (): check('=' in s, f"--set {s!r}; expected NAME=VALUE, such as steps=8000")
-    cfg = configure(**dict(s.split('=', 1) for s in setting or ()))
+    cfg = system.configure(system.preset(preset), **dict(s.split('=', 1) for s in setting or ()))
     from jingles.training import train as run
     run(cfg, data, out)
     print(f"{out/'model.safetensors'}: the model; hear it with: jingles generate --model {out}")
@@ -302,11 +307,13 @@ def evaluate(
 
 # %% ../nbs/81_cli.ipynb #c033
 @app.command()
-def settings():
-    "List the settings of a training run with their defaults."
+def settings(preset: Annotated[str, typer.Option(help="Whose settings.")] = 'small'):
+    "List the settings of a training run: name, value in the preset, meaning; and the presets."
     from dataclasses import fields
-    from jingles.system import RunConfig
-    for f in fields(RunConfig): print(f"{f.name:18}{f.default!r}")
+    from jingles import system
+    cfg = system.preset(preset)
+    for f in fields(cfg): print(f"{f.name:18}{getattr(cfg, f.name)!r:24} {f.metadata['meaning']}")
+    print(f"\npresets: {', '.join(system.PRESETS)}")
 
 # %% ../nbs/81_cli.ipynb #c035
 def fail(message:str, code:int):

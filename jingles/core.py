@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SAMPLE_RATE', 'Spec', 'Cond', 'crop', 'switch_off', 'drop_features', 'stack', 'generator', 'seed_everything',
-           'default_device', 'randn', 'rand', 'rng_for', 'atomic', 'check', 'Logits', 'load_tensors', 'read_json',
-           'fingerprint']
+           'default_device', 'randn', 'rand', 'integers', 'rng_for', 'atomic', 'check', 'Logits', 'load_tensors',
+           'read_json', 'fingerprint']
 
 # %% ../nbs/00_core.ipynb #c003
 import json, os, random, tempfile
@@ -75,9 +75,10 @@ def switch_off(cond:Cond, *names) -> Cond:
 
 # %% ../nbs/00_core.ipynb #c016
 def drop_features(cond:Cond, p:float=0.3, generator=None) -> Cond:
-    "Set each feature of each item to -1 with probability `p`, independently"
+    "Set each feature of each item to -1 with probability `p`, independently; `generator` may be one per item"
+    def draw(n, g): return torch.cat([draw(1, one) for one in g]) if isinstance(g, (list, tuple)) else torch.rand(n, generator=g)
     def drop(_, v):
-        gone = torch.rand(len(v), generator=generator) < p
+        gone = draw(len(v), generator) < p
         return torch.where(gone.to(v.device).view(-1, *[1]*(v.ndim-1)), torch.full_like(v, -1), v)
     return cond.change(drop)
 
@@ -114,6 +115,12 @@ def rand(shape, generator=None, like=torch.empty(0)) -> torch.Tensor:
     "Uniform numbers in [0, 1) on the device of `like`, float32, fine-grained near 0; with a list of generators each item of the batch has its own"
     if isinstance(generator, (list, tuple)): return torch.stack([rand(shape[1:], g, like) for g in generator])
     return torch.rand(shape, generator=generator, dtype=torch.float64).to(torch.float32).clamp(max=1 - 2**-24).to(like.device)
+
+# %% ../nbs/00_core.ipynb #new27397659
+def integers(low:int, high:int, n:int, generator=None) -> torch.Tensor:
+    "`n` random integers from `low` to `high` - 1; with a list of generators each has its own"
+    if isinstance(generator, (list, tuple)): return torch.cat([integers(low, high, 1, g) for g in generator])
+    return torch.randint(low, high, (n,), generator=generator)
 
 # %% ../nbs/00_core.ipynb #c033
 def rng_for(*keys) -> np.random.Generator:

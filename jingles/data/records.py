@@ -177,9 +177,10 @@ def _to_torch(tensor):
 
 # %% ../../nbs/54_data.records.ipynb #c039
 def _fault(files, error):
-    "A ValueError that names the damaged file among `files`"
+    "A ValueError that names the missing or damaged file among `files`"
     tf = tensorflow()
     for f in files:
+        if not f.exists(): return ValueError(f"{f} is missing; export again into the same folder to complete the database")
         try:
             for _ in tf.data.TFRecordDataset(str(f)): pass
         except tf.errors.OpError: return ValueError(f"{f} is damaged (a record's checksum is wrong); export this shard again")

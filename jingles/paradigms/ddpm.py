@@ -14,7 +14,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 import torch
 
-from ..core import check, randn
+from ..core import check, integers, randn
 from .schedules import alpha_bar, alpha_bar_of, like, linear_betas, sigma_of
 
 # %% ../../nbs/12_paradigms.ddpm.ipynb #c005
@@ -138,7 +138,7 @@ class DDPM:
 
     def loss(self, net, x0, cond=None, generator=None):
         "Error in the predicted noise, mean over all dimensions (report, eq. 2.5)"
-        t = torch.randint(1, self.T + 1, (len(x0),), generator=generator)
+        t = integers(1, self.T + 1, len(x0), generator)
         noise = randn(x0.shape, generator, x0)
         return (net(diffuse(x0, noise, self.alpha_bar[t]), (t - 1).to(x0), cond) - noise).square().mean()
 

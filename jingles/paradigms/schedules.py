@@ -8,7 +8,7 @@ __all__ = ['karras_sigmas', 'lognormal_sigmas', 'linear_betas', 'alpha_bar', 'co
 # %% ../../nbs/10_paradigms.schedules.ipynb #c003
 import math
 import torch
-from ..core import check
+from ..core import check, randn
 
 # %% ../../nbs/10_paradigms.schedules.ipynb #c005
 def karras_sigmas(n:int=18,                 # number of steps
@@ -25,8 +25,8 @@ def karras_sigmas(n:int=18,                 # number of steps
 
 # %% ../../nbs/10_paradigms.schedules.ipynb #c013
 def lognormal_sigmas(n:int, mean:float=-1.2, std:float=1.2, generator=None) -> torch.Tensor:
-    "`n` random noise levels with ln(sigma) ~ N(mean, std^2), float32"
-    return (mean + std*torch.randn(n, generator=generator)).exp()
+    "`n` random noise levels with ln(sigma) ~ N(mean, std^2), float32; `generator` may be one per item"
+    return (mean + std*randn((n,), generator)).exp()
 
 # %% ../../nbs/10_paradigms.schedules.ipynb #c017
 def linear_betas(T:int=1000, low:float=1e-4, high:float=0.02) -> torch.Tensor:
