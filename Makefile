@@ -54,8 +54,8 @@ venv: $(BIN)/.stamp-base  ## .venv with what making a jingle needs; nothing is d
 
 dev: $(BIN)/.stamp-dev  ## .venv with everything: training, notebooks, tests
 
-system:  ## the system packages that the tests need (FluidSynth, a SoundFont), where missing and allowed
-	@PYTHON=$(PYTHON) bash .ci/system venv fluidsynth soundfont
+system:  ## the system packages that the tests need (FluidSynth, a SoundFont, SLURM), where missing and allowed
+	@PYTHON=$(PYTHON) bash .ci/system venv fluidsynth soundfont slurm
 
 # --- use
 

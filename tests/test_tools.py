@@ -135,6 +135,12 @@ def test_system_installs_only_what_is_missing(bare):
     assert [c for c in bare.calls() if 'install' in c] == ['install -y --no-install-recommends libfluidsynth3 -qq']
 
 
+def test_system_knows_what_a_slurm_is_made_of(bare):
+    bare.put('id', 'echo 0')
+    assert bare('slurm').returncode == 0
+    assert [c for c in bare.calls() if 'install' in c] == ['install -y --no-install-recommends slurm-wlm slurm-client munge -qq']
+
+
 def test_system_asks_for_nothing_when_all_is_there(bare):
     bare.put('python3', 'exit 0')
     done = bare('venv', 'fluidsynth', 'soundfont')

@@ -1,0 +1,44 @@
+# What the jobs of this folder share. What your cluster wants before Python can start belongs here:
+# module load cuda
+
+python=$(command -v "${PYTHON:-.venv/bin/python}") || { echo "no Python at ${PYTHON:-.venv/bin/python}; submit from the project's folder after 'make dev', or set PYTHON" >&2; exit 1; }
+
+# Rank 0 waits for the others at this address. Ports below 30000 are not given out by chance, and two jobs on one node get different ones.
+export MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+export MASTER_PORT=$((15000 + SLURM_JOB_ID % 15000))
+
+export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}      # srun no longer takes it from the job by itself
+export OMP_NUM_THREADS=$SRUN_CPUS_PER_TASK OMP_WAIT_POLICY=PASSIVE TF_CPP_MIN_LOG_LEVEL=3
+
+value() {       # value NAME DEFAULT NAME=VALUE ...: the last VALUE that NAME is given
+    local name=$1 found=$2 setting
+    for setting in "${@:3}"; do [[ $setting != "$name="* ]] || found=${setting#*=}; done
+    echo "$found"
+}
+
+next_life() {   # this job ends and waits in the queue again, unless it has had its LIVES
+    local life=$((${SLURM_RESTART_COUNT:-0} + 1))
+    if [ $life -lt "${LIVES:-1}" ]; then echo "life $life of $LIVES ends here"; scontrol requeue "$SLURM_JOB_ID"
+    else echo "not done after $life of ${LIVES:-1} lives; the same sbatch command goes on from here" >&2; fi
+}
+
+warned() {      # SLURM's signal reaches this shell alone; a file reaches every rank on every node
+    echo "$(date '+%F %T') the time limit is near"
+    warning=yes
+    touch "$stop"
+    (sleep "${GRACE:-0}"; next_life) & timer=$!
+}
+
+run() {         # run NOTEBOOK RECORD NAME=VALUE ...: on every rank, in as many lives as it takes
+    local status=0 step
+    warning= timer= stop=$(dirname "$2")/stop
+    trap warned USR1
+    mkdir -p "$(dirname "$2")"; rm -f "$stop"
+    srun --kill-on-bad-exit=1 "$python" slurm/rank.py "$@" & step=$!
+    while kill -0 $step 2>/dev/null; do wait $step || true; done      # a signal ends `wait`, not the step
+    wait $step || status=$?
+    trap '' USR1
+    [ -z "$timer" ] || kill $timer 2>/dev/null || true
+    if [ $status = 75 ] && [ $warning ]; then next_life; fi
+    return $status
+}

@@ -1,0 +1,82 @@
+"""One rank of a run: a notebook through papermill, under `srun` or `torchrun`.
+
+    rank.py NOTEBOOK RECORD [NAME=VALUE ...]
+
+Rank 0 writes the executed notebook to RECORD, rank N to log/ beside it with N in the name. A file `stop` beside RECORD asks the run to stop:
+it becomes a SIGUSR1 to the kernel of rank 0, once a second until that ends, and training tells the other ranks. Exit status: 0 when the notebook
+went through, 75 when it stopped and can be gone on with (rank 0 only, so that SLURM does not end the others for it), 1 when it failed.
+"""
+import os, signal, sys, tempfile, threading, time
+from pathlib import Path
+
+from jupyter_client.manager import AsyncKernelManager
+from papermill.cli import papermill
+from papermill.engines import NBClientEngine, papermill_engines
+from papermill.exceptions import PapermillExecutionError
+
+STOPPED = 75     # EX_TEMPFAIL: try again
+
+
+def join() -> int:
+    "This process' rank; with several, what PyTorch reads is set from SLURM's variables, where `torchrun` has not set it"
+    env = os.environ
+    if 'RANK' not in env and int(env.get('SLURM_NTASKS', 1)) > 1:
+        tasks, nodes = env['SLURM_NTASKS'], env.get('SLURM_STEP_NUM_NODES', env['SLURM_NNODES'])
+        env |= dict(RANK=env['SLURM_PROCID'], LOCAL_RANK=env['SLURM_LOCALID'], WORLD_SIZE=tasks, LOCAL_WORLD_SIZE=str(-(-int(tasks)//int(nodes))))
+    return int(env.get('RANK', 0))
+
+
+def of_rank(record, rank:int) -> Path:
+    "Where `rank` writes the executed notebook, `record` being that of rank 0"
+    record = Path(record)
+    path = record if rank == 0 else record.parent/'log'/f'{record.stem}.rank{rank}.ipynb'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def pass_on(stop:Path, kernel):
+    "Tell the process `kernel` when there is a file `stop`"
+    while kernel.poll() is None:
+        if stop.exists(): kernel.send_signal(signal.SIGUSR1)
+        time.sleep(1)
+
+
+def engine(folder, stop=None):
+    "papermill's own, but kernels are reached through sockets in `folder`: ports that are free one moment are another kernel's in the next"
+    class Manager(AsyncKernelManager):
+        def __init__(self, **kw): super().__init__(**kw | dict(transport='ipc', ip=f'{folder}/kernel'))
+        async def start_kernel(self, **kw):
+            await super().start_kernel(**kw)
+            if stop: threading.Thread(target=pass_on, args=(stop, self.provisioner.process), daemon=True).start()
+    class Ranks(NBClientEngine):
+        @classmethod
+        def execute_managed_notebook(cls, nb_man, kernel_name, **kw): return super().execute_managed_notebook(nb_man, kernel_name, kernel_manager_class=Manager, **kw)
+    return Ranks
+
+
+def options(settings) -> list:
+    "papermill's options for `NAME=VALUE`s"
+    wrong = [s for s in settings if '=' not in s]
+    if wrong: sys.exit(f"rank.py: {wrong[0]!r} is no setting; expected NAME=VALUE, such as preset=smoke")
+    return [word for s in settings for word in ('-p', *s.split('=', 1))]
+
+
+def main(notebook, record, *settings) -> int:
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)     # a warning to every process must end neither this one nor a kernel that does not listen yet
+    rank = join()
+    stop = Path(record).parent/'stop' if rank == 0 else None
+    record = of_rank(record, rank)
+    with tempfile.TemporaryDirectory(prefix='rank') as folder:
+        papermill_engines.register('ranks', engine(folder, stop))
+        try: papermill([notebook, str(record), '--engine', 'ranks', '--no-progress-bar', *options(settings)], standalone_mode=False)
+        except PapermillExecutionError as e:
+            print(f'rank {rank}: {e.ename}: {e.evalue}; see {record}', file=sys.stderr)
+            return 1 if e.ename != 'KeyboardInterrupt' else STOPPED if rank == 0 else 0
+        finally:
+            if stop: stop.unlink(missing_ok=True)
+    return 0
+
+
+if __name__ == '__main__':
+    if len(sys.argv) < 3: sys.exit(__doc__)
+    sys.exit(main(*sys.argv[1:]))
