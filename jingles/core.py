@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SAMPLE_RATE', 'Spec', 'Cond', 'crop', 'switch_off', 'drop_features', 'stack', 'generator', 'seed_everything',
-           'default_device', 'randn', 'rand', 'integers', 'rng_for', 'atomic', 'check', 'Logits', 'load_tensors',
-           'read_json', 'fingerprint']
+           'default_device', 'randn', 'rand', 'integers', 'rng_for', 'atomic', 'check', 'check_parameters', 'Logits',
+           'load_tensors', 'read_json', 'fingerprint']
 
 # %% ../nbs/00_core.ipynb #c003
 import json, os, random, tempfile
@@ -116,19 +116,19 @@ def rand(shape, generator=None, like=torch.empty(0)) -> torch.Tensor:
     if isinstance(generator, (list, tuple)): return torch.stack([rand(shape[1:], g, like) for g in generator])
     return torch.rand(shape, generator=generator, dtype=torch.float64).to(torch.float32).clamp(max=1 - 2**-24).to(like.device)
 
-# %% ../nbs/00_core.ipynb #new27397659
+# %% ../nbs/00_core.ipynb #c027
 def integers(low:int, high:int, n:int, generator=None) -> torch.Tensor:
     "`n` random integers from `low` to `high` - 1; with a list of generators each has its own"
     if isinstance(generator, (list, tuple)): return torch.cat([integers(low, high, 1, g) for g in generator])
     return torch.randint(low, high, (n,), generator=generator)
 
-# %% ../nbs/00_core.ipynb #c033
+# %% ../nbs/00_core.ipynb #c034
 def rng_for(*keys) -> np.random.Generator:
     "A NumPy generator that depends on all `keys` (ints and strings) and on nothing else"
     words = [k if isinstance(k, int) else int.from_bytes(str(k).encode(), "little") for k in keys]
     return np.random.default_rng(np.random.SeedSequence(words))
 
-# %% ../nbs/00_core.ipynb #c036
+# %% ../nbs/00_core.ipynb #c037
 @contextmanager
 def atomic(path):
     "Yields a temporary path beside `path`; renamed to `path` when the block ends well, removed when it fails"
@@ -142,12 +142,22 @@ def atomic(path):
         os.replace(tmp, path)
     finally: Path(tmp).unlink(missing_ok=True)
 
-# %% ../nbs/00_core.ipynb #c039
+# %% ../nbs/00_core.ipynb #c040
 def check(ok, message:str, error=ValueError):
     "Raise `error(message)` unless `ok`"
     if not ok: raise error(message)
 
-# %% ../nbs/00_core.ipynb #c042
+# %% ../nbs/00_core.ipynb #c043
+def check_parameters(variables:dict, **expected):
+    "ValueError for a plain value among a notebook's `variables` whose name is not one of `expected`, or that has not the type of the example there"
+    plain = {k: v for k, v in variables.items() if k not in ('In', 'Out') and k[0] != '_' and isinstance(v, (str, int, float, list, tuple, dict, type(None)))}
+    for name, value in plain.items():
+        check(name in expected, f"no parameter {name!r}; there are {', '.join(expected)}")
+        kind = type(expected[name])
+        fits = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
+        check(fits, f"{name} is {value!r}; expected {kind.__name__}, such as {expected[name]!r}")
+
+# %% ../nbs/00_core.ipynb #c046
 @dataclass(frozen=True, eq=False)
 class Logits:
     "Logits of several codebooks, not written out: `out[i]` makes those of the i-th, `(b, K, t)`, with one matrix product"
@@ -174,7 +184,7 @@ class Logits:
         check(same, "only logits of the same last layer can be added; write others out with .full()", TypeError)
         return Logits(self.h + other.h, self.weight, self.bias + other.bias)
 
-# %% ../nbs/00_core.ipynb #c046
+# %% ../nbs/00_core.ipynb #c050
 def load_tensors(path) -> dict:
     "The tensors of the safetensors file `path`; FileNotFoundError or ValueError that names it"
     from safetensors.torch import load_file
@@ -182,14 +192,14 @@ def load_tensors(path) -> dict:
     try: return load_file(path)
     except Exception as e: raise ValueError(f"{path} is damaged or not a safetensors file ({e}); copy or train it again") from e
 
-# %% ../nbs/00_core.ipynb #c047
+# %% ../nbs/00_core.ipynb #c051
 def read_json(path) -> dict:
     "The JSON object in the file `path`; FileNotFoundError or ValueError that names it"
     check(Path(path).is_file(), f"no file {path}; give the folder of a trained model", FileNotFoundError)
     try: return json.loads(Path(path).read_text())
     except ValueError as e: raise ValueError(f"{path} is not JSON ({e}); copy it again") from e
 
-# %% ../nbs/00_core.ipynb #c048
+# %% ../nbs/00_core.ipynb #c052
 def fingerprint(module) -> str:
     "The sha256 of a module's weights, names included; independent of device"
     digest = sha256()

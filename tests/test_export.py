@@ -142,3 +142,11 @@ def test_a_loaders_workers_share_the_records(whole):
     every = torch.cat([b['x'].flatten(1)[:, ::7] for b in Records(whole/'PVT-codec'/'valid', batch=4)])
     assert len(seen) == len(every) == 24
     assert sorted(map(tuple, seen.tolist())) == sorted(map(tuple, every.tolist()))
+
+
+@pytest.mark.parametrize('given, says', [(dict(ouput='db'), "no parameter 'ouput'"), (dict(train='many'), "train is 'many'; expected int")])
+def test_run_notebook_refuses(tmp_path, given, says):
+    "A misspelt name, a wrong type: before any work"
+    with pytest.raises(papermill.PapermillExecutionError) as error:
+        papermill.execute_notebook(ROOT/'nbs'/'runs'/'export.ipynb', tmp_path/'run.ipynb', dict(out=str(tmp_path/'db')) | given, progress_bar=False)
+    assert error.value.ename == 'ValueError' and says in error.value.evalue and not (tmp_path/'db').exists()

@@ -176,13 +176,15 @@ class Melodies:
     def read(self, seconds, run, keep=None):
         "Read the files by `run` of a pool, or what was kept of them in the folder `keep`; ValueError when none is usable. What came of it, for the manifest"
         self.place = keep and self.midi is not None and Path(keep)/'melodies.npz'
-        found = [] if self.midi is None else sources(self.midi)
-        self.key = key_of(found, seconds)
-        melodies, skipped = self.read_all = self.place and kept_melodies(self.place, self.key) or ((None, {}) if self.midi is None else _read_melodies(self.midi, seconds, run, found))
+        self.found = None, {}
+        if self.midi is not None:
+            self.key = key_of(files := sources(self.midi), seconds)
+            self.found = self.place and kept_melodies(self.place, self.key) or _read_melodies(self.midi, seconds, run, files)
+        melodies, skipped = self.found
         self.parts = {split: members(melodies, split) for split in ('train', 'valid')}
         return describe_source(self.midi, melodies, skipped)
 
-    def keep(self): self.place and not self.place.exists() and keep_melodies(self.place, self.key, *self.read_all)
+    def keep(self): self.place and not self.place.exists() and keep_melodies(self.place, self.key, *self.found)
     def forget(self): self.place and self.place.unlink(missing_ok=True)
     def missing(self, split): return self.parts[split] == []
     def clip(self, seed, split, k, seconds): return Played(*clip(self.parts[split], seed, split, k, seconds), self.soundfont)
@@ -533,7 +535,8 @@ def _export(out, dbs, held, source, recipe, workers, part) -> list:
         source.keep()
         _render_all(out, dbs, source, recipe, part, run)
     manifests = [complete(db, m) for db, m in zip(dbs, manifests)]
-    for db, m in zip(dbs, manifests): write_manifest(db.folder, m)
+    for db, m in zip(dbs, manifests):
+        if m['finished']: write_manifest(db.folder, m)      # else another part may have finished it meanwhile
     if all(m['finished'] for m in manifests): source.forget()
     return manifests
 
@@ -549,7 +552,7 @@ def export(out,                       # folder to write
     check_recipe(recipe, workers)
     check(1 <= part[0] <= part[1], f"part is {part[0]}/{part[1]}; expected such as 1/4, 2/4, 3/4 or 4/4")
     for format in formats.values(): check_sendable(format, workers)
-    out, source = Path(out), source or Melodies()
+    out, source, recipe = Path(out), source or Melodies(), recipe._replace(seconds=float(recipe.seconds))
     dbs = [database(out, name, f, source, recipe) for name, f in formats.items()]
     if len(dbs) > 1: dbs = [db._replace(folder=out/db.title) for db in dbs]
     held = [held_export(db.folder, db.parameters) for db in dbs]
