@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['FREE', 'Plan', 'rate', 'blend', 'Place', 'Run', 'mixed', 'accelerate', 'begin', 'flat_state', 'part', 'restore',
-           'reseed', 'load_state', 'resume', 'kept', 'keep', 'name_again', 'optimize', 'agreed', 'Meter', 'memory',
-           'read_log', 'take_back', 'writer_of', 'note', 'polite_stop', 'fetched', 'due', 'look', 'keep_all', 'go',
-           'give_up', 'fit', 'Part', 'draws_of', 'lanes', 'stream', 'batches_of', 'random_crops', 'audio_batches',
-           'device_of', 'train_codec', 'train_codes', 'drop_together', 'drop_stretches', 'forget', 'to_batch',
-           'read_statistics', 'measured', 'check_curves', 'start_from', 'plan_of', 'held_out_loss', 'Training',
-           'training', 'train', 'sweep_of']
+           'reseed', 'load_state', 'resume', 'kept', 'writing', 'keep', 'name_again', 'clear_away', 'optimize',
+           'agreed', 'Meter', 'memory', 'read_log', 'take_back', 'writer_of', 'note', 'polite_stop', 'fetched', 'due',
+           'look', 'keep_all', 'go', 'give_up', 'fit', 'Part', 'draws_of', 'lanes', 'stream', 'batches_of',
+           'random_crops', 'audio_batches', 'device_of', 'train_codec', 'train_codes', 'drop_together',
+           'drop_stretches', 'forget', 'to_batch', 'read_statistics', 'measured', 'check_curves', 'start_from',
+           'plan_of', 'held_out_loss', 'Training', 'training', 'train', 'sweep_of']
 
 # %% ../nbs/61_training.ipynb #c003
 import json, math, os, resource, signal, sys, threading, time
@@ -121,7 +121,7 @@ def begin(module, plan:Plan, out, settings:dict={}, accelerator=None) -> Run:
     run = Run(plan, out, accelerator, module, *accelerator.prepare(module, optimizer)[:1], average, optimizer, settings)
     resume(run)
     accelerator.wait_for_everyone()
-    if run.main: (out/'stopped.json').unlink(missing_ok=True)
+    if run.main: (out/'stopped.json').unlink(missing_ok=True); clear_away(out)
     return run
 
 # %% ../nbs/61_training.ipynb #c016
@@ -174,12 +174,18 @@ def kept(run) -> str:
     return f"{run.last} holds step {found}, the last good state" if found else "no checkpoint was saved yet"
 
 # %% ../nbs/61_training.ipynb #new25180908
+@contextmanager
+def writing(run):
+    "Inside, a file that cannot be written is an OSError that names what is left"
+    try: yield
+    except (OSError, SafetensorError) as e: raise OSError(f"cannot save step {run.step} in {run.out} ({e}); {kept(run)}: make room and start the same run again") from e
+
+# %% ../nbs/61_training.ipynb #new26175977
 def keep(run):
-    "Replace the last checkpoint; OSError that names what is left when it cannot be written"
-    try:
+    "Replace the last checkpoint"
+    with writing(run):
         with atomic(run.last) as f: save_file(flat_state(run), f, metadata=dict(step=str(run.step), more=json.dumps(dict(settings=run.settings, losses=run.losses))))
         if run.plan.keep_last > 1: name_again(run.last, run.out/f'step-{run.step:08}.safetensors')
-    except (OSError, SafetensorError) as e: raise OSError(f"cannot save step {run.step} in {run.out} ({e}); {kept(run)}: make room and start the same run again") from e
     for old in sorted(run.out.glob('step-*.safetensors'))[:-run.plan.keep_last]: old.unlink()
 
 def name_again(path, name):
@@ -187,9 +193,15 @@ def name_again(path, name):
     name.unlink(missing_ok=True)
     os.link(path, name)
 
+# %% ../nbs/61_training.ipynb #new28288130
+def clear_away(out):
+    "Remove what a killed run has left half-written in its folder `out`"
+    for name in ('last', 'model', 'config', 'log', 'stopped'):
+        for half in [*out.glob(f'.{name}-*'), *out.glob(f'best/.{name}-*')]: half.unlink(missing_ok=True)
+
 # %% ../nbs/61_training.ipynb #c018
 def optimize(run, parts, loss):
-    "One step of the optimiser over the `parts` of a batch; returns their mean loss, a tensor"
+    "One step of the optimiser over the `parts` of a batch; returns their mean loss, a tensor: NaN if the gradient is no number"
     reseed(run)
     for group in run.optimizer.param_groups: group['lr'] = rate(run.step, run.plan)
     total = 0.
@@ -199,11 +211,11 @@ def optimize(run, parts, loss):
             value = loss(run.wrapped, part)/len(parts)
             run.accelerator.backward(value)
         total = total + value.detach()
-    run.accelerator.clip_grad_norm_(run.module.parameters(), run.plan.clip)
+    norm = run.accelerator.clip_grad_norm_(run.module.parameters(), run.plan.clip)
     run.optimizer.step(); run.optimizer.zero_grad()
     blend(run.average, run.module, run.plan.average(run.step))
     run.step += 1
-    return total
+    return total + 0*norm
 
 # %% ../nbs/61_training.ipynb #c019
 def agreed(run, value, stop) -> torch.Tensor:
@@ -222,7 +234,7 @@ class Meter:
         while len(self.unread) > leave:
             step, facts = self.unread.pop(0)
             loss, stop = facts.tolist()
-            check(math.isfinite(loss), f"the loss became {loss} at step {step}; {kept(run)}: try a lower lr, or other data")
+            check(math.isfinite(loss), f"the loss or its gradient became {loss} at step {step}; {kept(run)}: try a lower lr, or other data")
             run.losses.append(loss); self.stop, self.steps = self.stop or stop > 0, self.steps + 1
 
     def row(self, run) -> dict:
@@ -296,16 +308,18 @@ def look(run, meter, save, judge, writer) -> dict:
     row = meter.row(run)
     if judge and due(run, run.plan.epoch_steps):
         row['held_out'] = judge(run.average)
-        if save and row['held_out'] <= min([r['held_out'] for r in read_log(run.out) if 'held_out' in r], default=math.inf): save(run.average, run.out/'best')
+        if save and row['held_out'] <= min([r['held_out'] for r in read_log(run.out) if 'held_out' in r], default=math.inf):
+            with writing(run): save(run.average, run.out/'best')
     if due(run, run.plan.epoch_steps): row['epoch'] = -(-run.step//run.plan.epoch_steps)
-    note(run, row, writer)
+    with writing(run): note(run, row, writer)
     return row
 
 # %% ../nbs/61_training.ipynb #new39970353
 def keep_all(run, save):
-    "The checkpoint and, with `save`, the averaged module"
+    "The averaged module, by `save`, and the checkpoint: it comes last, so that what it says is done is done"
+    if save:
+        with writing(run): save(run.average, run.out)
     keep(run)
-    if save: save(run.average, run.out)
 
 # %% ../nbs/61_training.ipynb #new40770799
 def go(run, loss, batches, save=None, judge=None):

@@ -1,5 +1,5 @@
 "A run of training: killed at any step, stopped by a signal, dealt to two processes, or out of luck, it goes on where it was"
-import json, os, signal, sys
+import json, os, resource, signal, sys
 
 import numpy as np
 import pytest
@@ -56,6 +56,7 @@ def test_killed_and_resumed_is_the_same(tiny, whole, tmp_path):
     for step in (1, 8):
         assert ended(start(tiny, tmp_path, deadly=step)) == -signal.SIGKILL
         assert load_state(tmp_path/'last.safetensors')[0] == step//3*3        # smoke saves every third step
+        (tmp_path/'.last-half.safetensors').write_bytes(b'as a kill in the middle of writing leaves it')
     train(config(tiny), tiny/'db', tmp_path)
     assert same(tmp_path, whole) and losses(tmp_path) == losses(whole)
     assert same(tmp_path/'best', whole/'best') and not list(tmp_path.rglob('.*'))
@@ -141,14 +142,30 @@ def test_vanished_shard(shards, tmp_path):
     assert '\n' not in str(e.value) and load_state(tmp_path/'run'/'last.safetensors')[0] >= 2
 
 
-def test_nan_keeps_the_last_good_state(shards, tmp_path):
+@pytest.mark.parametrize('bad', [lambda y: y*float('nan'), lambda y: (0*y).sqrt()], ids=['loss', 'gradient'])
+def test_nan_keeps_the_last_good_state(shards, tmp_path, bad):
+    "A loss that is no number, and one that is 0 but has no gradient there; at a step after which the run is saved"
     seen = []
     def loss(net, part):
         seen.append(part)
-        return net(part.arrays['x'][..., :1]).square().mean()*(float('nan') if len(seen) == 6 else 1)
-    with pytest.raises(ValueError, match='the loss became nan at step 5; .*last.safetensors holds step 4, the last good state: try a lower lr'):
+        y = net(part.arrays['x'][..., :1]).square().mean()
+        return bad(y) if len(seen) == 6 else y
+    with pytest.raises(ValueError, match='the loss or its gradient became nan at step 5; .*last.safetensors holds step 4, the last good state: try a lower lr'):
         fit(torch.nn.Linear(1, 1), loss, batches_of(shards, 4), Plan(steps=99, save_every=2), tmp_path/'run')
     assert all(v.isfinite().all() for v in load_state(tmp_path/'run'/'last.safetensors')[2].values())
+
+
+def test_full_disk(tiny, tmp_path, monkeypatch):
+    "The model itself, too, is written whole or not at all, and the message says what is left. Here no file may grow beyond 20 kB from the third checkpoint on"
+    limits, plain = resource.getrlimit(resource.RLIMIT_FSIZE), training.keep_all
+    def full(run, save):
+        if run.step > 6: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+        plain(run, save)
+    monkeypatch.setattr(training, 'keep_all', full)
+    try:
+        with pytest.raises(OSError, match='cannot save step 9 in .*last.safetensors holds step 6, the last good state: make room'): train(config(tiny), tiny/'db', tmp_path)
+    finally: resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert load_state(tmp_path/'last.safetensors')[0] == 6 and load_model(tmp_path) and not list(tmp_path.rglob('.*'))
 
 
 # ---- what is logged

@@ -93,26 +93,27 @@ def together_and_alone(cfg, data, out):
 
 PRESETS = ('small', 'ddpm-cqt', 'edm-cqt', 'ddpm-encodec', 'edm-encodec', 'discdpm-encodec', 'best')
 
-def on_gpu(name, seconds=4., steps=12, **changes):
-    "Steps per second and GiB of a preset's network with the batch of one of its GPUs, on random data that is there already"
+def speed_of(name, device, seconds=4., steps=12, warm=5, **changes):
+    "Steps per second and GiB of a preset's network with the batch of one of its processes, on random data that is there already"
     import torch
-    from jingles.core import Cond, Spec
     from jingles.control.curves import PVT
-    from jingles.system import FORMATS, configure, build_net, build_paradigm, preset
-    from jingles.training import Plan, accelerate, begin, optimize, plan_of
+    from jingles.core import Cond, Spec
+    from jingles.system import build_net, build_paradigm, configure, preset
+    from jingles.training import begin, memory, optimize, plan_of
     cfg = configure(preset(name), **changes)
     spec = dict(cqt=Spec(2, 240., dims=(216,)), encodec=Spec(128, 75.), codec=Spec(64, 75.)).get(cfg.format) or Spec(16, 75., classes=1024)
     batch, frames = cfg.batch//cfg.streams, round(min(seconds, cfg.seconds)*spec.rate)
     x = torch.randint(spec.classes, spec.shape(frames, batch)) if spec.classes else torch.randn(spec.shape(frames, batch))
-    cond, paradigm = Cond({k: torch.rand(batch, c, frames) for k, c in PVT.items()}).to('cuda'), build_paradigm(cfg, spec)
-    torch.cuda.empty_cache(); torch.cuda.reset_peak_memory_stats()
+    cond, paradigm = Cond({k: torch.rand(batch, c, frames) for k, c in PVT.items()}).to(device), build_paradigm(cfg, spec)
+    wait = torch.cuda.synchronize if device.type == 'cuda' else lambda: None
+    if device.type == 'cuda': torch.cuda.empty_cache(); torch.cuda.reset_peak_memory_stats()
     with tempfile.TemporaryDirectory() as out:
-        run, x = begin(build_net(cfg, spec), plan_of(cfg), out), x.to('cuda')
-        for i in range(steps + 5):
-            if i == 5: torch.cuda.synchronize(); start = time.perf_counter()
+        run, x = begin(build_net(cfg, spec), plan_of(cfg), out), x.to(device)
+        for i in range(warm + steps):
+            if i == warm: wait(); start = time.perf_counter()
             optimize(run, [x], lambda net, x: paradigm.loss(net, x, cond))
-        torch.cuda.synchronize()
-    return steps/(time.perf_counter() - start), torch.cuda.max_memory_allocated()/2**30
+        wait()
+    return steps/(time.perf_counter() - start), memory()
 
 
 def gpu_figures():
@@ -120,7 +121,7 @@ def gpu_figures():
     found = {'GPU': torch.cuda.get_device_name()}
     for name in PRESETS:
         for kind, changes in dict(fp32=dict(precision='fp32'), bf16=dict(precision='bf16'), compiled=dict(precision='bf16', compile=True)).items():
-            try: speed, gib = on_gpu(name, **changes)
+            try: speed, gib = speed_of(name, torch.device('cuda'), **changes)
             except torch.cuda.OutOfMemoryError: found[f'{name}, {kind}'] = 'out of memory'; continue
             found |= {f'{name}, {kind} [steps/s]': speed, f'{name}, {kind} [GiB]': gib}
     return found
