@@ -4,25 +4,30 @@ from pathlib import Path
 
 CLIPS = 160     # of 8 s
 
+FORMATS = 'audio', 'cqt', 'codec', 'codec-codes', 'encodec', 'encodec-codes'
+
 ONE = """
 import sys, json, time, resource
+from functools import partial
+from jingles.formats.encodec import EnCodecCodes, EnCodecLatents, random_encodec
+from jingles.system import formats_of
 from jingles.data.pvt import Melodies, Recipe, export
-from jingles.data.records import tensorflow
-from jingles.data.synth import synth
-tensorflow(); synth()                       # loading them is not what is measured
-out, clips, seconds, workers = sys.argv[1], *map(int, sys.argv[2:])
+out, format, clips, seconds, workers = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
+make = dict(encodec=lambda: EnCodecLatents(random_encodec()), **{'encodec-codes': lambda: EnCodecCodes(random_encodec())}).get(format)
+formats = {format: make()} if make else formats_of(format)
+export(out + '-', formats=formats, recipe=Recipe((16, 0), seconds), workers=1)      # loading programs, fonts, weights and tables is not what is measured
 began, cpu = time.perf_counter(), time.process_time()
-export(out, recipe=Recipe((clips, 0), seconds), workers=workers)
+export(out, formats=formats, recipe=Recipe((clips, 0), seconds), workers=workers)
 print(json.dumps(dict(wall=time.perf_counter() - began, cpu=time.process_time() - cpu,
                       mb=max(resource.getrusage(w).ru_maxrss for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))/1024)))
 """
 
 
-def export(folder, name, clips, seconds, workers) -> dict:
+def export(folder, name, clips, seconds, workers, format='audio') -> dict:
     "Wall and processor seconds of an export in a process of its own, and the most memory that one of its processes took"
     import json
     quiet = dict(os.environ, OMP_NUM_THREADS='1', TQDM_DISABLE='1')
-    done = subprocess.run([sys.executable, '-c', ONE, str(Path(folder)/name), str(clips), str(seconds), str(workers)], capture_output=True, text=True, check=True, env=quiet)
+    done = subprocess.run([sys.executable, '-c', ONE, str(Path(folder)/name), format, str(clips), str(seconds), str(workers)], capture_output=True, text=True, check=True, env=quiet)
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -55,9 +60,10 @@ def run():
         # starting two processes takes as long however many clips there are: two sizes tell it from the work
         small, large = (export(d, f'two{n}', n*CLIPS, 8, 2)['wall'] for n in (1, 5))
         again = export(d, 'again', CLIPS, 8, 1)
+        each = {f: export(d, f, 32, 8, 1, f)['cpu']/32 for f in FORMATS if f != 'audio'}
         few, many = (export(d, f'many{n}', n, 1, 1)['mb'] for n in (1000, 10_000))
-    each = (one['cpu'] + again['cpu'])/2/CLIPS
-    return {'export of raw sound [x real time, one core]': 8/each, 'FluidSynth alone [x real time]': 8/ours,
+    each = dict(audio=(one['cpu'] + again['cpu'])/2/CLIPS, **each)
+    return {'export of raw sound [x real time, one core]': 8/each['audio'], 'FluidSynth alone [x real time]': 8/ours,
             'two workers / one': (one['wall'] + again['wall'])/2/CLIPS/((large - small)/(4*CLIPS)), 'start of two workers [s]': small - (large - small)/4,
-            'ours / pretty_midi, per clip rendered': theirs/ours, 'export / pretty_midi': theirs/each,
-            'memory at 1 000 clips [MB]': few, 'memory at 10 000 clips [MB]': many, 'one clip of raw sound, whole [s per core]': each}
+            'ours / pretty_midi, per clip rendered': theirs/ours, 'export / pretty_midi': theirs/each['audio'],
+            'memory at 1 000 clips [MB]': few, 'memory at 10 000 clips [MB]': many, **{f'one clip of {f} [s of one core]': s for f, s in each.items()}}
