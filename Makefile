@@ -23,7 +23,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 PACKAGING := settings.ini setup.py pyproject.toml constraints.txt
 INSTALL   := $(BIN)/pip install --progress-bar off -c constraints.txt -e
 
-.PHONY: help venv dev jingle system test check nbtest pytest lab bench readme check-readme export weights wheel clean
+.PHONY: help venv dev jingle system test check nbtest pytest lab app bench readme check-readme export weights wheel clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,8 +54,8 @@ venv: $(BIN)/.stamp-base  ## .venv with what making a jingle needs; nothing is d
 
 dev: $(BIN)/.stamp-dev  ## .venv with everything: training, notebooks, tests
 
-system:  ## the system packages that the tests need (FluidSynth, a SoundFont, SLURM), where missing and allowed
-	@PYTHON=$(PYTHON) bash .ci/system venv fluidsynth soundfont slurm
+system:  ## the system packages that the tests need (FluidSynth, a SoundFont, SLURM, Chromium), where missing and allowed
+	@PYTHON=$(PYTHON) bash .ci/system venv fluidsynth soundfont slurm chromium
 
 # --- use
 
@@ -66,6 +66,9 @@ jingle: $(BIN)/.stamp-base  ## out/jingle.wav and out/jingle.png from the shippe
 
 lab: $(BIN)/.stamp-lab  ## JupyterLab at the notebooks to explore with
 	$(BIN)/jupyter lab $$([ "$$(id -u)" != 0 ] || echo --allow-root) nbs/explore
+
+app: $(BIN)/.stamp-lab  ## the studio as a page of its own in the browser, without notebooks
+	$(BIN)/voila nbs/explore/app.ipynb
 
 # --- tests
 

@@ -30,7 +30,7 @@ setup(
     license_files=['LICENSE'],
     python_requires=f">={cfg['min_python']}",
     packages=find_packages(include=[cfg['lib_path'], f"{cfg['lib_path']}.*"]),
-    package_data={cfg['lib_path']: ['weights/**']},
+    package_data={cfg['lib_path']: ['weights/**', '**/*.js']},
     install_requires=words('requirements'),
     extras_require=dict(train=train, lab=lab, dev=train + lab + dev),
     entry_points=dict(console_scripts=cfg['console_scripts'].split(), nbdev=[f"{cfg['lib_name']}={cfg['lib_path']}._modidx:d"]),

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SAMPLE_RATE', 'Spec', 'Cond', 'crop', 'switch_off', 'drop_features', 'stack', 'generator', 'seed_everything',
-           'default_device', 'randn', 'rand', 'integers', 'rng_for', 'atomic', 'check', 'check_parameters', 'Logits',
-           'load_tensors', 'read_json', 'fingerprint']
+           'default_device', 'randn', 'rand', 'integers', 'rng_for', 'atomic', 'check', 'check_parameters', 'Known',
+           'Logits', 'load_tensors', 'read_json', 'fingerprint']
 
 # %% ../nbs/00_core.ipynb #c003
 import json, os, random, tempfile
@@ -156,6 +156,21 @@ def check_parameters(variables:dict, **expected):
         kind = type(expected[name])
         fits = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
         check(fits, f"{name} is {value!r}; expected {kind.__name__}, such as {expected[name]!r}")
+
+# %% ../nbs/00_core.ipynb #c044b
+@dataclass(frozen=True)
+class Known:
+    "What a draw takes over from clean data `x0` `(b, c, ..., t)`: all of it where `keep` `(t,)` is 1, none where 0, a mixture between; noise begins at the share `strength` of the way"
+    x0: torch.Tensor
+    keep: torch.Tensor|float = 0.
+    strength: float = 1.
+
+    def __post_init__(self):
+        keep = torch.as_tensor(self.keep).to(self.x0.device, torch.float32)
+        check(0 < self.strength <= 1, f"strength is {self.strength}; expected more than 0 (as it was) and at most 1 (all new)")
+        check(((keep >= 0) & (keep <= 1)).all(), f"keep holds {keep.min():g}..{keep.max():g}; expected 0 (new) to 1 (as it was)")
+        check(keep.ndim == 0 or keep.shape == self.x0.shape[-1:], f"keep has shape {tuple(keep.shape)}; expected one number for each of the {self.x0.shape[-1]} frames")
+        object.__setattr__(self, 'keep', keep)
 
 # %% ../nbs/00_core.ipynb #c046
 @dataclass(frozen=True, eq=False)

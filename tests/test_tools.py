@@ -124,9 +124,9 @@ def bare(tmp_path):
 
 
 def test_system_says_what_it_may_not_install(bare):
-    done = bare('venv', 'fluidsynth', 'soundfont')
+    done = bare('venv', 'fluidsynth', 'soundfont', 'chromium')
     assert done.returncode == 0 and not bare.calls()
-    assert len(done.stderr.splitlines()) == 1 and 'python3-venv libfluidsynth3 (as root: apt-get install' in done.stderr
+    assert len(done.stderr.splitlines()) == 1 and 'python3-venv libfluidsynth3 chromium (as root: apt-get install' in done.stderr
 
 
 def test_system_installs_only_what_is_missing(bare):

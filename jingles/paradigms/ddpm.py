@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['marginal', 'diffuse', 'clean', 'noise_score', 'Times', 'evenly', 'large', 'small', 'ancestral', 'ddim', 'step_at',
-           'by_sigma', 'checked', 'DDPM']
+           'by_sigma', 'level_at', 'hold_noise', 'checked', 'DDPM']
 
 # %% ../../nbs/12_paradigms.ddpm.ipynb #c003
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, NamedTuple
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 
 from ..core import check, integers, randn
+from .samplers import hold
 from .schedules import alpha_bar, alpha_bar_of, like, linear_betas, sigma_of
 
 # %% ../../nbs/12_paradigms.ddpm.ipynb #c005
@@ -112,6 +114,21 @@ def by_sigma(sampler):
         return sampler(D, x/times.levels[0]**0.5, sigma_of(times.levels), **options)
     return sample
 
+# %% ../../nbs/12_paradigms.ddpm.ipynb #c046b
+def level_at(t, alpha_bar):
+    "The share of the data's variance at step `t`, which may be a fraction: the inverse of `step_at`"
+    levels = sigma_of(alpha_bar[1:]).log()
+    return alpha_bar_of(np.exp(np.interp(float(t), np.arange(1, len(alpha_bar)), levels)))
+
+# %% ../../nbs/12_paradigms.ddpm.ipynb #c046c
+def hold_noise(eps, known, alpha_bar):
+    "A noise predictor `(x, t)` that knows the clean data where `known` keeps them and asks `eps` elsewhere"
+    def answer(x, t):
+        a = level_at(t, alpha_bar)
+        guess = lambda x, _: (x - (1 - a)**0.5*eps(x, t))/a**0.5
+        return (x - a**0.5*hold(guess, known.x0, known.keep)(x, t))/(1 - a)**0.5
+    return answer
+
 # %% ../../nbs/12_paradigms.ddpm.ipynb #c048
 def checked(betas:torch.Tensor, T:int) -> torch.Tensor:
     "`betas` if they are a schedule of `T` steps that ends in noise, else ValueError"
@@ -134,7 +151,11 @@ class DDPM:
     def betas(self): return torch.as_tensor(self.schedule(self.T) if callable(self.schedule) else self.schedule).double()
     @cached_property
     def alpha_bar(self): return alpha_bar(self.betas)
-    def times(self, steps=None): return Times(evenly(self.T, min(100, self.T) if steps is None else steps), self.alpha_bar)
+
+    def times(self, steps=None, strength=1.):
+        "Evenly spaced steps, 100 unless said; `strength` takes that share of them, from that share of the chain"
+        top, steps = max(1, round(strength*self.T)), min(100, self.T) if steps is None else steps
+        return Times(evenly(top, steps if strength == 1 else min(top, math.ceil(strength*steps))), self.alpha_bar)
 
     def loss(self, net, x0, cond=None, generator=None):
         "Error in the predicted noise, mean over all dimensions (report, eq. 2.5)"
@@ -146,8 +167,10 @@ class DDPM:
         "What a network that knows only that the data's variance is 1 answers: the best linear guess at the noise"
         return like((1 - self.alpha_bar[t.long().cpu() + 1])**0.5, x)*x
 
-    def sample(self, net, shape, cond=None, steps=None, generator=None, sampler=ddim, **options):
-        "Draw `shape` `(b, c, ..., t)` in `steps` steps, 100 unless said, T for the whole chain; `generator` may be one per item, `options` go to the `sampler`"
+    def sample(self, net, shape, cond=None, steps=None, generator=None, sampler=ddim, known=None, **options):
+        "Draw `shape` `(b, c, ..., t)` in `steps` steps, 100 unless said, T for the whole chain; `generator` may be one per item, `known` is taken over, `options` go to the `sampler`"
         def eps(x, t): return net(x, x.new_full((len(x),), t - 1), cond)
-        noise = randn(shape, generator, next(net.parameters(), torch.empty(0)))
-        return sampler(eps, noise, self.times(steps), generator=generator, **options)
+        times = self.times(steps, known.strength if known else 1.)
+        x = randn(shape, generator, next(net.parameters(), torch.empty(0)))
+        if known: x, eps = diffuse(known.x0, x, times.levels[:1].expand(len(x))), hold_noise(eps, known, self.alpha_bar)
+        return sampler(eps, x, times, generator=generator, **options)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CHUNK', 'noised', 'Step', 'between', 'posterior', 'gain', 'kl', 'pieces', 'factors', 'cut', 'join', 'each', 'Summed',
-           'summed', 'draw', 'back', 'Chain', 'ask', 'compare', 'DiscDPM', 'bound', 'bits']
+           'summed', 'draw', 'back', 'Chain', 'ask', 'compare', 'put_back', 'DiscDPM', 'bound', 'bits']
 
 # %% ../../nbs/14_paradigms.discdpm.ipynb #c004
 import math
@@ -160,9 +160,10 @@ class Chain:
         a, K = self.alpha_bar[-1], self.K
         return ((a + (1 - a)/K)*torch.log1p((K - 1)*a) + (K - 1)/K*(1 - a)*torch.log1p(-a)).item()
 
-    def strides(self, steps=None) -> list:
-        "Pairs (t, s) of times that lead from T to 0 in `steps` steps (None: T)"
-        times = evenly(self.T, self.T if steps is None else steps)
+    def strides(self, steps=None, strength=1.) -> list:
+        "Pairs (t, s) of times that lead from T to 0 in `steps` steps (None: T); `strength` takes that share of the chain and of the steps"
+        top, steps = max(1, round(strength*self.T)), self.T if steps is None else steps
+        times = evenly(top, steps if strength == 1 else min(top, math.ceil(strength*steps)))
         return list(zip(times, times[1:]))
 
 # %% ../../nbs/14_paradigms.discdpm.ipynb #c049
@@ -182,6 +183,14 @@ def compare(chain:Chain, net, x0, times, cond=None, generator=None) -> tuple:
     out, step = ask(chain, net, xt, times, cond)
     return out, lambda logits, i, rows: kl(logits, x0[rows, i], xt[rows, i], step.rows(rows))
 
+# %% ../../nbs/14_paradigms.discdpm.ipynb #c051b
+def put_back(chain:Chain, known, shape, generator=None):
+    "A function `(x, t)` that gives the tokens `x` `(b, c, t)` with those that are `known` put back, as they are at time `t` of the chain"
+    x0 = known.x0.expand(shape)
+    kept = rand(shape, generator, x0) < known.keep
+    def back_in(x, t): return torch.where(kept, noised(x0, chain.alpha_bar[[t]].expand(len(x0)), chain.K, generator), x)
+    return back_in
+
 # %% ../../nbs/14_paradigms.discdpm.ipynb #c052
 @dataclass(frozen=True)
 class DiscDPM(Chain):
@@ -195,16 +204,20 @@ class DiscDPM(Chain):
         return self.T/x0.numel()*summed(f, out) + self.prior
 
     @torch.no_grad()
-    def sample(self, net, shape, cond=None, steps=None, generator=None, progress=None):
-        "Draw integers of `shape` `(b, c, t)` in `steps` steps, 100 unless said, T for the whole chain; `generator` may be one per item, `progress` is called with each step's number"
+    def sample(self, net, shape, cond=None, steps=None, generator=None, progress=None, known=None):
+        "Draw integers of `shape` `(b, c, t)` in `steps` steps, 100 unless said, T for the whole chain; `generator` may be one per item, `progress` is called with each step's number, `known` is taken over"
         x = (rand(shape, generator, next(net.parameters(), torch.empty(0)))*self.K).long()
-        for n, times in enumerate(self.strides(min(100, self.T) if steps is None else steps)):
+        strides = self.strides(min(100, self.T) if steps is None else steps, known.strength if known else 1.)
+        back_in = put_back(self, known, shape, generator) if known else lambda x, s: x
+        if known and known.strength < 1: x = noised(known.x0.expand(shape), self.alpha_bar[[strides[0][0]]].expand(len(x)), self.K, generator)
+        for n, times in enumerate(strides):
+            x = back_in(x, times[0])
             out, step = ask(self, net, x, torch.tensor(times)[:, None].expand(2, len(x)), cond)
             u, v, new = rand(shape, generator, x), rand(shape, generator, x), torch.empty_like(x)
             for logits, i, rows in each(out): new[rows, i] = back(logits, x[rows, i], step.rows(rows), u[rows, i], v[rows, i])
             x = new
             if progress: progress(n)
-        return x
+        return back_in(x, 0)
 
 # %% ../../nbs/14_paradigms.discdpm.ipynb #c054
 @torch.no_grad()

@@ -1,0 +1,432 @@
+// The drawing board of jingles.control.draw: lanes of curves over one time axis, and the sound they led to below them.
+// What is drawn is `values`, float32 (rows, frames): exactly the array that generation takes. -1 means "not controlled".
+// No dependencies. Python holds the state (traits of the model); a view keeps only tool, cursor and what can be undone.
+
+const LEFT = 84, RIGHT = 10, GAP = 8, AXIS = 24, MEL = 110, LOUD = 46;      // pixels
+const NOTES = ["C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B"];
+const TOOLS = { draw: "✎ draw", line: "╱ line", smooth: "∿ smooth", erase: "⌫ erase" };
+const HELP = {
+  draw: "Draw: drag over a lane", line: "Straight line: drag from its start to its end",
+  smooth: "Smooth: drag over what is rough", erase: "Erase: leave a stretch to the model",
+};
+const KEYS = "arrow keys move and change, Shift+arrow carries the value along, Page Up and Down change lane, Delete erases, 1 to 4 choose a tool, Ctrl+Z undoes";
+const MAGMA = [[0, 0, 4], [81, 18, 124], [183, 55, 121], [252, 137, 97], [252, 253, 191]];
+
+const STYLE = `
+.jingles-draw { --ink: var(--jp-ui-font-color1, #222); --faint: var(--jp-border-color2, #ddd); --paper: var(--jp-layout-color0, #fff);
+  --open: var(--jp-layout-color2, #eee); --brand: var(--jp-brand-color1, #1976d2); --dim: var(--jp-ui-font-color2, #666);
+  color: var(--ink); background: var(--paper); font: 13px var(--jp-ui-font-family, sans-serif); padding: 6px; }
+@media (prefers-color-scheme: dark) { body:not([data-jp-theme-light]) .jingles-draw { --ink: #eee; --faint: #555; --paper: #111; --open: #2a2a2a; --dim: #aaa; } }
+.jingles-draw .bar { display: flex; flex-wrap: wrap; gap: 4px; align-items: center; margin-bottom: 4px; }
+.jingles-draw .bar > * { font: inherit; color: inherit; background: var(--paper); border: 1px solid var(--faint); border-radius: 4px; padding: 3px 7px; min-height: 28px; box-sizing: border-box; }
+.jingles-draw .bar > label { border: 0; display: flex; align-items: center; gap: 3px; }
+.jingles-draw .bar > label input { font: inherit; color: inherit; background: var(--paper); border: 1px solid var(--faint); }
+.jingles-draw button { cursor: pointer; } .jingles-draw button:disabled { opacity: .4; cursor: default; }
+.jingles-draw button[aria-pressed=true] { border-color: var(--brand); box-shadow: inset 0 0 0 1px var(--brand); }
+.jingles-draw canvas { display: block; width: 100%; touch-action: none; cursor: crosshair; border-radius: 3px; }
+.jingles-draw canvas:focus-visible, .jingles-draw .bar > *:focus-visible { outline: 2px solid var(--brand); outline-offset: 1px; }
+.jingles-draw .said { min-height: 1.4em; color: var(--dim); }`;
+
+// ---- the array
+
+export function floats(view) {          // what a DataView holds, as a Float32Array of its own
+  return view?.byteLength ? new Float32Array(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength)) : new Float32Array(0);
+}
+
+const at = (s, lane, f) => lane.row * s.frames + f;
+const clamp = (v, low, high) => Math.min(high, Math.max(low, v));
+const together = (s, lane) => s.lanes.filter((l) => l === lane || (lane.group && l.group === lane.group));
+
+export function put(s, lane, f, v) {    // one frame of a lane; lanes of a group are controlled together and share what there is
+  const others = together(s, lane).filter((l) => l !== lane);
+  s.values[at(s, lane, f)] = lane.kind === "notes" && s.snap ? Math.round(v * 11) / 11 : v;
+  for (const l of others) if (s.values[at(s, l, f)] < 0) s.values[at(s, l, f)] = 0;
+  const sum = others.reduce((total, l) => total + s.values[at(s, l, f)], 0);
+  if (sum > 1 - v) for (const l of others) s.values[at(s, l, f)] *= (1 - v) / sum;
+}
+
+export function stroke(s, lane, from, to) {     // a straight line between two points {f, v}
+  const step = from.f <= to.f ? 1 : -1;
+  for (let f = from.f; f !== to.f + step; f += step)
+    put(s, lane, f, from.f === to.f ? to.v : from.v + (to.v - from.v) * (f - from.f) / (to.f - from.f));
+}
+
+export function erase(s, lane, from, to) {
+  for (let f = Math.min(from.f, to.f); f <= Math.max(from.f, to.f); f++) for (const l of together(s, lane)) s.values[at(s, l, f)] = -1;
+}
+
+export function smooth(s, lane, from, to) {     // the mean of the frames around, for notes the middle one; what is open stays open
+  const reach = Math.round(s.rate / 12), old = s.values.slice();
+  for (let f = Math.min(from.f, to.f) - reach; f <= Math.max(from.f, to.f) + reach; f++) {
+    if (f < 0 || f >= s.frames) continue;
+    for (const l of together(s, lane)) {
+      const near = [];
+      for (let g = Math.max(0, f - 2); g <= Math.min(s.frames - 1, f + 2); g++) if (old[at(s, l, g)] >= 0) near.push(old[at(s, l, g)]);
+      if (old[at(s, l, f)] < 0) continue;
+      s.values[at(s, l, f)] = l.kind === "notes" ? near.sort((a, b) => a - b)[near.length >> 1] : near.reduce((a, b) => a + b) / near.length;
+    }
+  }
+}
+
+// ---- where things are
+
+export function layout(lanes, width, result) {
+  let y = 2;
+  const boxes = lanes.map((lane, i) => {
+    const box = { lane, top: y, height: lane.height };
+    y += lane.height + (lanes[i + 1]?.group && lanes[i + 1].group === lane.group ? 2 : GAP);
+    return box;
+  });
+  const place = { left: LEFT, right: width - RIGHT, boxes, axis: y };
+  y += AXIS;
+  if (result) { place.mel = { top: y, height: MEL }; place.loud = { top: y + MEL + 4, height: LOUD }; y += MEL + LOUD + 8; }
+  return { ...place, height: y };
+}
+
+const xOf = (s, f) => s.place.left + (s.place.right - s.place.left) * f / s.frames;
+const yOf = (box, v) => box.lane.kind === "notes" ? box.top + box.height * (1 - (v * 11 + 0.5) / 12) : box.top + 3 + (box.height - 6) * (1 - v);
+
+function pointAt(s, box, e) {           // the frame and value under the pointer
+  const r = s.canvas.getBoundingClientRect(), x = e.clientX - r.left, y = e.clientY - r.top;
+  const f = clamp(Math.floor((x - s.place.left) / (s.place.right - s.place.left) * s.frames), 0, s.frames - 1);
+  const v = box.lane.kind === "notes" ? (12 * (1 - (y - box.top) / box.height) - 0.5) / 11 : 1 - (y - box.top - 3) / (box.height - 6);
+  return { f, v: clamp(v, 0, 1) };
+}
+
+function boxAt(s, e) {
+  const y = e.clientY - s.canvas.getBoundingClientRect().top;
+  return s.place.boxes.find((b) => y >= b.top - 2 && y < b.top + b.height + 2);
+}
+
+// ---- painting
+
+function colours(s) {
+  const css = getComputedStyle(s.root);
+  return Object.fromEntries(["ink", "faint", "paper", "open", "brand", "dim"].map((k) => [k, css.getPropertyValue("--" + k).trim() || "#888"]));
+}
+
+function runs(s, lane, test) {          // stretches [start, stop) of frames whose value passes
+  const found = [];
+  for (let f = 0; f < s.frames; f++) {
+    if (!test(s.values[at(s, lane, f)], f)) continue;
+    const last = found[found.length - 1];
+    if (last && last[1] === f) last[1] = f + 1; else found.push([f, f + 1]);
+  }
+  return found;
+}
+
+function paintFrame(s, ctx, c, box) {
+  const { left, right } = s.place, { lane, top, height } = box;
+  ctx.strokeStyle = c.faint; ctx.lineWidth = 1; ctx.strokeRect(left + .5, top + .5, right - left - 1, height - 1);
+  ctx.fillStyle = box === s.place.boxes[s.active] && s.keyboard ? c.brand : c.ink;
+  ctx.textAlign = "right"; ctx.textBaseline = "middle"; ctx.font = "12px sans-serif";
+  ctx.fillText(lane.label, left - (lane.kind === "notes" ? 24 : 6), top + height / 2);
+  ctx.font = "9px sans-serif"; ctx.fillStyle = c.dim;
+  if (lane.kind === "level") { ctx.fillText("1", left - 4, top + 7); ctx.fillText("0", left - 4, top + height - 6); }
+  if (lane.kind === "notes") NOTES.forEach((n, k) => {
+    const y = yOf(box, k / 11);
+    ctx.fillText(n, left - 4, y);
+    ctx.globalAlpha = n.length > 1 ? .5 : .15; ctx.fillStyle = c.faint; ctx.fillRect(left, y - height / 24, right - left, height / 12 - 1);
+    ctx.globalAlpha = 1; ctx.fillStyle = c.dim;
+  });
+}
+
+function paintOpen(s, ctx, c, box) {    // what is left to the model: a field that says so
+  for (const [a, b] of runs(s, box.lane, (v) => v < 0)) {
+    const x = xOf(s, a), w = xOf(s, b) - x;
+    ctx.fillStyle = c.open; ctx.fillRect(x, box.top + 1, w, box.height - 2);
+    ctx.fillStyle = c.dim; ctx.font = "italic 11px sans-serif"; ctx.textAlign = "center"; ctx.textBaseline = "middle";
+    if (w > 90) ctx.fillText(box.height > 40 ? "open: the model's choice" : "open", x + w / 2, box.top + box.height / 2);
+  }
+}
+
+function paintCurve(s, ctx, box) {
+  const { lane } = box, silent = s.lanes.find((l) => l.label === "velocity");
+  ctx.fillStyle = ctx.strokeStyle = lane.colour; ctx.lineWidth = 2;
+  if (lane.kind === "notes") {          // bars as in a piano roll, pale where nothing sounds
+    let start = 0;
+    const look = (f) => [s.values[at(s, lane, f)], silent && s.values[at(s, silent, f)] === 0];
+    for (let f = 1; f <= s.frames; f++) {
+      const [v, quiet] = look(f - 1);
+      if (f < s.frames && look(f)[0] === v && look(f)[1] === quiet) continue;
+      ctx.globalAlpha = quiet ? .25 : 1;
+      if (v >= 0) ctx.fillRect(xOf(s, start), yOf(box, v) - box.height / 24, xOf(s, f) - xOf(s, start), box.height / 12 - 1);
+      start = f;
+    }
+    ctx.globalAlpha = 1; return;
+  }
+  for (const [a, b] of runs(s, lane, (v) => v >= 0)) {
+    ctx.beginPath();
+    for (let f = a; f < b; f++) { const y = yOf(box, s.values[at(s, lane, f)]); ctx.lineTo(xOf(s, f), y); ctx.lineTo(xOf(s, f + 1), y); }
+    ctx.stroke();
+    ctx.lineTo(xOf(s, b), yOf(box, 0)); ctx.lineTo(xOf(s, a), yOf(box, 0)); ctx.closePath();
+    ctx.globalAlpha = lane.kind === "share" ? .75 : .18; ctx.fill(); ctx.globalAlpha = 1;
+  }
+}
+
+function paintMeasured(s, ctx, c, box) {        // what was heard in the result, thin over what was asked for
+  const heard = s.measured, frames = heard.length / s.lanes.length;
+  if (!frames) return;
+  ctx.strokeStyle = c.ink; ctx.lineWidth = 1.2; ctx.beginPath();
+  let last = NaN;
+  for (let f = 0; f < frames; f++) {
+    const v = heard[box.lane.row * frames + f], x = s.place.left + (s.place.right - s.place.left) * f / frames;
+    const next = s.place.left + (s.place.right - s.place.left) * (f + 1) / frames;
+    if (!(v >= 0)) { last = NaN; continue; }
+    if (Number.isNaN(last) || (box.lane.kind === "notes" && last !== v)) ctx.moveTo(x, yOf(box, v)); else ctx.lineTo(x, yOf(box, v));
+    ctx.lineTo(next, yOf(box, v)); last = v;
+  }
+  ctx.stroke();
+}
+
+function paintAxis(s, ctx, c) {
+  const seconds = s.frames / s.rate, pixels = (s.place.right - s.place.left) / seconds;
+  const step = [.1, .2, .5, 1, 2].find((d) => d * pixels > 45) || 5;
+  ctx.fillStyle = c.dim; ctx.strokeStyle = c.faint; ctx.font = "10px sans-serif"; ctx.textAlign = "center"; ctx.textBaseline = "top"; ctx.lineWidth = 1;
+  for (let t = 0; t <= seconds + 1e-6; t += step) {
+    const x = Math.round(s.place.left + t * pixels) + .5, last = t + step > seconds + 1e-6;
+    ctx.beginPath(); ctx.moveTo(x, s.place.axis - GAP); ctx.lineTo(x, s.place.axis); ctx.stroke();
+    ctx.textAlign = last ? "right" : "center";
+    ctx.fillText(`${+t.toFixed(1)}${last ? " s" : ""}`, x + (last ? 8 : 0), s.place.axis + 2);
+  }
+}
+
+function paintResult(s, ctx, c) {
+  const { left, right, mel, loud } = s.place;
+  if (!mel) return;
+  ctx.imageSmoothingEnabled = true; ctx.drawImage(s.picture, left, mel.top, right - left, mel.height);
+  ctx.fillStyle = c.ink; ctx.font = "12px sans-serif"; ctx.textAlign = "right"; ctx.textBaseline = "middle";
+  ctx.fillText("sound", left - 6, mel.top + mel.height / 2 - 7); ctx.fillText("loudness", left - 6, loud.top + loud.height / 2 - 6);
+  ctx.fillStyle = c.dim; ctx.font = "9px sans-serif"; ctx.fillText("50 Hz..12 kHz", left - 6, mel.top + mel.height / 2 + 7); ctx.fillText("-60..0 dB", left - 6, loud.top + loud.height / 2 + 7);
+  ctx.strokeStyle = c.faint; ctx.strokeRect(left + .5, loud.top + .5, right - left - 1, loud.height - 1);
+  ctx.strokeStyle = c.ink; ctx.lineWidth = 1.5; ctx.beginPath();
+  s.loudness.forEach((db, f) => ctx.lineTo(left + (right - left) * (f + .5) / s.loudness.length, loud.top + 2 + (loud.height - 4) * clamp(-db / 60, 0, 1)));
+  ctx.stroke();
+}
+
+function paintCursors(s, ctx, c) {
+  if (s.keyboard) {
+    const box = s.place.boxes[s.active], step = Math.round(s.rate / 10);
+    ctx.strokeStyle = c.brand; ctx.lineWidth = 2; ctx.strokeRect(xOf(s, s.cursor), box.top, xOf(s, Math.min(s.frames, s.cursor + step)) - xOf(s, s.cursor), box.height);
+  }
+  if (s.audio && !s.audio.paused) {
+    const x = s.place.left + (s.place.right - s.place.left) * s.audio.currentTime * s.rate / s.frames;
+    ctx.strokeStyle = c.brand; ctx.lineWidth = 1; ctx.beginPath(); ctx.moveTo(x, 0); ctx.lineTo(x, s.place.height); ctx.stroke();
+  }
+}
+
+function paint(s) {
+  s.waiting = false;
+  const width = s.canvas.clientWidth, dpr = window.devicePixelRatio || 1;
+  if (!width || !s.frames) return;
+  s.place = layout(s.lanes, width, s.picture);
+  if (s.canvas.height !== Math.round(s.place.height * dpr) || s.canvas.width !== Math.round(width * dpr)) {
+    s.canvas.width = Math.round(width * dpr); s.canvas.height = Math.round(s.place.height * dpr); s.canvas.style.height = s.place.height + "px";
+    s.canvas.dataset.place = JSON.stringify({ left: s.place.left, right: s.place.right,         // for whoever steers the board from outside
+      lanes: Object.fromEntries(s.place.boxes.map((b) => [b.lane.label, [b.top, b.height]])) });
+  }
+  const ctx = s.canvas.getContext("2d"), c = colours(s);
+  ctx.setTransform(dpr, 0, 0, dpr, 0, 0); ctx.fillStyle = c.paper; ctx.fillRect(0, 0, width, s.place.height);
+  for (const box of s.place.boxes) { paintFrame(s, ctx, c, box); paintOpen(s, ctx, c, box); paintCurve(s, ctx, box); paintMeasured(s, ctx, c, box); }
+  paintAxis(s, ctx, c); paintResult(s, ctx, c); paintCursors(s, ctx, c);
+}
+
+function repaint(s) { if (!s.waiting) { s.waiting = true; requestAnimationFrame(() => paint(s)); } }
+
+export function melPicture(view, bands) {       // bytes (bands, columns), low bands first, as a picture
+  const bytes = new Uint8Array(view.buffer, view.byteOffset, view.byteLength), columns = bytes.length / bands;
+  const canvas = Object.assign(document.createElement("canvas"), { width: columns, height: bands });
+  const image = new ImageData(columns, bands);
+  bytes.forEach((b, i) => {
+    const p = b / 255 * (MAGMA.length - 1), k = Math.min(MAGMA.length - 2, Math.floor(p)), y = bands - 1 - Math.floor(i / columns);
+    image.data.set([0, 1, 2].map((j) => MAGMA[k][j] + (p - k) * (MAGMA[k + 1][j] - MAGMA[k][j])).concat(255), 4 * (y * columns + i % columns));
+  });
+  canvas.getContext("2d").putImageData(image, 0, 0);
+  return canvas;
+}
+
+// ---- what can be undone, and what Python knows
+
+const same = (a, b) => a.length === b.length && a.every((v, i) => v === b[i]);
+
+function remember(s, old = s.values.slice()) { s.past.push(old); s.future = []; if (s.past.length > 200) s.past.shift(); }
+
+function commit(s) {                    // tell Python, at the end of a gesture
+  s.model.set("data", new DataView(s.values.slice().buffer)); s.model.save_changes(); refresh(s);
+}
+
+function step(s, from, to) {            // undo: from past to future; redo: the other way
+  if (!from.length) return;
+  to.push(s.values); s.values = from.pop(); s.frames = s.values.length / s.lanes.length; commit(s);
+}
+const undo = (s) => step(s, s.past, s.future), redo = (s) => step(s, s.future, s.past);
+
+function heardFromPython(s) {           // Python set the curves: a preset, a file, an assignment
+  const now = floats(s.model.get("data"));
+  if (same(now, s.values)) return;
+  remember(s); s.values = now; s.frames = now.length / s.lanes.length; refresh(s);
+}
+
+function newResult(s) {
+  const mel = s.model.get("mel"), sound = s.model.get("sound");
+  s.picture = mel?.byteLength ? melPicture(mel, s.model.get("bands")) : null;
+  s.loudness = floats(s.model.get("loudness")); s.measured = floats(s.model.get("measured"));
+  s.audio?.pause(); s.audio = sound?.byteLength ? new Audio(URL.createObjectURL(new Blob([sound], { type: "audio/mpeg" }))) : null;
+  if (s.audio) s.audio.onended = () => refresh(s);
+  refresh(s);
+}
+
+// ---- gestures
+
+function bindPointer(s) {
+  let box = null, first = null, last = null, before = null;
+  const apply = (to) => {
+    if (s.tool === "line") { s.values = before.slice(); stroke(s, box.lane, first, to); }
+    else ({ draw: stroke, smooth, erase })[s.tool](s, box.lane, last, to);
+    last = to; repaint(s);
+  };
+  s.canvas.addEventListener("pointerdown", (e) => {
+    box = boxAt(s, e);
+    if (!box || e.button > 0) { box = null; return; }
+    s.canvas.setPointerCapture(e.pointerId); s.active = s.place.boxes.indexOf(box); s.keyboard = false;
+    before = s.values.slice(); first = last = pointAt(s, box, e);
+    if (s.tool !== "line") apply(first);
+    e.preventDefault(); s.canvas.focus({ preventScroll: true });
+  });
+  s.canvas.addEventListener("pointermove", (e) => {
+    const over = box || boxAt(s, e);
+    if (over) { const p = pointAt(s, over, e); s.say(describe(s, over.lane, p.f, p.v)); }
+    if (box) for (const each of (e.getCoalescedEvents?.().length ? e.getCoalescedEvents() : [e])) apply(pointAt(s, box, each));
+  });
+  const stop = (e) => {
+    if (!box) return;
+    box = null;
+    if (!same(before, s.values)) { remember(s, before); commit(s); }
+  };
+  s.canvas.addEventListener("pointerup", stop); s.canvas.addEventListener("pointercancel", stop);
+}
+
+function describe(s, lane, f, v) {
+  const said = v < 0 ? "open" : lane.kind === "notes" ? NOTES[Math.round(v * 11)] : v.toFixed(2);
+  return `${lane.label} ${said} at ${(f / s.rate).toFixed(2)} s`;
+}
+
+function bindKeys(s) {
+  const hop = () => Math.max(1, Math.round(s.rate / 10)), lane = () => s.lanes[s.active];
+  const value = () => s.values[at(s, lane(), s.cursor)], end = (f) => Math.min(s.frames - 1, f + hop() - 1);
+  const change = (act) => { const before = s.values.slice(); act(); if (!same(before, s.values)) { remember(s, before); commit(s); } };
+  const level = (v) => change(() => stroke(s, lane(), { f: s.cursor, v }, { f: end(s.cursor), v }));
+  const nudge = (by) => { const v = Math.max(0, value()), d = lane().kind === "notes" ? 1 / 11 : .05; level(clamp(Math.round((v + by * d) / d) * d, 0, 1)); };
+  const move = (by, carry) => { const v = value(); s.cursor = clamp(s.cursor + by * hop(), 0, Math.max(0, s.frames - hop())); if (carry && v >= 0) level(v); };
+  const acts = {
+    ArrowLeft: (e) => move(-1, e.shiftKey), ArrowRight: (e) => move(1, e.shiftKey), ArrowUp: () => nudge(1), ArrowDown: () => nudge(-1),
+    Home: () => { s.cursor = 0; }, End: () => { s.cursor = Math.max(0, s.frames - hop()); },
+    PageDown: () => { s.active = (s.active + 1) % s.lanes.length; }, PageUp: () => { s.active = (s.active + s.lanes.length - 1) % s.lanes.length; },
+    Delete: () => change(() => erase(s, lane(), { f: s.cursor }, { f: end(s.cursor) })), " ": () => play(s),
+  };
+  acts.Backspace = acts.Delete;
+  s.canvas.addEventListener("keydown", (e) => {
+    const tool = Object.keys(TOOLS)["1234".indexOf(e.key)];
+    if ((e.ctrlKey || e.metaKey) && e.key.toLowerCase() === "z") (e.shiftKey ? redo : undo)(s);
+    else if ((e.ctrlKey || e.metaKey) && e.key.toLowerCase() === "y") redo(s);
+    else if (tool && !e.ctrlKey) s.tool = tool;
+    else if (acts[e.key]) { s.keyboard = true; acts[e.key](e); s.say(describe(s, lane(), s.cursor, value())); }
+    else return;
+    e.preventDefault(); e.stopPropagation(); refresh(s);
+  });
+  s.canvas.addEventListener("blur", () => { s.keyboard = false; repaint(s); });
+}
+
+// ---- the bar of buttons
+
+function make(tag, props = {}, ...children) { const e = Object.assign(document.createElement(tag), props); e.append(...children); return e; }
+
+function play(s) {
+  if (!s.audio) return;
+  if (s.audio.paused) { s.audio.currentTime = 0; s.audio.play(); } else s.audio.pause();
+  const follow = () => { refresh(s); if (!s.audio.paused) requestAnimationFrame(follow); };
+  follow();
+}
+
+async function openFile(s, file) {
+  if (file) { s.say(`reading ${file.name}`); s.model.send({ kind: "open", name: file.name }, undefined, [await file.arrayBuffer()]); }
+}
+
+async function record(s) {              // hum or play into the microphone; a second click ends it
+  if (s.recorder) { s.recorder.stop(); return; }
+  try {
+    const stream = await navigator.mediaDevices.getUserMedia({ audio: true }), parts = [];
+    s.recorder = new MediaRecorder(stream);
+    s.recorder.ondataavailable = (e) => parts.push(e.data);
+    s.recorder.onstop = async () => {
+      stream.getTracks().forEach((t) => t.stop()); s.recorder = null; refresh(s);
+      const context = new AudioContext(), sound = await context.decodeAudioData(await new Blob(parts).arrayBuffer());
+      context.close();
+      s.model.send({ kind: "sound", rate: sound.sampleRate }, undefined, [sound.getChannelData(0).slice().buffer]);
+    };
+    s.recorder.start(); s.say("recording; click again to stop"); refresh(s);
+    setTimeout(() => s.recorder?.state === "recording" && s.recorder.stop(), 1000 * s.frames / s.rate);
+  } catch (e) { s.recorder = null; s.say(`no microphone to be had (${e.message})`); }
+}
+
+function download(content, buffers) {
+  const url = URL.createObjectURL(new Blob([buffers[0]]));
+  make("a", { href: url, download: content.name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 1000);
+}
+
+function bar(s) {
+  const b = s.buttons = {};
+  const button = (name, text, title, onclick) => b[name] = make("button", { type: "button", title, onclick, ariaLabel: title }, text);
+  const tools = Object.keys(TOOLS).map((t, i) => button(t, TOOLS[t], `${HELP[t]} (${i + 1})`, () => { s.tool = t; s.say(HELP[t]); refresh(s); }));
+  const snap = make("input", { type: "checkbox", checked: true, onchange: () => { s.snap = snap.checked; } });
+  const presets = make("select", { title: "Presets", ariaLabel: "Presets", onchange: () => {
+    const [feature, name] = presets.value.split("/");
+    if (name) s.model.send({ kind: "preset", feature, name });
+    presets.value = "";
+  } }, make("option", { value: "" }, "presets"));
+  for (const [feature, names] of Object.entries(s.model.get("presets")))
+    presets.append(make("optgroup", { label: feature }, ...names.map((n) => make("option", { value: `${feature}/${n}` }, n))));
+  b.seconds = make("input", { type: "number", min: 1, max: 10, step: .5, ariaLabel: "Length in seconds", style: "width: 4.5em",
+    onchange: () => s.model.send({ kind: "length", seconds: +b.seconds.value }) });
+  const file = make("input", { type: "file", hidden: true, accept: ".csv,.json,.npz,.mid,.midi,.wav,.flac,.ogg,.mp3", onchange: () => { openFile(s, file.files[0]); file.value = ""; } });
+  const save = make("select", { title: "Save the curves", ariaLabel: "Save the curves", onchange: () => { if (save.value) s.model.send({ kind: "save", ending: save.value }); save.value = ""; } },
+    make("option", { value: "" }, "save"), ...["csv", "json", "npz"].map((e) => make("option", { value: e }, e.toUpperCase())));
+  return make("div", { className: "bar", role: "toolbar" }, ...tools, make("label", {}, snap, "semitones"),
+    button("undo", "↶", "Undo (Ctrl+Z)", () => undo(s)), button("redo", "↷", "Redo (Ctrl+Y)", () => redo(s)), presets,
+    make("label", {}, b.seconds, "s"), button("open", "open", "Curves (CSV, JSON, NPZ), a MIDI file, or a sound to follow", () => file.click()), file, save,
+    button("record", "● hum", "Hum or play into the microphone", () => record(s)), button("play", "▶", "Play the result (space)", () => play(s)));
+}
+
+function refresh(s) {                   // buttons and picture as the state says
+  const b = s.buttons;
+  for (const t of Object.keys(TOOLS)) b[t].ariaPressed = String(t === s.tool);
+  b.undo.disabled = !s.past.length; b.redo.disabled = !s.future.length; b.play.disabled = !s.audio;
+  b.play.textContent = s.audio && !s.audio.paused ? "■" : "▶"; b.record.textContent = s.recorder ? "■ stop" : "● hum";
+  if (document.activeElement !== b.seconds) b.seconds.value = +(s.frames / s.rate).toFixed(2);
+  repaint(s);
+}
+
+function render({ model, el }) {
+  const s = { model, lanes: model.get("lanes"), rate: model.get("rate"), values: floats(model.get("data")), past: [], future: [],
+    tool: "draw", snap: true, active: 0, cursor: 0, keyboard: false, loudness: [], measured: [] };
+  s.frames = s.values.length / s.lanes.length;
+  s.canvas = make("canvas", { tabIndex: 0, role: "application", ariaLabel: `Control curves over time: ${KEYS}` });
+  const said = make("div", { className: "said", role: "status", ariaLive: "polite" });
+  s.say = (text) => { said.textContent = text; };
+  s.root = make("div", { className: "jingles-draw" }, make("style", {}, STYLE), bar(s), s.canvas, said);
+  s.root.dataset.lmSuppressShortcuts = "true";          // JupyterLab's own keys stay out of the drawing
+  el.append(s.root);
+  s.root.addEventListener("dragover", (e) => e.preventDefault());
+  s.root.addEventListener("drop", (e) => { e.preventDefault(); e.stopPropagation(); openFile(s, e.dataTransfer.files[0]); });
+  bindPointer(s); bindKeys(s); newResult(s); s.say(model.get("message") || "Draw in a lane; what is grey is left to the model.");
+
+  const heard = { "change:data": () => heardFromPython(s), "change:message": () => s.say(model.get("message")), "msg:custom": download,
+    "change:mel": () => newResult(s), "change:sound": () => newResult(s), "change:measured": () => newResult(s) };
+  for (const [event, f] of Object.entries(heard)) model.on(event, f);
+  const size = new ResizeObserver(() => repaint(s)), theme = new MutationObserver(() => setTimeout(() => repaint(s), 100));
+  size.observe(s.root); theme.observe(document.body, { attributes: true });
+  return () => { for (const [event, f] of Object.entries(heard)) model.off(event, f); size.disconnect(); theme.disconnect(); s.audio?.pause(); };
+}
+
+export default { render };

@@ -1,0 +1,348 @@
+"The studio in a real browser: Chromium, steered by Playwright, against a JupyterLab that is started for the test"
+import base64, json, os, shutil, signal, socket, subprocess, sys, time, urllib.error, urllib.request
+from pathlib import Path
+
+import nbformat
+import nbformat.v4 as nb4
+import numpy as np
+import pytest
+from jupyter_client import BlockingKernelClient
+
+from book import ROOT
+from jingles.audio import save
+from jingles.control.curves import read_curves, save_curves
+from jingles.control.draw import preset, to_rows
+from jingles.generate import demo
+
+CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason='no Chromium; as root: apt-get install chromium')
+CELL = """
+from jingles.studio import Studio
+studio = Studio(seconds=2, keep='kept.npz')
+studio.controls.steps.value = 6
+studio"""
+READY = "window.jupyterapp?.shell.currentWidget?.context?.isReady && jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.connectionStatus === 'connected'"
+SETTINGS = {'@jupyterlab/apputils-extension/notification': dict(fetchNews='false', checkForUpdates=False),
+            '@jupyter-widgets/jupyterlab-manager/plugin': dict(saveState=True)}
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return s.getsockname()[1]
+
+
+def answers(url, tries=240):
+    "What is said at `url`, as soon as somebody says something"
+    for _ in range(tries):
+        try: return urllib.request.urlopen(url, timeout=2).read()
+        except urllib.error.HTTPError as e: return e.read()
+        except OSError: time.sleep(0.25)
+    raise TimeoutError(f'{url} does not answer')
+
+
+def stop(server):
+    server.send_signal(signal.SIGTERM)
+    try: server.wait(20)
+    except subprocess.TimeoutExpired: server.kill()
+
+
+@pytest.fixture(scope='module')
+def lab(tmp_path_factory):
+    "A JupyterLab with one notebook; everything that it keeps is below `folder`"
+    folder = tmp_path_factory.mktemp('lab')
+    for name, value in SETTINGS.items():
+        path = folder/'.jupyter'/'settings'/f'{name}.jupyterlab-settings'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(value))
+    kernel = dict(kernelspec=dict(display_name='Python 3', language='python', name='python3'))
+    nbformat.write(nb4.new_notebook(cells=[nb4.new_code_cell(CELL.strip())], metadata=kernel), folder/'draw.ipynb')
+    places = {f'JUPYTER_{k}_DIR': str(folder/'.jupyter'/k.lower()) for k in ('CONFIG', 'DATA', 'RUNTIME')}
+    places |= {f'JUPYTERLAB_{k}_DIR': str(folder/'.jupyter'/k.lower()) for k in ('SETTINGS', 'WORKSPACES')}
+    env = os.environ | places | dict(PYTHONPATH=str(ROOT), IPYTHONDIR=str(folder/'.jupyter'/'ipython'))
+    port = free_port()
+    options = ['--no-browser', '--allow-root', '--ip=127.0.0.1', f'--port={port}', '--ServerApp.port_retries=0', '--IdentityProvider.token=',
+               '--LabApp.expose_app_in_browser=True', f'--ServerApp.root_dir={folder}']
+    with open(folder/'lab.log', 'w') as log:
+        server = subprocess.Popen([sys.executable, '-m', 'jupyterlab', *options], env=env, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
+    try:
+        try: answers(f'http://127.0.0.1:{port}/api')
+        except TimeoutError: pytest.fail((folder/'lab.log').read_text()[-3000:])
+        yield folder, f'http://127.0.0.1:{port}'
+    finally: stop(server)
+
+
+def hummed(notes=(64, 67), seconds=0.8):
+    "A voice that goes up and down between two notes, for the microphone, which plays it over and over"
+    f = np.repeat(440*2**((np.array(notes) - 69)/12), int(seconds*24000))
+    return 0.2*sum(np.sin(k*2*np.pi*np.cumsum(f)/24000)/k for k in (1, 2, 3))
+
+
+class Kernel:
+    "The kernel behind the page, asked from outside of it"
+    def __init__(self, folder, url):
+        session, = json.loads(answers(f'{url}/api/sessions'))
+        self.client = BlockingKernelClient(connection_file=str(folder/'.jupyter'/'runtime'/f"kernel-{session['kernel']['id']}.json"))
+        self.client.load_connection_file(); self.client.start_channels()
+
+    def __call__(self, expression):
+        "The value of a Python expression that JSON can carry"
+        reply = self.client.execute_interactive('', user_expressions=dict(x=f'__import__("json").dumps({expression})'), store_history=False, timeout=60)
+        x = reply['content']['user_expressions']['x']
+        assert x['status'] == 'ok', x
+        return json.loads(eval(x['data']['text/plain']))
+
+    @property
+    def rows(self): return np.array(self('studio.board.rows.tolist()'), np.float32)
+    def close(self): self.client.stop_channels()
+
+
+class Page:
+    "The notebook in the browser"
+    def __init__(self, browser, folder, url):
+        self.page, self.folder, self.url, self.faults = browser.new_page(viewport=dict(width=1200, height=1300), has_touch=True), folder, url, []
+        self.page.set_default_timeout(90_000)
+        self.page.on('pageerror', lambda e: self.faults.append(f'{e} {e.stack}'))
+        self.page.goto(f'{url}/doc/tree/draw.ipynb')
+        self.ready()
+
+    def ready(self): self.page.wait_for_function(READY)
+    def command(self, name): self.page.evaluate(f"void jupyterapp.commands.execute('{name}')")
+
+    def board(self):
+        "Wait until the board is painted"
+        self.page.wait_for_selector('.jingles-draw canvas[data-place]')
+        self.page.locator('.jingles-draw canvas').scroll_into_view_if_needed()
+
+    def point(self, label, share, value):
+        "Where on the page `share` of the time and `value` of a lane are"
+        canvas = self.page.locator('.jingles-draw canvas')
+        place, box = json.loads(canvas.get_attribute('data-place')), canvas.bounding_box()
+        top, height = place['lanes'][label]
+        y = top + height*(1 - (11*value + 0.5)/12) if label == 'chroma' else top + 3 + (height - 6)*(1 - value)
+        return box['x'] + place['left'] + share*(place['right'] - place['left']), box['y'] + y
+
+    def drag(self, label, start, stop, steps=25):
+        "Drag with the mouse from one (share of time, value) to another"
+        mouse = self.page.mouse
+        mouse.move(*self.point(label, *start)); mouse.down()
+        mouse.move(*self.point(label, *stop), steps=steps); mouse.up()
+
+    def touch(self, label, start, stop, steps=12):
+        "The same with a finger"
+        cdp = self.page.context.new_cdp_session(self.page)
+        for k in range(steps + 1):
+            x, y = self.point(label, *(a + (b - a)*k/steps for a, b in zip(start, stop)))
+            cdp.send('Input.dispatchTouchEvent', dict(type='touchMove' if k else 'touchStart', touchPoints=[dict(x=x, y=y)]))
+        cdp.send('Input.dispatchTouchEvent', dict(type='touchEnd', touchPoints=[]))
+
+    def tool(self, name): self.page.click(f'.jingles-draw button[aria-label^="{name}"]')
+    def says(self, text): self.page.wait_for_selector(f'.jingles-said:has-text("{text}")')
+
+
+@pytest.fixture(scope='module')
+def browser(lab):
+    "Chromium, with a microphone that hears the same two notes over and over"
+    from playwright.sync_api import sync_playwright
+    save(lab[0]/'hum.wav', hummed())
+    microphone = ['--use-fake-ui-for-media-stream', '--use-fake-device-for-media-stream', f"--use-file-for-fake-audio-capture={lab[0]/'hum.wav'}"]
+    with sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=['--no-sandbox', '--mute-audio', *microphone])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope='module')
+def page(lab, browser):
+    "The notebook, run, with the board on it"
+    page = Page(browser, *lab)
+    page.command('notebook:run-all-cells')
+    page.board()
+    return page
+
+
+def saved(page):
+    "The widgets' state in the saved notebook; nothing while it is being written"
+    try: widgets = nbformat.read(page.folder/'draw.ipynb', 4).metadata.get('widgets', {})
+    except ValueError: return {}
+    return widgets.get('application/vnd.jupyter.widget-state+json', {}).get('state', {})
+
+
+def saved_bytes(page): return [base64.b64decode(b['data']) for model in saved(page).values() for b in model.get('buffers', [])]
+
+
+@pytest.fixture
+def kernel(lab, page):
+    kernel = Kernel(*lab)
+    yield kernel
+    kernel.close()
+
+
+def soon(get, ok, seconds=10):
+    "The first value of `get()` that is `ok`; the last one when that takes too long"
+    for _ in range(int(seconds/0.1)):
+        value = get()
+        if ok(value): return value
+        time.sleep(0.1)
+    return value
+
+
+def test_mouse(page, kernel):
+    "What the kernel holds is the gesture: exactly for notes and what is erased, to a pixel for a free hand"
+    before = kernel.rows
+    page.tool('Straight line')
+    page.drag('velocity', (0.25, 0.2), (0.75, 0.9))
+    rows = soon(lambda: kernel.rows, lambda r: (r != before).any())
+    line = np.interp(np.arange(38, 112), [37.5, 112.5], [0.2, 0.9])
+    assert np.abs(rows[0, 38:112] - line).max() < 1.6/90            # the lane is 90 pixels high
+    assert (rows[0, :37] == before[0, :37]).all() and (rows[0, 113:] == before[0, 113:]).all() and (rows[1:] == before[1:]).all()
+
+    page.tool('Draw')
+    page.drag('chroma', (0.1, 7/11), (0.6, 7/11))
+    drawn = soon(lambda: kernel.rows, lambda r: (r != rows).any())
+    assert (drawn[1, 15:90] == np.float32(7/11)).all() and (drawn[1, 92:] == rows[1, 92:]).all()
+
+    page.tool('Erase')
+    page.drag('trumpet', (0.5, 0.5), (0.8, 0.5))
+    erased = soon(lambda: kernel.rows, lambda r: (r != drawn).any())
+    assert (erased[2:, 75:120] == -1).all() and (erased[2:, :74] == drawn[2:, :74]).all() and (erased[2:, 122:] == drawn[2:, 122:]).all()
+
+    page.tool('Smooth')
+    rough = lambda r: np.abs(np.diff(r[0, 30:45])).max()            # the note's end at 0.45 s
+    page.drag('velocity', (0.2, 0.5), (0.3, 0.5))
+    assert rough(soon(lambda: kernel.rows, lambda r: (r != erased).any())) < 0.8*rough(erased)
+
+    page.page.click('.jingles-draw button[aria-label^="Undo"]')
+    assert (soon(lambda: kernel.rows, lambda r: (r == erased).all()) == erased).all()
+    page.page.click('.jingles-draw button[aria-label^="Undo"]')
+    assert (soon(lambda: kernel.rows, lambda r: (r == drawn).all()) == drawn).all()
+    page.page.click('.jingles-draw button[aria-label^="Redo"]')
+    assert (soon(lambda: kernel.rows, lambda r: (r == erased).all()) == erased).all()
+    page.page.screenshot(path=page.folder/'drawn.png')
+
+
+def test_finger_keys_and_presets(page, kernel):
+    page.tool('Draw')
+    before = kernel.rows
+    page.touch('piano', (0.1, 0.5), (0.4, 0.5))
+    rows = soon(lambda: kernel.rows, lambda r: (r != before).any())
+    assert np.abs(rows[2, 17:58] - 0.5).max() < 1/28 and np.abs(rows[2:, 17:58].sum(0) - 1).max() < 1e-6      # the others make room
+
+    canvas = page.page.locator('.jingles-draw canvas')
+    canvas.focus()
+    for key in ('PageUp', 'Home', 'Delete', 'ArrowRight', 'ArrowUp', 'Shift+ArrowRight'): canvas.press(key)     # from piano to chroma
+    keyed = soon(lambda: kernel.rows, lambda r: (r[1, :8] == -1).all() and r[1, 17] == r[1, 9])
+    assert (keyed[1, :8] == -1).all() and (keyed[1, 8:24] == np.float32(min(11, round(11*rows[1, 8]) + 1)/11)).all()
+    assert 'chroma' in page.page.text_content('.jingles-draw .said')
+    for _ in range(3): canvas.press('Control+z')
+    assert (soon(lambda: kernel.rows, lambda r: (r == rows).all()) == rows).all()
+
+    page.page.select_option('.jingles-draw select[aria-label="Presets"]', 'velocity/crescendo')
+    rising = preset('velocity', 'crescendo', 150)[0]
+    assert (soon(lambda: kernel.rows[0], lambda r: (r == rising).all()) == rising).all()
+
+
+def test_themes(page):
+    "The board is light on a light page and dark on a dark one"
+    corner = "[...document.querySelector('.jingles-draw canvas').getContext('2d').getImageData(2, 2, 1, 1).data]"
+    light = page.page.evaluate(corner)
+    page.page.evaluate("void jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
+    dark = soon(lambda: page.page.evaluate(corner), lambda c: max(c[:3]) < 60)
+    page.page.evaluate("void jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Light'})")
+    assert min(light[:3]) > 200 and max(dark[:3]) < 60 and soon(lambda: page.page.evaluate(corner), lambda c: c == light) == light
+
+
+def test_files_and_humming(page, kernel):
+    "A file is opened from the browser and saved to it; what is hummed becomes notes"
+    save_curves(page.folder/'given.csv', demo(1))
+    with page.page.expect_download() as download:
+        page.page.set_input_files('.jingles-draw input[type=file]', page.folder/'given.csv')
+        assert soon(lambda: kernel.rows.shape, lambda shape: shape == (5, 75)) == (5, 75)
+        page.page.select_option('.jingles-draw select[aria-label="Save the curves"]', 'npz')
+    download.value.save_as(page.folder/'saved.npz')
+    assert (to_rows(read_curves(page.folder/'saved.npz')) == to_rows(demo(1))).all() and (kernel.rows == to_rows(demo(1))).all()
+
+    length = page.page.locator('.jingles-draw input[type=number]')
+    length.click(click_count=3); length.press_sequentially('2'); length.press('Tab')
+    assert soon(lambda: kernel.rows.shape, lambda shape: shape == (5, 150)) == (5, 150)
+    before = kernel.rows
+    page.tool('Hum')
+    heard = soon(lambda: kernel.rows, lambda r: (r != before).any(), 20)
+    share = lambda note: (np.round(11*heard[1]) == note)[heard[0] > 0].mean()
+    assert share(4) > 0.2 and share(7) > 0.2 and share(4) + share(7) > 0.85 and (heard[2:] == -1).all()       # E and G
+
+
+def test_generate(page, kernel):
+    "A click leads to a player, and what was asked for is what was drawn"
+    page.page.click('.jingles-generate')
+    page.page.wait_for_selector('.jingles-card audio')
+    asked, drawn = (np.array(kernel(f'{c}["velocity"][0, 0].tolist()'), np.float32) for c in ('studio.takes[0].cond', 'studio.board.cond'))
+    assert (asked == drawn).all()
+    length = page.page.wait_for_function("document.querySelector('.jingles-card audio').duration || 0").json_value()
+    assert abs(length - 2) < 0.15                       # MP3 pads to whole blocks
+    page.page.wait_for_selector('.jingles-card img')
+    assert page.page.locator('.jingles-card a[download$=".wav"]').get_attribute('href').startswith('data:audio/wav;base64,UklGR')
+    page.says('done')
+    page.page.screenshot(path=page.folder/'generated.png', full_page=True)
+
+
+def test_stop(page, kernel):
+    kernel('setattr(studio.controls.steps, "value", 1000)')
+    page.page.click('.jingles-generate')
+    assert soon(lambda: kernel('studio.progress.value'), bool) > 0             # step by step
+    assert kernel('[6*7, studio.worker.is_alive()]') == [42, True]             # the kernel answers while it draws
+    page.page.click('.jingles-stop:not([disabled])')
+    page.says('stopped')
+    assert kernel('studio.progress.value') < 1000 and len(kernel('[t.seed for t in studio.takes]')) == 0
+    assert not kernel('studio.worker.is_alive()')
+
+
+def test_reload(page, kernel):
+    "A page reload shows the board as it was, and it still draws; after a restart of the kernel the cell finds the drawing again"
+    rows = kernel.rows
+    page.command('docmanager:save')
+    assert soon(lambda: rows.astype('<f4').tobytes() in saved_bytes(page), bool), 'the drawing is not in the saved notebook'
+    page.page.reload(); page.ready(); page.board()
+    assert (kernel.rows == rows).all()
+    page.tool('Erase')
+    page.drag('velocity', (0.2, 0.5), (0.3, 0.5))
+    erased = soon(lambda: kernel.rows, lambda r: (r != rows).any())
+    assert (erased[0, 31:44] == -1).all()
+    ours = [f for f in page.faults if 'blob:' in f]         # the board's code is loaded from a blob; JupyterLab's own slips are not our concern
+    assert not ours, ours
+
+
+def test_another_day(lab, page):
+    "With a new kernel the board is seen as it was saved, and the same cell brings the drawing back from the file that it is kept in"
+    kernel = Kernel(*lab)
+    rows = kernel.rows
+    page.command('docmanager:save')
+    assert soon(lambda: rows.astype('<f4').tobytes() in saved_bytes(page), bool)
+    page.page.evaluate("void jupyterapp.shell.currentWidget.sessionContext.restartKernel()")
+    time.sleep(1)
+    page.ready()
+    page.page.reload(); page.ready(); page.board()                     # from the notebook alone: the kernel knows nothing
+    assert not kernel('"studio" in globals()')
+    page.command('notebook:run-all-cells')
+    assert soon(lambda: kernel('"studio" in globals()'), bool, 60)
+    assert (kernel.rows == rows).all()
+    kernel.close()
+
+
+def test_app(lab, browser):
+    "The studio as a page of its own"
+    folder, port = lab[0]/'app'/'explore', free_port()
+    folder.mkdir(parents=True)
+    shutil.copy(ROOT/'nbs'/'explore'/'app.ipynb', folder)
+    command = [sys.executable, '-m', 'voila', folder/'app.ipynb', '--no-browser', f'--port={port}', '--Voila.ip=127.0.0.1']
+    with open(folder/'app.log', 'w') as log: app = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=os.environ | dict(PYTHONPATH=str(ROOT)))
+    try:
+        answers(f'http://127.0.0.1:{port}/no/such/page')
+        page = browser.new_page()
+        page.set_default_timeout(90_000)
+        page.goto(f'http://127.0.0.1:{port}/')
+        page.wait_for_selector('.jingles-draw canvas[data-place]')
+        page.click('.jingles-generate')
+        page.wait_for_selector('.jingles-card audio')
+        page.close()
+    finally: stop(app)

@@ -1,0 +1,74 @@
+"Variations where a notebook has no model at hand: every paradigm and sampler, codes too, and every length"
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from jingles.core import Known, generator
+from jingles.generate import demo, generate
+from jingles.system import PARADIGMS, build, configure, load_model
+from jingles.variations import keep_outside, redraw, vary
+
+SMALL = dict(widths=(8, 12), depth=1, emb=16, control_channels=4, times=30, schedule='cosine')
+
+
+def untrained(paradigm):
+    "A model of the codec's latents or codes whose weights are noise"
+    torch.manual_seed(0)
+    model = build(configure(format='codec-codes' if paradigm == 'discdpm' else 'codec', paradigm=paradigm, **SMALL))
+    for p in model.net.requires_grad_(False).parameters(): nn.init.normal_(p, std=0.1)
+    return model
+
+
+@pytest.mark.parametrize('paradigm', PARADIGMS)
+def test_known_in_every_paradigm(paradigm):
+    "What is kept comes back - tokens exactly, numbers up to rounding -, what is not is drawn, with each sampler; sounds are untouched outside of the stretch"
+    model, cond = untrained(paradigm), demo(1)
+    wav = (0.3*np.sin(2*np.pi*330*np.arange(24000)/24000)).astype(np.float32)
+    x0 = model.encode(torch.as_tensor(wav)[None])
+    keep = keep_outside(75, 0.4, 0.7)
+    for sampler in PARADIGMS[paradigm].samplers.values() or [None]:
+        options = dict(sampler=sampler) if sampler else {}
+        x = model.paradigm.sample(model.net, x0.shape, cond, steps=4, generator=generator(0), known=Known(x0, keep), **options)
+        wrong = (x - x0).abs()
+        assert wrong[..., keep == 1].max() <= (0 if x0.dtype == torch.int64 else 1e-3) and wrong[..., keep == 0].max() > 0.1, sampler
+    new = redraw(model, wav, cond, keep, seed=1, steps=4)[0]
+    assert (new[:9600] == wav[:9600]).all() and (new[16800:] == wav[16800:]).all() and np.abs(new - wav)[11000:15000].max() > 1e-3
+
+
+@pytest.mark.parametrize('paradigm', PARADIGMS)
+def test_strength_in_every_paradigm(paradigm):
+    "Little strength keeps more of the data than much"
+    model, cond = untrained(paradigm), demo(1)
+    x0 = model.encode(torch.zeros(1, 24000).uniform_(-0.3, 0.3, generator=generator(3)))
+    def apart(strength):
+        x = model.paradigm.sample(model.net, x0.shape, cond, steps=10, generator=generator(0), known=Known(x0, strength=strength))
+        return (x != x0).float().mean() if x0.dtype == torch.int64 else (x - x0).square().mean()
+    assert apart(0.1) < 0.8*apart(0.9)
+    with pytest.raises(ValueError, match='strength is 0'): vary(model, np.ones(24000, np.float32), cond, 0)
+
+
+@pytest.mark.parametrize('seconds', [1, 2.5, 10])
+def test_lengths(seconds):
+    "From 1 to 10 s, new and varied; a sound that is too short is followed by silence"
+    model = load_model(device='cpu')
+    cond = demo(seconds)
+    wav = generate(model, cond, steps=2)[0]
+    assert abs(len(wav)/24000 - seconds) < 1/75 and np.isfinite(wav).all()
+    again = vary(model, wav[:12000], cond, 0.3, steps=4)[0]
+    assert len(again) == len(wav) and np.isfinite(again).all()
+
+
+@pytest.mark.parametrize('paradigm', PARADIGMS)
+def test_studio_with_every_paradigm(paradigm):
+    "The panel offers the samplers that there are, and each beginning gives a take"
+    pytest.importorskip('anywidget')
+    from jingles.studio import BEGINNINGS, Studio
+    studio = Studio(untrained(paradigm), seconds=1)
+    assert list(studio.controls.sampler.options) == (list(PARADIGMS[paradigm].samplers) or ['own'])
+    studio.controls.steps.value = 4
+    for begin in BEGINNINGS:
+        if begin.endswith('changed'): studio.board.put('velocity', 0.5*studio.board.rows[0])
+        studio.controls.begin.value = begin
+        studio.generate(); studio.worker.join()
+        assert studio.said.value == 'done', (begin, studio.said.value)
