@@ -49,29 +49,31 @@ def player(wav, rate:int=SAMPLE_RATE):
     sound.mimetype = 'audio/mpeg'
     return sound
 
-# %% ../nbs/40_audio.ipynb #c012b
-def biquad(kind:str, f0:float, q:float, gain:float=0., rate:float=SAMPLE_RATE):
-    "Numerator and denominator `(3,)` of a high 'shelf' of `gain` dB or a 'highpass' at `f0` Hz"
-    k, top = np.tan(np.pi*f0/rate), 10**(gain/20)
-    mid = top**0.4996667741545416
-    b = [top + mid*k/q + k*k, 2*(k*k - top), top - mid*k/q + k*k] if kind == 'shelf' else [1, -2, 1]
-    a0 = 1 + k/q + k*k
-    return np.array(b)/(a0 if kind == 'shelf' else 1), np.array([a0, 2*(k*k - 1), 1 - k/q + k*k])/a0
+# %% ../nbs/40_audio.ipynb #c014
+def biquad(f, q, rate, gains):
+    "A second-order section [6] by the bilinear transform; `gains` are the analog numerator's (high, middle, low)"
+    k = np.tan(np.pi*f/rate)
+    low, middle, high = gains[2]*k*k, gains[1]*k/q, gains[0]
+    b, a = ([h + m + l, 2*(l - h), h - m + l] for h, m, l in ((high, middle, low), (1, k/q, k*k)))
+    return np.array([*b, *a])/a[0]
 
-# %% ../nbs/40_audio.ipynb #c012c
-def k_weighting(rate:float=SAMPLE_RATE) -> list:
-    "The two filters of BS.1770"
-    return [biquad('shelf', 1681.974450955533, 0.7071752369554196, 3.999843853973347, rate), biquad('highpass', 38.13547087602444, 0.5003270373238773, rate=rate)]
+# %% ../nbs/40_audio.ipynb #c015
+def k_weighting(rate:float=SAMPLE_RATE):
+    "ITU-R BS.1770's shelf and high-pass as second-order sections [2, 6] for any sample rate"
+    gain = 10**(3.999843853973347/20)                            # of the shelf
+    shelf = biquad(1681.974450955533, 0.7071752369554196, rate, (gain, gain**0.4996667741545416, 1))
+    deep = biquad(38.13547087602444, 0.5003270373238773, rate, (1.0049948987146884, 0, 0))     # 1.005: at 48 kHz the numerator is (1, -2, 1)
+    return np.stack([shelf, deep])
 
-# %% ../nbs/40_audio.ipynb #c012f
+# %% ../nbs/40_audio.ipynb #c018
 def weighted(wav) -> np.ndarray:
     "`wav` `(n,)` through both filters; done on its spectrum, with a second of silence for the echoes"
     n = len(wav) + SAMPLE_RATE
     z = np.exp(-2j*np.pi*np.fft.rfftfreq(n))
-    response = np.prod([np.polyval(b[::-1], z)/np.polyval(a[::-1], z) for b, a in k_weighting()], 0)
+    response = np.prod([np.polyval(s[2::-1], z)/np.polyval(s[:2:-1], z) for s in k_weighting()], 0)
     return np.fft.irfft(np.fft.rfft(np.asarray(wav, float), n)*response, n)[:len(wav)]
 
-# %% ../nbs/40_audio.ipynb #c012g
+# %% ../nbs/40_audio.ipynb #c019
 def lufs(wav) -> float:
     "The integrated loudness of `wav` `(n,)` in LUFS (ITU-R BS.1770-4); -inf for silence"
     block, hop = int(0.4*SAMPLE_RATE), int(0.1*SAMPLE_RATE)
@@ -81,28 +83,28 @@ def lufs(wav) -> float:
     power = power[power > 10**(-6.9309)]              # -70 LUFS
     return float(level(power[power > 0.1*power.mean()]) if power.size else -np.inf)
 
-# %% ../nbs/40_audio.ipynb #c012h
+# %% ../nbs/40_audio.ipynb #c020
 def normalise(wav, target:float=-16., ceiling:float=-1.) -> np.ndarray:
     "`wav` `(n,)` at `target` LUFS, or quieter where its peak would pass `ceiling` dB; silence stays"
     now = lufs(wav)
     if not np.isfinite(now): return np.asarray(wav)
     return wav*np.float32(min(10**((target - now)/20), 10**(ceiling/20)/np.abs(wav).max()))
 
-# %% ../nbs/40_audio.ipynb #c014
+# %% ../nbs/40_audio.ipynb #c024
 @lru_cache
 def mel_bank(bands:int=80, n_fft:int=1024) -> np.ndarray:
     "Mel filters `(bands, n_fft/2+1)` from 50 Hz to 12 kHz (Slaney's scale)"
     from librosa.filters import mel
     return mel(sr=SAMPLE_RATE, n_fft=n_fft, n_mels=bands, fmin=50, fmax=SAMPLE_RATE/2)
 
-# %% ../nbs/40_audio.ipynb #c015
+# %% ../nbs/40_audio.ipynb #c025
 def mel(wav, hop:int=320, n_fft:int=1024, floor:float=-80.) -> np.ndarray:
     "Mel spectrogram `(80, n/hop + 1)` of `wav` `(n,)` in dB below full scale, not below `floor`"
     from librosa import stft
     power = np.abs(stft(np.asarray(wav, dtype='float32'), n_fft=n_fft, hop_length=hop))**2 * (2/n_fft)**2*4
     return 10*np.log10(np.maximum(mel_bank(n_fft=n_fft) @ power / mel_bank(n_fft=n_fft).max(), 10**(floor/10)))
 
-# %% ../nbs/40_audio.ipynb #c016
+# %% ../nbs/40_audio.ipynb #c026
 def plot_mel(wav, ax=None, hop:int=320):
     "Draw the mel spectrogram of `wav` `(n,)` on the axis `ax` (a new one when None); returns the axis"
     import matplotlib.pyplot as plt
@@ -113,7 +115,7 @@ def plot_mel(wav, ax=None, hop:int=320):
     ax.set(xlabel='time [s]', ylabel='frequency [Hz]', yticks=centres, yticklabels=[f'{f:.0f}' for f in band_frequencies()[centres.astype(int)]])
     return ax
 
-# %% ../nbs/40_audio.ipynb #c017
+# %% ../nbs/40_audio.ipynb #c027
 def band_frequencies() -> np.ndarray:
     "Centre frequency of each mel band in Hz"
     from librosa import mel_frequencies

@@ -6,9 +6,9 @@
 __all__ = ['PITCH', 'BRIGHTNESS', 'LOUDNESS', 'NOISINESS', 'LEVEL', 'BINS', 'FREQUENCIES', 'RATE', 'WINDOW', 'SHORTEST',
            'LONGEST', 'SILENT', 'LEAP', 'TURN', 'Scale', 'semitones', 'hertz', 'tone_value', 'tone_hz', 'pitch_value',
            'pitch_hz', 'brightness_value', 'brightness_hz', 'loudness_value', 'loudness_db', 'noisiness_value',
-           'noisiness_flatness', 'middles', 'windows', 'biquad', 'k_weighting', 'loudness', 'power_spectrum',
-           'centroid', 'flatness', 'likeness', 'crest', 'candidates', 'best_path', 'refine', 'track_pitch', 'as_sound',
-           'descriptors', 'one_clip', 'from_audio']
+           'noisiness_flatness', 'middles', 'windows', 'loudness', 'power_spectrum', 'centroid', 'flatness', 'likeness',
+           'crest', 'candidates', 'best_path', 'refine', 'track_pitch', 'as_sound', 'descriptors', 'one_clip',
+           'from_audio']
 
 # %% ../../nbs/53_control.descriptors.ipynb #c004
 from typing import NamedTuple
@@ -17,7 +17,7 @@ import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.signal import get_window, sosfilt
 
-from ..audio import load, resample
+from ..audio import k_weighting, load, resample
 from .curves import LOWEST, SEMITONES, to_cond
 from ..core import SAMPLE_RATE, Cond, check
 
@@ -73,23 +73,7 @@ def windows(x, n:int, middle):
     x = np.pad(x, (n//2, max(0, middle[-1] + n - n//2 - len(x))))
     return np.lib.stride_tricks.sliding_window_view(x, n)[middle]
 
-# %% ../../nbs/53_control.descriptors.ipynb #c018
-def biquad(f, q, rate, gains):
-    "A second-order section [6] by the bilinear transform; `gains` are the analog numerator's (high, middle, low)"
-    k = np.tan(np.pi*f/rate)
-    low, middle, high = gains[2]*k*k, gains[1]*k/q, gains[0]
-    b, a = ([h + m + l, 2*(l - h), h - m + l] for h, m, l in ((high, middle, low), (1, k/q, k*k)))
-    return np.array([*b, *a])/a[0]
-
 # %% ../../nbs/53_control.descriptors.ipynb #c019
-def k_weighting(rate:float=SAMPLE_RATE):
-    "ITU-R BS.1770's shelf and high-pass as second-order sections [2, 6] for any sample rate"
-    gain = 10**(3.999843853973347/20)                            # of the shelf
-    shelf = biquad(1681.974450955533, 0.7071752369554196, rate, (gain, gain**0.4996667741545416, 1))
-    deep = biquad(38.13547087602444, 0.5003270373238773, rate, (1.0049948987146884, 0, 0))     # 1.005: at 48 kHz the numerator is (1, -2, 1)
-    return np.stack([shelf, deep])
-
-# %% ../../nbs/53_control.descriptors.ipynb #c022
 LEVEL = 768      # samples, 32 ms
 
 def loudness(wav, frames:int, rate:float):
@@ -101,7 +85,7 @@ def loudness(wav, frames:int, rate:float):
     inside = np.maximum(share[stop] - share[first], share[-1]/2)
     return 10*np.log10(windows(power, LEVEL, middle) @ weight/inside*10**-0.0691 + 1e-12)
 
-# %% ../../nbs/53_control.descriptors.ipynb #c025
+# %% ../../nbs/53_control.descriptors.ipynb #c022
 BINS = 1024      # samples, 43 ms
 FREQUENCIES = np.fft.rfftfreq(BINS, 1/SAMPLE_RATE)[1:-1].astype(np.float32)
 
@@ -110,7 +94,7 @@ def power_spectrum(wav, frames:int, rate:float):
     spectrum = rfft(windows(wav, BINS, middles(frames, rate))*np.float32(get_window('hann', BINS)), axis=1)[:, 1:-1]
     return spectrum.real**2 + spectrum.imag**2 + 1e-20
 
-# %% ../../nbs/53_control.descriptors.ipynb #c026
+# %% ../../nbs/53_control.descriptors.ipynb #c023
 def centroid(power): return power @ FREQUENCIES/power.sum(1)     # Hz [frames]
 
 def flatness(power):
@@ -118,12 +102,12 @@ def flatness(power):
     power = power + 1e-9*power.max(1, keepdims=True)
     return np.exp(np.log(power).mean(1))/power.mean(1)
 
-# %% ../../nbs/53_control.descriptors.ipynb #c030
+# %% ../../nbs/53_control.descriptors.ipynb #c027
 RATE = SAMPLE_RATE//2                                         # Hz, of the sound in which periods are looked for
 WINDOW = 768                                                  # samples of it, 64 ms
 SHORTEST, LONGEST = int(RATE/hertz(108.5)), int(RATE/hertz(23.5)) + 2     # lags, samples
 
-# %% ../../nbs/53_control.descriptors.ipynb #c031
+# %% ../../nbs/53_control.descriptors.ipynb #c028
 def likeness(x):
     "The normalised autocorrelation of windows `x` [t, n] at lags 0..LONGEST: [t, lags], in -1..1"
     n, size = x.shape[1], next_fast_len(x.shape[1] + LONGEST + 1, real=True)
@@ -133,7 +117,7 @@ def likeness(x):
     squares = sums[:, n - LONGEST:][:, ::-1] + sums[:, -1:] - sums[:, :LONGEST + 1]
     return 2*products/(squares + 1e-9*n)
 
-# %% ../../nbs/53_control.descriptors.ipynb #c033
+# %% ../../nbs/53_control.descriptors.ipynb #c030
 def crest(s, i):
     "Place and height of the peaks of `s` [t, lags] near the lags `i` [t, k]"
     a, b, c = (np.take_along_axis(s, i + d, 1) for d in (-1, 0, 1))
@@ -142,7 +126,7 @@ def crest(s, i):
     angle = np.arctan((c - a)/(2*b*np.sin(w)))
     return i + np.clip(angle/w, -0.5, 0.5), np.minimum(b/np.cos(angle), 1)
 
-# %% ../../nbs/53_control.descriptors.ipynb #c034
+# %% ../../nbs/53_control.descriptors.ipynb #c031
 def candidates(s, k:int=6, octave=0.03):
     "The lags and the scores of the `k` best peaks of `s` [t, lags], (t, k) each; scores of -1 where there are fewer"
     lag = np.arange(SHORTEST, LONGEST)
@@ -153,7 +137,7 @@ def candidates(s, k:int=6, octave=0.03):
     lags, heights = crest(s, lag[best])
     return lags, np.where(np.take_along_axis(peaks, best, 1) > -1, heights - cost[best], -1)
 
-# %% ../../nbs/53_control.descriptors.ipynb #c036
+# %% ../../nbs/53_control.descriptors.ipynb #c033
 SILENT, LEAP, TURN = 0.4, 0.7/12, 0.3    # score of "no pitch" in a frame of 1/75 s; costs of a semitone, and of beginning or ending
 
 def best_path(pitches, scores):
@@ -171,7 +155,7 @@ def best_path(pitches, scores):
     for back in came_from[::-1]: path.append(back[path[-1]])
     return np.array(path[::-1])
 
-# %% ../../nbs/53_control.descriptors.ipynb #c038
+# %% ../../nbs/53_control.descriptors.ipynb #c035
 def refine(s, lag, until=64):
     "The lags [t] of peaks of `s` [t, lags], measured at 2, 4, ... periods as long as those are below `until` or the window's longest"
     times = np.ones(len(lag), int)
@@ -182,7 +166,7 @@ def refine(s, lag, until=64):
         lag = np.where(more, crest(s, i)[0][:, 0]/times, lag)
     return lag
 
-# %% ../../nbs/53_control.descriptors.ipynb #c039
+# %% ../../nbs/53_control.descriptors.ipynb #c036
 def track_pitch(wav, frames:int, rate:float):
     "(MIDI number, voiced) of each frame [frames] of a monophonic sound at 24 kHz; C1 to C8"
     s = likeness(windows(resample(wav, SAMPLE_RATE, RATE), WINDOW, middles(frames, rate, RATE)))
@@ -193,7 +177,7 @@ def track_pitch(wav, frames:int, rate:float):
     lag = np.take_along_axis(lags, np.where(voiced, path, 0)[:, None], 1)[:, 0]
     return semitones(RATE/refine(s, lag)), voiced
 
-# %% ../../nbs/53_control.descriptors.ipynb #c045
+# %% ../../nbs/53_control.descriptors.ipynb #c042
 def as_sound(wav):
     "`wav` as float32 [n] or [b, n]; ValueError for other shapes, nothing at all, NaN or infinity"
     wav = np.asarray(wav, np.float32)
@@ -202,7 +186,7 @@ def as_sound(wav):
     check(np.isfinite(wav).all(), f"{(~np.isfinite(wav)).sum()} of {wav.size} samples of the sound are NaN or infinite; repair the sound or leave it out")
     return wav
 
-# %% ../../nbs/53_control.descriptors.ipynb #c046
+# %% ../../nbs/53_control.descriptors.ipynb #c043
 def descriptors(audio,              # sound at 24 kHz, [n], or [b, n] for several clips
                 rate:float=75,      # frames per second
                 frames:int=None,    # None: as many as the sound is long
@@ -215,7 +199,7 @@ def descriptors(audio,              # sound at 24 kHz, [n], or [b, n] for severa
     clips = [one_clip(wav, rate, frames) for wav in audio]
     return {k: np.stack([c[k] for c in clips]) for k in clips[0]}
 
-# %% ../../nbs/53_control.descriptors.ipynb #c047
+# %% ../../nbs/53_control.descriptors.ipynb #c044
 def one_clip(wav, rate, frames) -> dict:
     level, power = loudness_value(loudness(wav, frames, rate)), power_spectrum(wav, frames, rate)
     sounds = level > 0
@@ -225,7 +209,7 @@ def one_clip(wav, rate, frames) -> dict:
                  brightness=np.where(sounds, brightness_value(centroid(power)), 0), noisiness=np.where(sounds, noisiness_value(flatness(power)), 0))
     return {k: np.float32(v)[None] for k, v in found.items()}
 
-# %% ../../nbs/53_control.descriptors.ipynb #c056
+# %% ../../nbs/53_control.descriptors.ipynb #c053
 def from_audio(sound,              # path of a sound file, or samples [n] at 24 kHz
                seconds=None,       # None: to the end; beyond the end is silence
                rate:float=75,      # frames per second
