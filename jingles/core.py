@@ -190,6 +190,7 @@ class Logits:
     def __len__(self): return len(self.weight)
     def __getitem__(self, i): return self.weight[i] @ self.h + self.bias[i][:, None]
     def full(self): return torch.stack([self[i] for i in range(len(self))], 1)   # (b, codebooks, K, t)
+    def float(self): return Logits(self.h.float(), self.weight.float(), self.bias.float())   # from half precision
     def chunk(self, n): return [Logits(h, self.weight, self.bias) for h in self.h.chunk(n)]
     def __mul__(self, a): return Logits(a*self.h, self.weight, a*self.bias)
     __rmul__ = __mul__

@@ -25,7 +25,7 @@ from .backbones.control import Blends, Concat, CondConv, Control, CrossAttention
 from .backbones.toy import CNN, MLP
 from .backbones.unet import SIZES, UNet, UNetExpand
 from .control.curves import DESCRIPTORS, PVT, SEMITONES
-from .core import Cond, atomic, check, default_device, fingerprint, load_tensors, read_json
+from .core import Cond, atomic, check, check_parameters, default_device, fingerprint, load_tensors, read_json
 from .formats.codec import WEIGHTS, half, load_codec, load_codes
 from .formats.cqt import CQT
 from .formats.encodec import EnCodecCodes, EnCodecLatents, bandwidth, load_encodec
@@ -255,12 +255,14 @@ def preset(name:str) -> RunConfig:
     return configure(**PRESETS[name])
 
 # %% ../nbs/60_system.ipynb #new4226764
-def overrides(variables:dict, *own) -> dict:
-    "The settings among a notebook's `variables`, those named in `own` left out; ValueError for a name that is no setting"
-    plain = {k: v for k, v in variables.items() if k not in own and k not in ('In', 'Out') and k[0] != '_' and isinstance(v, (str, int, float, list, tuple, dict, type(None)))}
+def overrides(variables:dict, **own) -> dict:
+    "The settings among a notebook's `variables`; what it has of its `own` must have the types of the examples there. ValueError for a name that is neither"
+    plain = {k: v for k, v in variables.items() if k not in ('In', 'Out') and k[0] != '_' and isinstance(v, (str, int, float, list, tuple, dict, type(None)))}
     names = [f.name for f in fields(RunConfig)]
-    for k in plain: check(k in names, f"no setting {k!r}; there are {', '.join((*own, *names))}")
-    return plain
+    given = {k: v for k, v in plain.items() if k not in own}
+    for k in given: check(k in names, f"no setting {k!r}; there are {', '.join((*own, *names))}")
+    check_parameters({k: v for k, v in plain.items() if k in own}, **own)
+    return given
 
 # %% ../nbs/60_system.ipynb #c019
 @dataclass

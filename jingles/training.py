@@ -556,7 +556,8 @@ def training(cfg, data, out) -> Training:
     if cfg.start_from and not (Path(out)/'last.safetensors').exists(): start_from(model, cfg.start_from)
     check_curves(cfg, data)
     model.to(accelerator.device)
-    run = begin(model.net, plan_of(cfg), out, {k: v for k, v in asdict(cfg).items() if k not in FREE}, accelerator)
+    settings = {k: v for k, v in asdict(cfg).items() if k not in FREE} | dict(streams=max(cfg.streams, accelerator.num_processes))     # as many as are read
+    run = begin(model.net, plan_of(cfg), out, settings, accelerator)
     model.net = run.average
     return Training(model, run, data)
 

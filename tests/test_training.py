@@ -9,7 +9,7 @@ from jingles import training
 from jingles.core import load_tensors
 from jingles.data.records import write_shapes, write_shard
 from jingles.system import PARADIGMS, load_model
-from jingles.training import Plan, batches_of, draws_of, fit, held_out_loss, load_state, read_log, train
+from jingles.training import Plan, batches_of, begin, draws_of, fit, held_out_loss, load_state, optimize, read_log, train
 
 
 def start(*args, **options):
@@ -119,6 +119,22 @@ def test_loss_of_a_batch_is_that_of_its_parts(paradigm):
     halves = [model.paradigm.loss(model.net, x0[i:i + 2], cond.map(lambda v: v[i:i + 2]), draws_of(0, 5, range(i, i + 2))) for i in (0, 2)]
     assert abs(sum(halves)/2/whole - 1) < 1e-5                                # float32
     assert abs(model.paradigm.loss(model.net, x0, cond, draws_of(0, 6, range(4)))/whole - 1) > 1e-4, 'another step, other noise'
+
+
+@pytest.mark.parametrize('paradigm', PARADIGMS)
+def test_half_precision(paradigm, tmp_path):
+    "In bf16 a step of each paradigm has nearly the same loss, and what it moves are float32 weights"
+    from test_grid import SPECS, clean, control, made
+    form = 'codec-codes' if paradigm == 'discdpm' else 'codec'
+    def first(precision):
+        torch.manual_seed(0)
+        model, x0, cond = made(paradigm, form, 'unet', 'concat'), clean(SPECS[form]), control()
+        for p in model.net.parameters(): torch.nn.init.normal_(p, std=0.1)
+        run = begin(model.net, Plan(precision=precision), tmp_path)
+        loss = optimize(run, [x0], lambda net, x0: model.paradigm.loss(net, x0, cond, draws_of(0, 5, range(2))))
+        return loss, [p.dtype for p in run.module.parameters()]
+    (fine, _), (coarse, kinds) = first('no'), first('bf16')
+    assert 0 < abs(coarse/fine - 1) < 0.02 and set(kinds) == {torch.float32}          # bf16: 2^-8 a time
 
 
 # ---- bad luck
