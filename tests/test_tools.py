@@ -132,13 +132,22 @@ def test_system_says_what_it_may_not_install(bare):
 def test_system_installs_only_what_is_missing(bare):
     bare.put('id', 'echo 0')
     assert bare('fluidsynth', 'soundfont').returncode == 0
-    assert [c for c in bare.calls() if 'install' in c] == ['install -y --no-install-recommends libfluidsynth3 -qq']
+    assert [c for c in bare.calls() if 'install' in c] == ['install -y --no-install-recommends -qq libfluidsynth3']
 
 
 def test_system_knows_what_a_slurm_is_made_of(bare):
     bare.put('id', 'echo 0')
     assert bare('slurm').returncode == 0
-    assert [c for c in bare.calls() if 'install' in c] == ['install -y --no-install-recommends slurm-wlm slurm-client munge -qq']
+    assert [c for c in bare.calls() if 'install' in c] == ['install -y --no-install-recommends -qq slurm-wlm slurm-client munge']
+
+
+def test_system_lets_no_missing_package_keep_the_others_out(bare, tmp_path):
+    "Where there is no Chromium, apt-get refuses the whole list; the others are installed all the same"
+    bare.put('id', 'echo 0')
+    bare.put('apt-get', f'echo "$@" >> {tmp_path}/calls; [[ "$*" != *chromium* ]]')
+    done = bare('fluidsynth', 'chromium', 'slurm')
+    assert done.returncode == 0 and len(done.stderr.splitlines()) == 1 and 'could not install chromium' in done.stderr
+    assert [c.split('-qq ')[1] for c in bare.calls() if 'install' in c][1:] == ['libfluidsynth3', 'chromium', 'slurm-wlm slurm-client munge']
 
 
 def test_system_asks_for_nothing_when_all_is_there(bare):
