@@ -290,7 +290,8 @@ def check_databases(folder: Annotated[Path, typer.Argument(help="A database, or 
     from jingles.data.records import check_database, databases
     wrong = {}
     for d in databases(folder):
-        found = check_database(d)
+        try: found = check_database(d)
+        except ValueError as e: found = {d: f'cannot be checked: {e}'}
         print(f"{d}: {'whole' if not found else f'{len(found)} files are not as they should be'}")
         wrong |= found
     for file, why in wrong.items(): print(f"  {file} {why}")

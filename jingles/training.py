@@ -8,11 +8,11 @@ __all__ = ['FREE', 'Plan', 'rate', 'blend', 'Place', 'Run', 'mixed', 'accelerate
            'agreed', 'Meter', 'memory', 'read_log', 'take_back', 'writer_of', 'note', 'polite_stop', 'fetched', 'due',
            'look', 'keep_all', 'go', 'give_up', 'fit', 'Part', 'draws_of', 'lanes', 'stream', 'batches_of',
            'random_crops', 'audio_batches', 'device_of', 'train_codec', 'train_codes', 'drop_together',
-           'drop_stretches', 'forget', 'to_batch', 'read_statistics', 'measured', 'check_curves', 'start_from',
-           'plan_of', 'held_out_loss', 'Training', 'training', 'train', 'sweep_of']
+           'drop_stretches', 'forget', 'to_batch', 'manifest_of', 'check_format', 'read_statistics', 'measured',
+           'check_curves', 'start_from', 'plan_of', 'held_out_loss', 'Training', 'training', 'train', 'sweep_of']
 
 # %% ../nbs/61_training.ipynb #c003
-import json, math, os, resource, signal, sys, threading, time
+import json, math, os, resource, shutil, signal, sys, threading, time
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
@@ -191,7 +191,8 @@ def keep(run):
 def name_again(path, name):
     "A second name for the file `path`"
     name.unlink(missing_ok=True)
-    os.link(path, name)
+    try: os.link(path, name)
+    except OSError: shutil.copyfile(path, name)      # a disk without hard links
 
 # %% ../nbs/61_training.ipynb #new28288130
 def clear_away(out):
@@ -255,12 +256,13 @@ def memory() -> float:
 def read_log(out) -> list:
     "The lines of the log in the folder `out`"
     log = Path(out)/'log.jsonl'
-    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    lines = log.read_text().split('\n')[:-1] if log.exists() else []      # what a full disk or a kill left of a last line is no line
+    return [json.loads(line) for line in lines]
 
 def take_back(run):
     "Forget what the log says of steps that will be taken again"
     rows = read_log(run.out)
-    if rows and rows[-1]['step'] > run.step:
+    if (run.out/'log.jsonl').exists():
         with atomic(run.out/'log.jsonl') as f: f.write_text(''.join(json.dumps(r) + '\n' for r in rows if r['step'] <= run.step))
 
 # %% ../nbs/61_training.ipynb #new33659224
@@ -475,11 +477,25 @@ def to_batch(part:Part, model, cfg) -> tuple:
     cond = forget(Cond(local), cfg, part.draws)
     return model.normalise(x.to(model.device)), cond.to(model.device)
 
+# %% ../nbs/61_training.ipynb #de211c8e
+def manifest_of(data) -> dict:
+    "The manifest of the export `data`; FileNotFoundError, ValueError"
+    check((Path(data)/'manifest.json').is_file(), f"no database at {data}; make one with `jingles export`", FileNotFoundError)
+    return read_json(Path(data)/'manifest.json')
+
+def check_format(cfg, format, data):
+    "ValueError unless the export `data` is finished, and in the `format` of `cfg` with the same weights"
+    held, spec = manifest_of(data), format.spec
+    made = held.get('parameters', {}).get('format', {})
+    check(held.get('finished', True), f"{data} is not a finished export; finish it with the command that began it")
+    check(made.get('name', cfg.format) == cfg.format, f"{data} is in the format {made.get('name')!r}, but the model's is {cfg.format!r}; set format, or export in the other")
+    check(made.get('channels', spec.channels) == spec.channels, f"{data} has {made.get('channels')} channels, but the model's {cfg.format} has {spec.channels}; set books or codec as they were when it was exported")
+    check(made.get('weights_sha256') in (None, fingerprint(format)), f"{data} was exported with other weights of {cfg.format} than the model's; set codec to their folder, or export again")
+
 # %% ../nbs/61_training.ipynb #c045
 def read_statistics(data) -> tuple:
     "Mean and standard deviation per channel of the export `data`"
-    check((Path(data)/'manifest.json').is_file(), f"no database at {data}; make one with `jingles export`", FileNotFoundError)
-    found = read_json(Path(data)/'manifest.json').get('statistics')
+    found = manifest_of(data).get('statistics')
     check(found, f"{data} is not a finished export of a continuous format; finish it with `jingles export`")
     return found['mean'], found['std']
 
@@ -487,6 +503,7 @@ def read_statistics(data) -> tuple:
 def measured(cfg, data, count:int=20):
     "The model for `cfg` and the export `data`; where the data is real numbers, with statistics, and `sigma_data` measured on `count` batches"
     format = make_format(cfg)
+    check_format(cfg, format, data)
     if format.spec.classes: return build(cfg, format=format)
     model = build(cfg, read_statistics(data), format)
     x = torch.cat([model.normalise(p.arrays['x']) for (p,) in islice(batches_of(Path(data)/'train', cfg.batch, cfg.seed)(), count)])
@@ -543,7 +560,7 @@ class Training:
         def loss(net, part): return model.paradigm.loss(net, *to_batch(part, model, cfg), part.draws)
         def save(net, folder): save_model(replace(model, net=net), folder)
         def judge(net): return held_out_loss(model, net, self.data)
-        tried = cfg.tries and read_json(Path(self.data)/'manifest.json')['counts']['valid']
+        tried = cfg.tries and manifest_of(self.data).get('counts', {}).get('valid')
         return go(self.run, loss, batches_of(train, cfg.batch, cfg.seed, streams=cfg.streams, accumulate=cfg.accumulate), save, judge if tried else None)
 
 # %% ../nbs/61_training.ipynb #new79532339

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['COLLECTIONS', 'LIMITS', 'READER', 'CARD', 'PLANNED', 'collection', 'left_out', 'melodies_words', 'split_words',
-           'command', 'record_bytes', 'full_size', 'totals', 'limits', 'statistics_words', 'files_words', 'sound_words',
-           'card', 'plot_x', 'plot_record', 'write_card']
+           'command', 'needed_words', 'record_bytes', 'full_size', 'totals', 'limits', 'statistics_words',
+           'files_words', 'sound_words', 'card', 'plot_x', 'plot_record', 'write_card']
 
 # %% ../../nbs/56_data.cards.ipynb #c003
 import json, math, shlex
@@ -53,9 +53,17 @@ def command(manifest:dict, folder:str) -> str:
     train, valid = p['clips']
     options = {'--format': p['format']['name'], '--midi': p.get('midi'), '--audio': p.get('audio'), '--train': train, '--valid': valid,
                '--seconds': p['seconds'] if p['seconds'] != usual.seconds else None, '--seed': p['seed'] or None, '--shard-mb': p['shard_mb'] if p['shard_mb'] != usual.shard_mb else None}
-    return shlex.join(['jingles', 'export', folder, *(str(w) for k, v in options.items() if v is not None for w in (k, f'{v:g}' if isinstance(v, float) else v))])
+    return shlex.join(['jingles', 'export', folder, *(str(w) for k, v in options.items() if v is not None for w in (k, int(v) if isinstance(v, float) and v == int(v) else v))])
 
 # %% ../../nbs/56_data.cards.ipynb #c012
+def needed_words(p:dict) -> str:
+    "Which SoundFont and which weights of the format (`jingles export --codec FOLDER`) the same bytes take"
+    weights, font = p['format'].get('weights_sha256'), p.get('soundfont')
+    said = [f"the SoundFont {font['name']} above (`--soundfont`, where it is not the one that is found)"]*bool(font)
+    said += [f"the format's weights whose fingerprint is `{weights}` (`--codec`, where they are not the shipped ones)"]*bool(weights)
+    return f"With {' and '.join(said)}." if said else ''
+
+# %% ../../nbs/56_data.cards.ipynb #c014
 def record_bytes(manifest:dict) -> int:
     "Bytes of the arrays of one record"
     return sum(np.dtype(dtype).itemsize*math.prod(shape) for dtype, shape in manifest['arrays'].values())
@@ -64,7 +72,7 @@ def full_size(manifest:dict) -> int:
     "Clips of the report's database of this kind"
     return 50_000 if manifest['parameters']['format']['name'] == 'audio' else 120_000
 
-# %% ../../nbs/56_data.cards.ipynb #c013
+# %% ../../nbs/56_data.cards.ipynb #c015
 def totals(manifest:dict, clip_seconds:float|None=None) -> str:
     "A table: clips, hours of sound, bytes, and time on one core at `clip_seconds` for each clip (None: not measured)"
     def row(words, clips):
@@ -74,7 +82,7 @@ def totals(manifest:dict, clip_seconds:float|None=None) -> str:
     return '\n'.join(['| | clips | sound | arrays | to make, one core |', '| --- | --- | --- | --- | --- |',
                       row('this one', sum(manifest['parameters']['clips'])), row('full size', full_size(manifest))])
 
-# %% ../../nbs/56_data.cards.ipynb #c015
+# %% ../../nbs/56_data.cards.ipynb #c017
 LIMITS = {
     'chroma': "`chroma` is the pitch class, C = 0 to B = 1 in elevenths: it has no octave, so a jump of an octave is not seen in it; and its 0 is both C and silence, which only `velocity` tells apart.",
     'velocity': "`velocity` is the key's velocity over 127 for as long as the note is held, 0 between notes: neither the decay of a piano nor the ring after a note is in it.",
@@ -83,7 +91,7 @@ LIMITS = {
 
 def limits(manifest:dict) -> str: return '\n'.join(f'- {words}' for name, words in LIMITS.items() if name in manifest['arrays'])
 
-# %% ../../nbs/56_data.cards.ipynb #c017
+# %% ../../nbs/56_data.cards.ipynb #c019
 READER = """import tensorflow as tf
 lines = [line.split() for line in open('{folder}/shapes.txt')]
 shapes = {{name: (dtype, [int(n) for n in sizes]) for name, dtype, *sizes in lines}}
@@ -93,7 +101,7 @@ def parse(record):
 clips = tf.data.TFRecordDataset(sorted(tf.io.gfile.glob('{folder}/train/*.tfrecord'))).map(parse)
 for clip in clips.take(1): print({{k: (v.dtype.name, v.shape.as_list()) for k, v in clip.items()}})"""
 
-# %% ../../nbs/56_data.cards.ipynb #c019
+# %% ../../nbs/56_data.cards.ipynb #c021
 CARD = """# {name}
 
 {state}{train} clips to train with and {valid} to test with, {hours:.2f} hours in all, each of {seconds:g} s, 24 kHz mono, kept as {format}.
@@ -109,6 +117,8 @@ CARD = """# {name}
 ## Make it again
 
     {command}
+
+{needed}
 
 ## Size
 
@@ -132,7 +142,7 @@ Or with TensorFlow alone:
 ```
 """
 
-# %% ../../nbs/56_data.cards.ipynb #c020
+# %% ../../nbs/56_data.cards.ipynb #c022
 def statistics_words(found) -> str:
     "The card's words on the statistics of `x`"
     span = lambda v: f"{min(v):.4g}" if len(v) == 1 else f"{min(v):.4g} to {max(v):.4g}"
@@ -140,23 +150,23 @@ def statistics_words(found) -> str:
     if 'mean' in found: return f"mean {span(found['mean'])}, standard deviation {span(found['std'])}, over {len(found['mean'])} channel(s)."
     return f"share of the classes that occur {span(found['used'])}, perplexity over classes {span(found['perplexity'])}, over {len(found['used'])} codebook(s)."
 
-# %% ../../nbs/56_data.cards.ipynb #c021
+# %% ../../nbs/56_data.cards.ipynb #c023
 def files_words(shards) -> str:
     "The card's words on the shards"
     if not shards: return "not made yet."
     facts = [f for row in shards.values() for f in row.values()]
     return f"{len(facts)} shards of up to {max(f['records'] for f in facts)} clips, {sum(f['bytes'] for f in facts)/1e6:,.1f} MB; the sha256 of each stands in `manifest.json`, and `jingles check` compares."
 
-# %% ../../nbs/56_data.cards.ipynb #c022
+# %% ../../nbs/56_data.cards.ipynb #c024
 def sound_words(p:dict) -> str:
     "The card's words on where the sound comes from"
     font = p.get('soundfont')
     return f"FluidSynth with the SoundFont {font['name']} (licence: {font['licence']}; sha256 `{font['sha256']}`)." if font else "as recorded, resampled where needed."
 
-# %% ../../nbs/56_data.cards.ipynb #c023
+# %% ../../nbs/56_data.cards.ipynb #c025
 PLANNED = "*Planned, not made: what follows from the parameters and the sources is given; statistics, files and versions are known when it is made. The picture shows the sound that would be encoded.*\n\n"
 
-# %% ../../nbs/56_data.cards.ipynb #c024
+# %% ../../nbs/56_data.cards.ipynb #c026
 def card(manifest:dict, folder='OUT', picture:str='', clip_seconds:float|None=None) -> str:
     "The data card, in Markdown, of the database that `manifest` describes; `clip_seconds` as in `totals`"
     p, curve = manifest['parameters'], next(shape for k, (_, shape) in manifest['arrays'].items() if k != 'x')
@@ -166,10 +176,10 @@ def card(manifest:dict, folder='OUT', picture:str='', clip_seconds:float|None=No
         picture=f'![Curves and what they belong to]({picture})\n\n' if picture else '', sound=sound_words(p), source=melodies_words(manifest['source']), split=split_words(manifest['source']),
         arrays=', '.join(f"`{k}` {dtype} {'x'.join(map(str, shape))}" for k, (dtype, shape) in manifest['arrays'].items()), rate=curve[-1]/p['seconds'],
         statistics=statistics_words(manifest.get('statistics')), files=files_words(manifest.get('shards')), seed=p['seed'],
-        versions=', '.join(f"{k} {v}" for k, v in manifest.get('versions', {}).items() if v), command=command(manifest, folder), totals=totals(manifest, clip_seconds), limits=limits(manifest),
+        versions=', '.join(f"{k} {v}" for k, v in manifest.get('versions', {}).items() if v), command=command(manifest, folder), needed=needed_words(p), totals=totals(manifest, clip_seconds), limits=limits(manifest),
         folder=folder, reader=READER.format(folder=folder))
 
-# %% ../../nbs/56_data.cards.ipynb #c032
+# %% ../../nbs/56_data.cards.ipynb #c034
 def plot_x(ax, x, seconds:float):
     "Draw `x` of a record, `(c, [bins,] t)`, on the axis `ax`"
     if len(x) == 1: ax.plot(np.arange(x.shape[-1])*seconds/x.shape[-1], x[0], lw=0.3, color='0.3')
@@ -179,7 +189,7 @@ def plot_x(ax, x, seconds:float):
         ax.imshow(picture, origin='lower', aspect='auto', cmap='magma', interpolation='nearest', extent=(0, seconds, 0, len(picture)))
     ax.set(ylabel='x', xlabel='time [s]', xlim=(0, seconds))
 
-# %% ../../nbs/56_data.cards.ipynb #c033
+# %% ../../nbs/56_data.cards.ipynb #c035
 def plot_record(item:dict, seconds:float):
     "The curves of a record above its `x`, on one time axis; returns the figure"
     import matplotlib.pyplot as plt
@@ -189,7 +199,7 @@ def plot_record(item:dict, seconds:float):
     plot_x(axes[-1], np.asarray(item['x']), seconds)
     return fig
 
-# %% ../../nbs/56_data.cards.ipynb #c036
+# %% ../../nbs/56_data.cards.ipynb #c038
 def write_card(folder, to=None, clip_seconds:float|None=None) -> Path:
     "Write the card and the picture of the finished database in `folder` beside it, or into the folder `to` by its name, with its manifest; returns the card. ValueError, FileNotFoundError"
     import matplotlib.pyplot as plt

@@ -11,13 +11,14 @@ __all__ = ['LAST', 'MODES', 'FIGURES', 'Note', 'sounding', 'plot_melody', 'BadMe
 
 # %% ../../nbs/50_data.melody.ipynb #c003
 import gzip, io, math, os, re, tarfile, warnings, zlib
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pretty_midi
+with redirect_stdout(io.StringIO()): import pretty_midi      # it imports pyfluidsynth, which prints a line wherever the variable CI is set
 
 from ..core import check
 

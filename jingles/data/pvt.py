@@ -8,8 +8,8 @@ __all__ = ['RATIO', 'LICENCES', 'GROUP', 'NAMES', 'pack', 'unpack', 'key_of', 'k
            'as_format', 'curve_grid', 'stored', 'records', 'moments', 'mean_std', 'tallies', 'usage', 'sums',
            'shard_clips', 'Shard', 'shards_of', 'counted_shard', 'finished', 'Stream', 'Task', 'render', 'weights_of',
            'describe', 'Recipe', 'Database', 'database', 'write_manifest', 'read_manifest', 'held_export', 'versions',
-           'statistics', 'complete', 'check_room', 'size_of', 'check_sendable', 'check_recipe', 'check_parts',
-           'first_clip', 'pieces', 'part_of', 'export']
+           'statistics', 'complete', 'check_room', 'check_sendable', 'check_recipe', 'check_parts', 'first_clip',
+           'pieces', 'part_of', 'export']
 
 # %% ../../nbs/55_data.pvt.ipynb #c003
 import json, math, os, pickle, shutil, sys, zipfile
@@ -115,7 +115,7 @@ RATIO = 0.2    # share of the source files that goes to 'valid'
 
 def split_of(name:str) -> str:
     "'train' or 'valid', from the file's relative name alone"
-    return 'valid' if int.from_bytes(sha256(name.encode()).digest()[:8], 'big') < RATIO*2**64 else 'train'
+    return 'valid' if int.from_bytes(sha256(os.fsencode(name)).digest()[:8], 'big') < RATIO*2**64 else 'train'
 
 # %% ../../nbs/55_data.pvt.ipynb #c023
 def members(melodies, split:str):
@@ -161,7 +161,7 @@ def describe_source(midi, melodies, skipped) -> dict:
     if midi is None: return dict(kind='generator')
     parts = {split: len(members(melodies, split)) for split in ('train', 'valid')}
     digest = sha256()
-    for name, notes in melodies: digest.update(name.encode() + notes.astype('<f8').tobytes())
+    for name, notes in melodies: digest.update(os.fsencode(name) + notes.astype('<f8').tobytes())
     return dict(kind='MIDI', name=Path(midi).name, usable=len(melodies), **parts, skipped={k: sorted(v) for k, v in sorted(skipped.items())},
                 melodies_sha256=digest.hexdigest())
 
@@ -358,6 +358,10 @@ class Database(NamedTuple):
     title: str           # such as PVT-codec
 
     def shards(self, split): return shards_of(self.folder/split, dict(zip(('train', 'valid'), self.parameters['clips']))[split], self.parameters['shard_clips'])
+    @property
+    def bytes(self): return sum(np.dtype(dtype).itemsize*math.prod(shape) for dtype, shape in self.shapes.values())     # of a record
+    @property
+    def whole(self): return all(finished(s.path) for split in ('train', 'valid') for s in self.shards(split))
 
 # %% ../../nbs/55_data.pvt.ipynb #c075
 NAMES = {'encodec-codes': 'disc'}      # as the report calls its database of EnCodec's codes
@@ -438,11 +442,6 @@ def check_room(out, needed:int):
     check(needed < free, f"{out} has {free/1e9:.1f} GB of room, but the clips need {needed/1e9:.1f} GB; choose another disk or fewer clips")
 
 # %% ../../nbs/55_data.pvt.ipynb #c089
-def size_of(db:Database) -> int:
-    "Bytes of the records of a database that is not begun"
-    return sum(db.parameters['clips'])*sum(np.dtype(dtype).itemsize*math.prod(shape) for dtype, shape in db.shapes.values())
-
-# %% ../../nbs/55_data.pvt.ipynb #c090
 def check_sendable(format, workers:int):
     "ValueError unless a format can be sent to worker processes"
     if workers == 1: return
@@ -451,7 +450,7 @@ def check_sendable(format, workers:int):
     except Exception as e:
         raise ValueError(f"{format!r:.60} cannot be sent to workers ({e}); define it in a module, give a function that makes it, or set workers=1") from None
 
-# %% ../../nbs/55_data.pvt.ipynb #c091
+# %% ../../nbs/55_data.pvt.ipynb #c090
 def check_recipe(recipe:Recipe, workers:int):
     "ValueError for numbers that no export can be made from"
     clips, seconds, _, mb = recipe
@@ -459,19 +458,19 @@ def check_recipe(recipe:Recipe, workers:int):
     check(seconds > 0, f"seconds is {seconds}; expected the length of a clip, such as 8")
     check(workers >= 1 and mb > 0, f"workers is {workers} and shard_mb {mb}; expected 1 or more workers, and shards of more than 0 MB")
 
-# %% ../../nbs/55_data.pvt.ipynb #c092
+# %% ../../nbs/55_data.pvt.ipynb #c091
 def check_parts(source, clips):
     "ValueError when a part of which clips are wanted has no source file"
     for split, n in zip(('train', 'valid'), clips):
         check(not n or not source.missing(split), f"no usable file falls to {split!r} (ratio {RATIO}); give more files, or ask for 0 clips of it")
 
-# %% ../../nbs/55_data.pvt.ipynb #c094
+# %% ../../nbs/55_data.pvt.ipynb #c093
 def first_clip(source, recipe:Recipe) -> str:
     "A checksum of the sound of the export's first clip"
     split = 'train' if recipe.clips[0] else 'valid'
     return sha256(source.clip(recipe.seed, split, 0, recipe.seconds).sound(recipe.seconds).tobytes()).hexdigest()
 
-# %% ../../nbs/55_data.pvt.ipynb #c097
+# %% ../../nbs/55_data.pvt.ipynb #c096
 def pieces(dbs:list, part=(1, 1)):
     "Yields `(split, first, stop, [missing shards of each database])` for every piece of this part that is not finished"
     largest, number = max(db.parameters['shard_clips'] for db in dbs), 0
@@ -483,7 +482,7 @@ def pieces(dbs:list, part=(1, 1)):
                 yield split, min(row[0].first for row in missing if row), max(row[-1].stop for row in missing if row), missing
             number += 1
 
-# %% ../../nbs/55_data.pvt.ipynb #c098
+# %% ../../nbs/55_data.pvt.ipynb #c097
 def part_of(text:str) -> tuple:
     "(2, 4) from '2/4'; ValueError"
     try: i, n = map(int, text.split('/'))
@@ -491,30 +490,28 @@ def part_of(text:str) -> tuple:
     check(1 <= i <= n, f"part is {text}; expected such as 1/4, 2/4, 3/4 or 4/4")
     return i, n
 
-# %% ../../nbs/55_data.pvt.ipynb #c101
+# %% ../../nbs/55_data.pvt.ipynb #c100
 def _tasks(dbs, source, recipe, work):
     for split, first, stop, missing in work:
         clips = [source.clip(recipe.seed, split, k, recipe.seconds) for k in range(first, stop)]
         yield Task(recipe.seconds, first, clips, [(db.format, db.shapes, row) for db, row in zip(dbs, missing) if row])
 
-# %% ../../nbs/55_data.pvt.ipynb #c102
-def _render_all(out, dbs, source, recipe, part, run):
-    "Render what is missing of `part`, with a progress bar"
-    work = list(pieces(dbs, part))
+# %% ../../nbs/55_data.pvt.ipynb #c101
+def _render_all(out, dbs, source, recipe, work, run):
+    "Render the pieces `work`, with a progress bar"
     with _writing(out), tqdm(total=sum(stop - first for _, first, stop, _ in work), desc='rendering', unit='clip') as bar:
         for _ in run(render, _tasks(dbs, source, recipe, work), lambda n: n > bar.n and bar.update(n - bar.n)): pass
 
-# %% ../../nbs/55_data.pvt.ipynb #c103
-def _begin(db, manifest, part):
-    "Write what is known before the first shard, and remove what a killed export has left of this part"
+# %% ../../nbs/55_data.pvt.ipynb #c102
+def _begin(db, manifest, missing):
+    "Write what is known before the first shard, and remove what a killed export has left of the `missing` ones"
     write_manifest(db.folder, manifest)
     with _writing(db.folder):
         write_shapes(db.folder, {k: np.zeros(shape, dtype) for k, (dtype, shape) in db.shapes.items()})
-        for _, _, _, (missing,) in pieces([db], part):
-            for s in missing:
-                for half in s.path.parent.glob(f'.{s.path.stem}-*'): half.unlink(missing_ok=True)
+        for s in missing:
+            for half in s.path.parent.glob(f'.{s.path.stem}-*'): half.unlink(missing_ok=True)
 
-# %% ../../nbs/55_data.pvt.ipynb #c104
+# %% ../../nbs/55_data.pvt.ipynb #c103
 def _manifest(db, held, source, sample, name) -> dict:
     "The manifest before the first shard; ValueError when the folder was begun with other files or other code"
     check(held.get('source', source) == source, f"the files in {name} have changed since {db.folder} was begun; choose another folder or delete it")
@@ -522,25 +519,27 @@ def _manifest(db, held, source, sample, name) -> dict:
     arrays = {k: [dtype, list(shape)] for k, (dtype, shape) in db.shapes.items()}
     return dict(name=db.title, finished=False, parameters=db.parameters, source=source, first_clip=sample, arrays=arrays)
 
-# %% ../../nbs/55_data.pvt.ipynb #c105
+# %% ../../nbs/55_data.pvt.ipynb #c104
 def _export(out, dbs, held, source, recipe, workers, part) -> list:
     "The manifests of `dbs` after their missing shards were made"
-    check_room(out, sum(map(size_of, dbs)))
+    work = list(pieces(dbs, part))
+    missing = [[s for *_, rows in work for s in rows[i]] for i in range(len(dbs))]
+    check_room(out, sum(db.bytes*(s.stop - s.first) for db, row in zip(dbs, missing) for s in row))
     with pool(workers) as run:
         found = source.read(recipe.seconds, run, out)
         check_parts(source, recipe.clips)
         sample = first_clip(source, recipe)
         manifests = [_manifest(db, h, found, sample, found.get('name')) for db, h in zip(dbs, held)]
-        for db, m in zip(dbs, manifests): _begin(db, m, part)
+        for db, m, row in zip(dbs, manifests, missing): _begin(db, m, row)
         source.keep()
-        _render_all(out, dbs, source, recipe, part, run)
+        _render_all(out, dbs, source, recipe, work, run)
     manifests = [complete(db, m) for db, m in zip(dbs, manifests)]
     for db, m in zip(dbs, manifests):
         if m['finished']: write_manifest(db.folder, m)      # else another part may have finished it meanwhile
     if all(m['finished'] for m in manifests): source.forget()
     return manifests
 
-# %% ../../nbs/55_data.pvt.ipynb #c107
+# %% ../../nbs/55_data.pvt.ipynb #c106
 def export(out,                       # folder to write
            source=None,               # of the clips; None: `Melodies()`, invented ones
            formats={'audio': None},   # name -> a format, a function that makes one, or None for raw sound
@@ -556,7 +555,7 @@ def export(out,                       # folder to write
     dbs = [database(out, name, f, source, recipe) for name, f in formats.items()]
     if len(dbs) > 1: dbs = [db._replace(folder=out/db.title) for db in dbs]
     held = [held_export(db.folder, db.parameters) for db in dbs]
-    todo = [i for i, h in enumerate(held) if not h.get('finished')]
+    todo = [i for i, (db, h) in enumerate(zip(dbs, held)) if not (h.get('finished') and db.whole)]
     if todo:
         made = _export(out, [dbs[i] for i in todo], [held[i] for i in todo], source, recipe, workers, part)
         for i, m in zip(todo, made): held[i] = m

@@ -7,6 +7,7 @@ __all__ = ['STEP', 'AUDIBLE', 'SHARE', 'stretch', 'levels', 'good_starts', 'Soun
            'sort_out', 'describe_sounds', 'source_of']
 
 # %% ../../nbs/57_data.recordings.ipynb #c003
+import os
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -127,7 +128,7 @@ def sort_out(names, seen) -> tuple:
 
 def describe_sounds(name, usable, parts, skipped) -> dict:
     "The source for the manifest: counts, the skipped files by reason, a checksum of all that is used"
-    digest = sha256(''.join(f'{n} {s.sha256}\n' for n, s in usable).encode()).hexdigest()
+    digest = sha256(os.fsencode(''.join(f'{n} {s.sha256}\n' for n, s in usable))).hexdigest()
     return dict(kind='sound', name=name, usable=len(usable), **{k: len(v) for k, v in parts.items()}, skipped={k: sorted(v) for k, v in sorted(skipped.items())}, sounds_sha256=digest)
 
 # %% ../../nbs/57_data.recordings.ipynb #c028

@@ -260,6 +260,8 @@ def check_database(path) -> dict:
     check((Path(path)/'manifest.json').is_file(), f"no database at {path}: there is no manifest.json in it; give the folder of an export", FileNotFoundError)
     known = {split: listed(Path(path)/split) for split in ('train', 'valid')}
     check(any(known.values()), f"the export in {path} is not finished; finish it with the command that began it")
-    read_shapes(path)
+    arrays = json.loads((Path(path)/'manifest.json').read_text()).get('arrays', {})
+    told = {k: [dtype, list(shape)] for k, (dtype, shape) in read_shapes(path).items()}
+    if arrays and told != arrays: return {Path(path)/'shapes.txt': 'does not say what manifest.json says of the arrays'}
     found = {Path(path)/split/name: what_is_wrong(Path(path)/split/name, facts) for split, shards in known.items() for name, facts in shards.items()}
     return {f: wrong for f, wrong in found.items() if wrong}

@@ -7,12 +7,13 @@ __all__ = ['INSTRUMENTS', 'BLOCK', 'VOICES', 'GAIN', 'SETTINGS', 'program', 'sou
            'schedule', 'check_soundfont', 'Engine', 'hush', 'reset', 'Synth', 'synth_of', 'synth', 'attack']
 
 # %% ../../nbs/51_data.synth.ipynb #c003
-import ctypes, math, os
+import ctypes, io, math, os
+from contextlib import redirect_stdout
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import pretty_midi
 
 from ..core import SAMPLE_RATE, check
 
@@ -29,7 +30,7 @@ def program(instrument:str) -> int:
 def soundfont_places() -> list:
     "Where SoundFonts are looked for, best first"
     debian = [Path('/usr/share/sounds/sf2')/f'{n}.sf2' for n in ('FluidR3_GM', 'TimGM6mb', 'default-GM')]
-    return [*debian, *sorted(Path('/usr/share/soundfonts').glob('*.sf2')), Path(pretty_midi.__file__).parent/'TimGM6mb.sf2']
+    return [*debian, *sorted(Path('/usr/share/soundfonts').glob('*.sf2')), Path(find_spec('pretty_midi').origin).parent/'TimGM6mb.sf2']
 
 # %% ../../nbs/51_data.synth.ipynb #c010
 def find_soundfont(path=None) -> Path:
@@ -53,7 +54,8 @@ SETTINGS = {'synth.reverb.active': 0, 'synth.chorus.active': 0, 'synth.lock-memo
 @lru_cache
 def library():
     "pyfluidsynth, its messages silenced and its float output bound; FileNotFoundError when FluidSynth is not installed"
-    try: import fluidsynth as fs
+    try:
+        with redirect_stdout(io.StringIO()): import fluidsynth as fs      # it prints a line wherever the variable CI is set
     except ImportError as e:
         raise FileNotFoundError(f"FluidSynth is missing ({e}); install it: apt-get install libfluidsynth3 and pip install pyfluidsynth") from None
     pointer, integer = (ctypes.c_void_p, 1), (ctypes.c_int, 1)

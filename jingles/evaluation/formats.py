@@ -109,7 +109,7 @@ def peak_memory(configs) -> list:
     code = 'import sys; from jingles.evaluation.formats import fork_each; fork_each(sys.stdin.read())'
     done = subprocess.run([sys.executable, '-c', code], input=settings, capture_output=True, text=True, env=dict(os.environ, OMP_NUM_THREADS='1'))
     check(not done.returncode, f"memory could not be measured: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}")
-    return [int(line) for line in done.stdout.split()]
+    return [int(line) for line in done.stdout.split()[-len(configs):]]
 
 # %% ../../nbs/74_evaluation.formats.ipynb #c032
 class Cost(NamedTuple):
