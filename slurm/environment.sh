@@ -30,13 +30,15 @@ warned() {      # SLURM's signal reaches this shell alone; a file reaches every 
 }
 
 run() {         # run NOTEBOOK RECORD NAME=VALUE ...: on every rank, in as many lives as it takes
-    local status=0 step
-    warning= timer= stop=$(dirname "$2")/stop
+    local status=0 step again
+    warning= timer= stop=$(dirname "$2")/stop again=$(dirname "$2")/again
     trap warned USR1
-    mkdir -p "$(dirname "$2")"; rm -f "$stop"
+    mkdir -p "$(dirname "$2")"; rm -f "$stop" "$again"
     srun --kill-on-bad-exit=1 "$python" slurm/rank.py "$@" & step=$!
     while kill -0 $step 2>/dev/null; do wait $step || true; done      # a signal ends `wait`, not the step
     wait $step || status=$?
+    if [ $status = 0 ] && [ -e "$again" ]; then status=75; fi      # as rank.py says it
+    rm -f "$again"
     trap '' USR1
     [ -z "$timer" ] || kill $timer 2>/dev/null || true
     if [ $status = 75 ] && [ $warning ]; then next_life; fi

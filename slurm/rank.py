@@ -4,7 +4,8 @@
 
 Rank 0 writes the executed notebook to RECORD, rank N to log/ beside it with N in the name. A file `stop` beside RECORD asks the run to stop:
 it becomes a SIGUSR1 to the kernel of rank 0, once a second until that ends, and training tells the other ranks. Exit status: 0 when the notebook
-went through, 75 when it stopped and can be gone on with (rank 0 only, so that SLURM does not end the others for it), 1 when it failed.
+went through, 75 when it stopped and can be gone on with, 1 when it failed. Of several ranks of a SLURM step none ends with 75, lest SLURM end those that are
+a moment behind; there a file `again` beside RECORD says the same.
 """
 import os, signal, sys, tempfile, threading, time
 from pathlib import Path
@@ -64,14 +65,17 @@ def options(settings) -> list:
 def main(notebook, record, *settings) -> int:
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)     # a warning to every process must end neither this one nor a kernel that does not listen yet
     rank = join()
-    stop = Path(record).parent/'stop' if rank == 0 else None
+    stop, again = Path(record).parent/'stop' if rank == 0 else None, Path(record).parent/'again'
+    alone = rank == 0 and int(os.environ.get('SLURM_NTASKS', 1)) == 1
     record = of_rank(record, rank)
     with tempfile.TemporaryDirectory(prefix='rank') as folder:
         papermill_engines.register('ranks', engine(folder, stop))
         try: papermill([notebook, str(record), '--engine', 'ranks', '--no-progress-bar', *options(settings)], standalone_mode=False)
         except PapermillExecutionError as e:
             print(f'rank {rank}: {e.ename}: {e.evalue}; see {record}', file=sys.stderr)
-            return 1 if e.ename != 'KeyboardInterrupt' else STOPPED if rank == 0 else 0
+            if e.ename != 'KeyboardInterrupt': return 1
+            if rank == 0: again.touch()
+            return STOPPED if alone else 0
         finally:
             if stop: stop.unlink(missing_ok=True)
     return 0

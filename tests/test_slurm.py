@@ -84,12 +84,14 @@ def test_a_job_that_does_not_listen_begins_again(cluster, pretend, tmp_path):
 
 
 def test_lives_come_to_an_end(cluster, pretend, tmp_path):
-    env = pretend(f'until [ -e {tmp_path}/a/stop ]; do sleep 0.1; done; [ $SLURM_PROCID = 1 ] || exit 75', LIVES='1')
+    "The second rank is a moment behind the first, and is not ended for it"
+    env = pretend(f'until [ -e {tmp_path}/a/stop ]; do sleep 0.1; done; if [ $SLURM_PROCID = 0 ]; then touch {tmp_path}/a/again; else sleep 2; touch {tmp_path}/late; fi', LIVES='1')
     job = cluster.sbatch('train.sbatch', f'out={tmp_path}/a', env=env, **TWO)
     until((tmp_path/'a').exists, 20, 'the job has not begun')
     cluster.warn(job)
     assert cluster.ended(job) == ['FAILED'] and cluster.jobs(job)[0]['Restarts'] == '0'
     assert 'not done after 1 of 1 lives; the same sbatch command goes on from here' in cluster.said(job)
+    assert (tmp_path/'late').exists() and not (tmp_path/'a'/'again').exists()
 
 
 @pytest.mark.parametrize('ends', ['exit 1', '[ $SLURM_PROCID = 1 ] || exit 75'])
