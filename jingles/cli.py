@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['app', 'Velocity', 'Chroma', 'Instrument', 'Midi', 'Curves', 'Seconds', 'Seed', 'Variations', 'Steps', 'Sampler',
            'Guidance', 'Autoguidance', 'Like', 'Strength', 'Redo', 'Morph', 'Share', 'Loudness', 'ModelFolder', 'Sound',
-           'is_file_name', 'number', 'curve', 'midi_control', 'base_control', 'control', 'writable', 'write_jingles',
-           'bar_of', 'stretch', 'towards', 'make', 'option', 'levelled', 'generate', 'choices', 'several', 'combine',
-           'what_was_made', 'export', 'check_databases', 'card', 'train_codec', 'train_codes', 'train', 'evaluate',
-           'settings', 'fail', 'what_was_said', 'main']
+           'is_file_name', 'frames_in', 'number', 'curve', 'midi_control', 'base_control', 'control', 'writable',
+           'write_jingles', 'bar_of', 'stretch', 'towards', 'make', 'option', 'guiding', 'levelled', 'generate',
+           'choices', 'several', 'combine', 'what_was_made', 'export', 'check_databases', 'card', 'train_codec',
+           'train_codes', 'train', 'evaluate', 'settings', 'fail', 'what_was_said', 'main']
 
 # %% ../nbs/81_cli.ipynb #c003
 import math, os, sys, time
@@ -23,6 +23,9 @@ app = typer.Typer(help="Draw how a short sound evolves and hear it, made by a di
 
 # %% ../nbs/81_cli.ipynb #c006
 def is_file_name(text) -> bool: return str(text).lower().endswith(('.csv', '.json', '.npz'))
+
+# %% ../nbs/81_cli.ipynb #c006b
+def frames_in(seconds:float, rate:float) -> int: return math.ceil(round(seconds*rate, 6))     # 0.28 s are 21 frames of 1/75 s, although 0.28*75 > 21
 
 # %% ../nbs/81_cli.ipynb #c007
 def number(text:str, option:str) -> float:
@@ -56,7 +59,7 @@ def base_control(midi, curves, seconds:float|None, instrument, rate:float):
     if midi: return midi_control(midi, instrument, seconds or 8, rate)
     if not curves: return None
     cond = read_curves(curves)
-    return resample_curves(cond, math.ceil(seconds*rate)) if seconds else cond
+    return resample_curves(cond, frames_in(seconds, rate)) if seconds else cond
 
 # %% ../nbs/81_cli.ipynb #c013
 def control(velocity=None, chroma=None, instrument=None, midi=None, curves=None, seconds=None, rate:float=75, blank=False):
@@ -68,7 +71,7 @@ def control(velocity=None, chroma=None, instrument=None, midi=None, curves=None,
     given = {k: v for k, v in dict(velocity=velocity, chroma=chroma, instruments=instrument).items() if v is not None}
     base = base_control(midi, curves, seconds, instrument, rate)
     if base is None and not blank and set(given) <= {'instruments'}: base = demo(seconds or 8, rate=rate)
-    frames = base.frames if base else math.ceil(round((seconds or 8)*rate, 6))
+    frames = base.frames if base else frames_in(seconds or 8, rate)
     local = dict((base or constant(frames)).local)
     check(frames >= 8, f"the curves have {frames} frames of 1/{rate:g} s; give at least 8")
     return validate(Cond(local | {k: curve(k, v, frames) for k, v in given.items()}))
@@ -104,7 +107,7 @@ def write_jingles(cond, sounds, out, rate, names=None) -> list:
     return paths
 
 # %% ../nbs/81_cli.ipynb #c018
-def bar_of(steps:int|None):
+def bar_of(steps:int):
     "A progress bar and the function that moves it"
     from tqdm import tqdm
     bar = tqdm(total=steps, desc='sampling', unit='step', leave=False, disable=not sys.stderr.isatty())
@@ -150,8 +153,19 @@ Seed = Annotated[int, option("Another seed is another performance of the same cu
 Variations = Annotated[int, option("How many, with seeds SEED, SEED+1, ...", min=1, max=64)]
 Steps = Annotated[Optional[int], option("Sampling steps; more is slower and a little better. [default: the paradigm's own, 18 for EDM]", min=1)]
 Sampler = Annotated[Optional[str], option("How the steps are taken: heun, euler or dpmpp for EDM. [default: the paradigm's own]")]
-Guidance = Annotated[float, option("How strictly the curves are obeyed; 1 is freer and twice as fast.", min=0)]
+Guidance = Annotated[str, option("How strictly the curves are obeyed; 1 is freer and twice as fast. A number, or one for each feature: velocity=3,chroma=1.5")]
 Autoguidance = Annotated[float, option("How boldly the model fills in what is left open; 1 is timid.", min=0)]
+
+# %% ../nbs/81_cli.ipynb #c022g
+def guiding(text:str):
+    "A number, or `{feature: number}` from 'velocity=3,chroma=1.5'; ValueError"
+    from jingles.core import check
+    pairs = [pair.rpartition('=') for pair in text.split(',')]
+    try: scales = {dict(instrument='instruments').get(name.strip(), name.strip()): float(number) for name, _, number in pairs}
+    except ValueError: scales = {}
+    sound = scales and len(scales) == len(pairs) and all(0 <= s < math.inf for s in scales.values()) and ('' not in scales or len(pairs) == 1)
+    check(sound, f"--guidance is {text!r}; expected a number that is not below 0, such as 2, or one for each of some features, such as velocity=3,chroma=1.5")
+    return scales.get('', scales)
 
 # %% ../nbs/81_cli.ipynb #c022b
 Like = Annotated[Optional[Path], option("A sound to start from: vary it (--strength) or draw a stretch of it anew (--redo).")]
@@ -175,7 +189,7 @@ def levelled(sounds, loudness:float|None) -> list:
 @app.command()
 def generate(velocity:Velocity=None, chroma:Chroma=None, instrument:Instrument=None, midi:Midi=None, curves:Curves=None, seconds:Seconds=None,
              out:Sound=Path('jingle.wav'), seed:Seed=0, variations:Variations=1, steps:Steps=None, sampler:Sampler=None,
-             guidance:Guidance=2., autoguidance:Autoguidance=1.6, model:ModelFolder=None, like:Like=None, strength:Strength=0.5, redo:Redo=None,
+             guidance:Guidance='2', autoguidance:Autoguidance=1.6, model:ModelFolder=None, like:Like=None, strength:Strength=0.5, redo:Redo=None,
              morph:Morph=None, share:Share=0.5, loudness:Loudness=None):
     """Make a jingle that follows control curves.
 
@@ -201,8 +215,8 @@ def generate(velocity:Velocity=None, chroma:Chroma=None, instrument:Instrument=N
     if seconds or not curves: cond = resample_curves(cond, loaded.format.frames(cond.frames/loaded.spec.rate))     # some formats need one more
     cond = towards(cond, morph, share)
     loaded_at = time.time()
-    bar, progress = bar_of(steps)
-    options |= dict(steps=steps, seed=seed, guidance=guidance, autoguidance=autoguidance, progress=progress)
+    bar, progress = bar_of(loaded.paradigm.count(steps, strength if like and not redo else 1.))
+    options |= dict(steps=steps, seed=seed, guidance=guiding(guidance), autoguidance=autoguidance, progress=progress)
     with bar: sounds = make(loaded, stack([cond]*variations), old, strength, redo, **options)
     made = time.time()
     for path in write_jingles(cond, levelled(sounds, loudness), out, loaded.spec.rate): print(f"{path}  (picture: {path.with_suffix('.png')})")
@@ -210,8 +224,12 @@ def generate(velocity:Velocity=None, chroma:Chroma=None, instrument:Instrument=N
 
 # %% ../nbs/81_cli.ipynb #c026b
 def choices(frames:int, **texts) -> dict:
-    "What `combine` of the variations takes, from `{feature: [what an option may say]}`; a file goes by its name"
+    "What `combine` of the variations takes, from `{feature: [what an option may say]}`; a file goes by its name; ValueError for two of one name"
+    from jingles.core import check
     name = lambda text: Path(text).stem if is_file_name(text) else text
+    for k, v in texts.items():
+        twice = [t for i, t in enumerate(v or []) if name(t) in map(name, v[:i])]
+        check(not twice, f"two choices for {k} are called {name(twice[0])!r} ({twice[0]} is the second); sounds are named after them: rename one, or leave it out" if twice else '')
     return {k: {name(t): curve(k, t, frames)[0].numpy() for t in v} for k, v in texts.items() if v}
 
 # %% ../nbs/81_cli.ipynb #c026c
@@ -223,7 +241,7 @@ def combine(
     chroma: Annotated[Optional[list[str]], several("Pitch class, as in `generate`.")] = None,
     instrument: Annotated[Optional[list[str]], several("piano, violin or trumpet, or a file of curves.")] = None,
     seconds: Annotated[float, option("Length.", min=0.2, max=30)] = 4.,
-    out: Sound = Path('jingle.wav'), seed: Seed = 0, steps: Steps = None, guidance: Guidance = 2., autoguidance: Autoguidance = 1.6,
+    out: Sound = Path('jingle.wav'), seed: Seed = 0, steps: Steps = None, sampler: Sampler = None, guidance: Guidance = '2', autoguidance: Autoguidance = 1.6,
     model: ModelFolder = None, loudness: Loudness = None,
 ):
     """Make a jingle for each combination of the curves that are given.
@@ -233,13 +251,14 @@ def combine(
     """
     writable(out)
     from jingles.generate import generate
-    from jingles.system import load_model
+    from jingles.system import load_model, sampler_of
     from jingles.variations import combine as combined
-    loaded = load_model(model)
-    names, cond = combined(**choices(math.ceil(seconds*loaded.spec.rate), velocity=velocity, chroma=chroma, instruments=instrument))
-    bar, progress = bar_of(steps)
+    loaded, guidance = load_model(model), guiding(guidance)
+    options = dict(sampler=sampler_of(loaded.config, sampler)) if sampler else {}
+    names, cond = combined(**choices(frames_in(seconds, loaded.spec.rate), velocity=velocity, chroma=chroma, instruments=instrument))
     each = [cond.map(lambda v: v[i:i + 1]) for i in range(len(names))]
-    with bar: sounds = [generate(loaded, one, steps, seed, guidance, autoguidance, progress=progress)[0] for one in each]
+    bar, progress = bar_of(len(each)*loaded.paradigm.count(steps))
+    with bar: sounds = [generate(loaded, one, steps, seed, guidance, autoguidance, progress=progress, **options)[0] for one in each]
     for path in write_jingles(cond, levelled(sounds, loudness), out, loaded.spec.rate, names): print(path)
 
 # %% ../nbs/81_cli.ipynb #d3352750
@@ -369,7 +388,7 @@ def evaluate(
     midi: Annotated[Optional[Path], typer.Option(help="The MIDI folder of the training; melodies held out of it are asked for. [default: invented ones]")] = None,
     count: Annotated[int, typer.Option(min=2, help="Held-out clips.")] = 200,
     steps: Steps = None,
-    guidance: Guidance = 2.,
+    guidance: Guidance = '2',
     autoguidance: Autoguidance = 1.6,
     out: Annotated[Path, typer.Option(help="Where the figures go; a readable table goes beside it.")] = Path('metrics.json'),
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
@@ -380,7 +399,7 @@ def evaluate(
     from jingles.core import atomic
     from jingles.evaluation.tables import Sampling, evaluate as run, tables_of
     from jingles.system import load_model
-    metrics = run(load_model(model), midi, count, Sampling(steps, guidance, autoguidance, seed), workers=workers)
+    metrics = run(load_model(model), midi, count, Sampling(steps, guiding(guidance), autoguidance, seed), workers=workers)
     with atomic(out) as f: f.write_text(json.dumps(metrics, indent=1))
     with atomic(out.with_suffix('.md')) as f: f.write_text(tables_of(metrics))
     print(tables_of(metrics))

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['BEGINNINGS', 'Take', 'listened', 'Job', 'take_of', 'data_url', 'wav_bytes', 'picture', 'Card', 'knob', 'Controls',
-           'how_of', 'Stopped', 'buttons', 'Studio', 'plan', 'counter', 'draw_takes', 'work']
+           'how_of', 'drawable', 'Stopped', 'buttons', 'Studio', 'plan', 'counter', 'listen_to', 'draw_takes',
+           'steps_of', 'work']
 
 # %% ../nbs/82_studio.ipynb #c003
 import base64, io, threading
@@ -16,10 +17,10 @@ from matplotlib.figure import Figure
 
 from .audio import normalise, player
 from .control.curves import resample_curves
-from .control.draw import Board, from_sound
+from .control.draw import ROWS, Board, measured_in
 from .core import SAMPLE_RATE, Cond, check
 from .generate import demo, generate, plot_control_and_mel
-from .system import PARADIGMS, load_model, sampler_of
+from .system import PARADIGMS, load_model, names_of, sampler_of
 from .variations import keep_outside, keep_same, morph, redraw, vary
 
 # %% ../nbs/82_studio.ipynb #c005
@@ -33,8 +34,7 @@ class Take(NamedTuple):
 
 def listened(take:Take) -> Take:
     "The same take with what is heard in it; silence has nothing to be heard"
-    loudest = float(take.cond['velocity'].max())
-    try: return take._replace(measured=from_sound(take.wav, take.cond.frames, loudest if loudest > 0 else 0.9))
+    try: return take._replace(measured=measured_in(take.wav, take.cond.frames))
     except ValueError: return take
 
 # %% ../nbs/82_studio.ipynb #c007
@@ -106,11 +106,11 @@ def knob(kind, text, value, low, high, step=None, width='270px', **more):
 class Controls(w.VBox):
     "How a sound is drawn: `how()` for `generate`, `job(cond, old)` for what to begin with"
     def __init__(self, model, features):
-        self.model, samplers = model, list(PARADIGMS[model.config.paradigm].samplers)
+        self.model, own, samplers = model, model.paradigm, list(PARADIGMS[model.config.paradigm].samplers)
         self.seed = knob(w.BoundedIntText, 'seed', 0, 0, 2**31 - 100, width='150px')
         self.another = w.Checkbox(True, description='another each time', indent=False, layout=w.Layout(width='150px'))
         self.variations = knob(w.BoundedIntText, 'variations', 1, 1, 16, width='130px')
-        self.steps = knob(w.BoundedIntText, 'steps', 18 if 'heun' in samplers[:1] else 100, 1, 1000, width='120px')
+        self.steps = knob(w.BoundedIntText, 'steps', own.steps, 1, getattr(own, 'T', 1000), width='120px')
         self.sampler = w.Dropdown(options=samplers or ['own'], description='sampler', style=dict(description_width='initial'), layout=w.Layout(width='170px'))
         self.level = w.Checkbox(False, description='same loudness (-16 LUFS)', indent=False, layout=w.Layout(width='200px'))
         self.guidance = {k: knob(w.FloatSlider, f'follow {k}', 2., 0., 5., 0.1) for k in features}
@@ -128,6 +128,13 @@ def how_of(controls) -> dict:
     sampler = {} if controls.sampler.value == 'own' else dict(sampler=sampler_of(controls.model.config, controls.sampler.value))
     return dict(steps=controls.steps.value, guidance={k: g.value for k, g in controls.guidance.items()}, autoguidance=controls.bold.value) | sampler
 
+# %% ../nbs/82_studio.ipynb #c020b
+def drawable(model):
+    "`model` itself if the board has lanes for all of its curves; else ValueError"
+    other = [name for name in names_of(model.config) if name not in ROWS]
+    check(not other, f"this model follows {', '.join(other)}, for which the board has no lanes; take one with features='pvt', or give curves to jingles.generate")
+    return model
+
 # %% ../nbs/82_studio.ipynb #c021
 class Stopped(Exception): "Raised in the sampler when somebody pressed stop"
 
@@ -142,7 +149,7 @@ def buttons() -> dict:
 class Studio(w.VBox):
     "Board, controls and takes; `takes` are those on the panel, newest first, `chosen` the one on the board"
     def __init__(self, model=None, cond=None, seconds:float=4, keep=None):
-        self.model = model or load_model()
+        self.model = drawable(model or load_model())
         rate = self.model.spec.rate
         self.board = Board(demo(seconds, rate=rate) if cond is None else cond, rate=rate, keep=keep)
         self.controls, self.cards = Controls(self.model, self.board.cond.local), w.HBox(layout=w.Layout(flex_flow='row wrap'))
@@ -184,30 +191,46 @@ def counter(studio):
         if studio.stopped.is_set(): raise Stopped
     return step
 
-# %% ../nbs/82_studio.ipynb #c024
-def draw_takes(studio, job, begin, seeds, how, level):
-    "Make a take for each seed and put it on the panel, the first at once on the board; then listen to them and draw their pictures"
-    studio.cards.children = [card for card in studio.cards.children if card.keep.value]
-    fresh = []
-    for seed in seeds:
-        take = take_of(studio.model, job, begin, seed, progress=counter(studio), **how)
-        fresh.append(Card(take, studio.show, level))
-        studio.cards.children = [fresh[-1], *studio.cards.children]
-        if len(fresh) == 1: studio.show(take)
-    for card in fresh:
+# %% ../nbs/82_studio.ipynb #c024l
+def listen_to(studio, cards):
+    "Listen to the takes on `cards` and draw their pictures, until somebody presses stop"
+    for card in cards:
+        if studio.stopped.is_set():
+            card.seen.value = '<i>not listened to</i>'
+            continue
         heard = listened(card.take)
         if studio.chosen is card.take: studio.show(heard)
         card.look(heard, studio.model.spec.rate)
+
+# %% ../nbs/82_studio.ipynb #c024
+def draw_takes(studio, job, begin, seeds, how, level):
+    "Make a take for each seed and put it on the panel, the first in the place of what is not kept and on the board; in any case listen to those that are there"
+    fresh = []
+    try:
+        for seed in seeds:
+            take = take_of(studio.model, job, begin, seed, progress=counter(studio), **how)
+            fresh.append(Card(take, studio.show, level))
+            studio.cards.children = [fresh[-1], *(card for card in studio.cards.children if card.keep.value or card in fresh)]
+            if len(fresh) == 1: studio.show(take)
+    except Stopped:
+        studio.stopped.clear()                  # what is there is listened to, unless stop is pressed again
+        raise
+    finally: listen_to(studio, fresh)
+
+# %% ../nbs/82_studio.ipynb #c024b
+def steps_of(model, job, begin, seeds, how, level) -> int:
+    "How many steps a plan takes; a sound that is varied goes only `strength` of the way"
+    return len(seeds)*model.paradigm.count(how['steps'], job.strength if begin == 'the shown sound, varied' else 1.)
 
 # %% ../nbs/82_studio.ipynb #c025
 def work(studio, wanted):
     "The thread's whole life: takes, or a line about why there are none"
     studio.go.disabled, studio.halt.disabled = True, False
-    studio.progress.value, studio.progress.max = 0, len(wanted['seeds'])*wanted['how']['steps']
+    studio.progress.value, studio.progress.max = 0, steps_of(studio.model, **wanted)
     studio.said.value = 'drawing ...'
     try:
         draw_takes(studio, **wanted)
-        studio.said.value = 'done'
+        studio.said.value = 'stopped' if studio.stopped.is_set() else 'done'
     except Stopped: studio.said.value = 'stopped'
     except Exception as e: studio.said.value = ' '.join(str(e).split()) or repr(e)
     finally: studio.go.disabled, studio.halt.disabled = False, True

@@ -17,18 +17,22 @@ from .generate import generate
 
 # %% ../nbs/75_variations.ipynb #c008
 def ramp(inside, fade:int):
-    "For each frame how far (in frames) it lies inside of the stretches `inside` (bool `(t,)`), as a share of `fade`, at most 1"
+    "For each frame how far (in frames) it lies inside of the stretches `inside` (bool `(t,)`), as a share of `fade`, at most 1; in a short stretch of a shorter fade"
     inside = np.asarray(inside, bool)
     outside = np.append(np.flatnonzero(~inside), [-10**9, 10**9])
     distance = np.abs(np.arange(len(inside))[:, None] - outside).min(1)
-    return np.minimum(distance/(fade + 1), 1.)
+    stretch = np.cumsum(~inside)                     # a number for each
+    length = np.bincount(stretch[inside], minlength=stretch[-1] + 1)[stretch]
+    return np.minimum(distance/(np.clip(length//4 - 1, 0, fade) + 1), 1.)
 
 # %% ../nbs/75_variations.ipynb #c009
 def keep_outside(frames:int, start:float, stop:float, rate:float=75, fade:float=0.05):
     "What `redraw` keeps, float32 `(frames,)`, when only `start`..`stop` (in seconds) is to be new; ValueError"
     check(0 <= start < stop <= frames/rate + 1e-6, f"cannot redraw {start:g}..{stop:g} s of {frames/rate:g} s; expected 0 <= start < stop <= the length")
     t = (np.arange(frames) + 0.5)/rate
-    return torch.as_tensor(1 - ramp((t > start) & (t < stop), round(fade*rate)), dtype=torch.float32)
+    inside = (t > start) & (t < stop)
+    check(inside.sum() > 2, f"{start:g}..{stop:g} s are {inside.sum()} frames; expected at least 3 of 1/{rate:g} s, one to draw anew between two that fade")
+    return torch.as_tensor(1 - ramp(inside, round(fade*rate)), dtype=torch.float32)
 
 # %% ../nbs/75_variations.ipynb #c010
 def keep_same(before:Cond, after:Cond, rate:float=75, fade:float=0.1):

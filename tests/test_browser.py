@@ -84,6 +84,7 @@ class Kernel:
         session, = json.loads(answers(f'{url}/api/sessions'))
         self.client = BlockingKernelClient(connection_file=str(folder/'.jupyter'/'runtime'/f"kernel-{session['kernel']['id']}.json"))
         self.client.load_connection_file(); self.client.start_channels()
+        self.client.wait_for_ready(60)
 
     def __call__(self, expression):
         "The value of a Python expression that JSON can carry"
@@ -166,6 +167,14 @@ def saved(page):
     try: widgets = nbformat.read(page.folder/'draw.ipynb', 4).metadata.get('widgets', {})
     except ValueError: return {}
     return widgets.get('application/vnd.jupyter.widget-state+json', {}).get('state', {})
+
+
+def saved_with(page, rows):
+    "Is it true that `rows` are in the saved notebook? Saves until it is, or for too long: what Python sets takes a moment to get to the page"
+    def save():
+        page.command('docmanager:save'); time.sleep(1)
+        return rows.astype('<f4').tobytes() in saved_bytes(page)
+    return soon(save, bool, 1)
 
 
 def saved_bytes(page): return [base64.b64decode(b['data']) for model in saved(page).values() for b in model.get('buffers', [])]
@@ -287,27 +296,31 @@ def test_generate(page, kernel):
 
 
 def test_stop(page, kernel):
+    before = kernel('[t.seed for t in studio.takes]')
     kernel('setattr(studio.controls.steps, "value", 1000)')
     page.page.click('.jingles-generate')
-    assert soon(lambda: kernel('studio.progress.value'), bool) > 0             # step by step
+    done = lambda: kernel('[studio.progress.max, studio.progress.value]')
+    first = soon(done, lambda d: d[0] == 1000 and d[1] > 0)                    # the click has arrived, and the bar moves ...
+    second = soon(done, lambda d: d[1] > first[1])
+    assert first[0] == second[0] == 1000 and 0 < first[1] < second[1] < 1000   # ... step by step
     assert kernel('[6*7, studio.worker.is_alive()]') == [42, True]             # the kernel answers while it draws
     page.page.click('.jingles-stop:not([disabled])')
     page.says('stopped')
-    assert kernel('studio.progress.value') < 1000 and len(kernel('[t.seed for t in studio.takes]')) == 0
-    assert not kernel('studio.worker.is_alive()')
+    assert not soon(lambda: kernel('studio.worker.is_alive()'), lambda alive: not alive)
+    assert kernel('studio.progress.value') < 1000 and kernel('[t.seed for t in studio.takes]') == before       # nothing new, and nothing lost
 
 
 def test_reload(page, kernel):
     "A page reload shows the board as it was, and it still draws; after a restart of the kernel the cell finds the drawing again"
+    kernel('setattr(studio.board, "cond", __import__("jingles.generate").generate.demo(2))')        # no lane is open
     rows = kernel.rows
-    page.command('docmanager:save')
-    assert soon(lambda: rows.astype('<f4').tobytes() in saved_bytes(page), bool), 'the drawing is not in the saved notebook'
+    assert saved_with(page, rows), 'the drawing is not in the saved notebook'
     page.page.reload(); page.ready(); page.board()
-    assert (kernel.rows == rows).all()
     page.tool('Erase')
     page.drag('velocity', (0.2, 0.5), (0.3, 0.5))
-    erased = soon(lambda: kernel.rows, lambda r: (r != rows).any())
-    assert (erased[0, 31:44] == -1).all()
+    erased = soon(lambda: kernel.rows, lambda r: (r != rows).any())              # all of what the page holds comes back to the kernel
+    assert (rows >= 0).all() and (erased[0, 31:44] == -1).all()
+    assert (erased[0, :29] == rows[0, :29]).all() and (erased[0, 46:] == rows[0, 46:]).all() and (erased[1:] == rows[1:]).all()
     ours = [f for f in page.faults if 'blob:' in f]         # the board's code is loaded from a blob; JupyterLab's own slips are not our concern
     assert not ours, ours
 
@@ -315,13 +328,15 @@ def test_reload(page, kernel):
 def test_another_day(lab, page):
     "With a new kernel the board is seen as it was saved, and the same cell brings the drawing back from the file that it is kept in"
     kernel = Kernel(*lab)
+    kernel('setattr(studio.board, "cond", __import__("jingles.generate").generate.demo(2, "violin"))')      # not what the cell would draw by itself
     rows = kernel.rows
-    page.command('docmanager:save')
-    assert soon(lambda: rows.astype('<f4').tobytes() in saved_bytes(page), bool)
+    assert (rows != to_rows(demo(2))).any() and saved_with(page, rows)
     page.page.evaluate("void jupyterapp.shell.currentWidget.sessionContext.restartKernel()")
     time.sleep(1)
     page.ready()
     page.page.reload(); page.ready(); page.board()                     # from the notebook alone: the kernel knows nothing
+    kernel.close()
+    kernel = Kernel(*lab)                                              # with ears for the new one: what it says before they are open is lost
     assert not kernel('"studio" in globals()')
     page.command('notebook:run-all-cells')
     assert soon(lambda: kernel('"studio" in globals()'), bool, 60)

@@ -38,11 +38,13 @@ def test_known_in_every_paradigm(paradigm):
 
 @pytest.mark.parametrize('paradigm', PARADIGMS)
 def test_strength_in_every_paradigm(paradigm):
-    "Little strength keeps more of the data than much"
+    "Little strength keeps more of the data than much, and takes as many steps as the paradigm says"
     model, cond = untrained(paradigm), demo(1)
     x0 = model.encode(torch.zeros(1, 24000).uniform_(-0.3, 0.3, generator=generator(3)))
     def apart(strength):
-        x = model.paradigm.sample(model.net, x0.shape, cond, steps=10, generator=generator(0), known=Known(x0, strength=strength))
+        taken = []
+        x = model.paradigm.sample(model.net, x0.shape, cond, steps=10, generator=generator(0), known=Known(x0, strength=strength), progress=taken.append)
+        assert len(taken) == model.paradigm.count(10, strength)
         return (x != x0).float().mean() if x0.dtype == torch.int64 else (x - x0).square().mean()
     assert apart(0.1) < 0.8*apart(0.9)
     with pytest.raises(ValueError, match='strength is 0'): vary(model, np.ones(24000, np.float32), cond, 0)

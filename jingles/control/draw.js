@@ -34,6 +34,7 @@ export function floats(view) {          // what a DataView holds, as a Float32Ar
 }
 
 const at = (s, lane, f) => lane.row * s.frames + f;
+const hop = (s) => Math.max(1, Math.round(s.rate / 10)), lastStep = (s) => Math.max(0, s.frames - hop(s));      // the keyboard's step, in frames
 const clamp = (v, low, high) => Math.min(high, Math.max(low, v));
 const together = (s, lane) => s.lanes.filter((l) => l === lane || (lane.group && l.group === lane.group));
 
@@ -206,7 +207,7 @@ function paintResult(s, ctx, c) {
 
 function paintCursors(s, ctx, c) {
   if (s.keyboard) {
-    const box = s.place.boxes[s.active], step = Math.round(s.rate / 10);
+    const box = s.place.boxes[s.active], step = hop(s);
     ctx.strokeStyle = c.brand; ctx.lineWidth = 2; ctx.strokeRect(xOf(s, s.cursor), box.top, xOf(s, Math.min(s.frames, s.cursor + step)) - xOf(s, s.cursor), box.height);
   }
   if (s.audio && !s.audio.paused) {
@@ -251,56 +252,74 @@ const same = (a, b) => a.length === b.length && a.every((v, i) => v === b[i]);
 
 function remember(s, old = s.values.slice()) { s.past.push(old); s.future = []; if (s.past.length > 200) s.past.shift(); }
 
+function take(s, values) {              // other curves, perhaps of another length; a gesture that is under way ends, and the cursor stays on the board
+  s.drag = null; s.values = values; s.frames = values.length / s.lanes.length; s.cursor = clamp(s.cursor, 0, lastStep(s));
+}
+
 function commit(s) {                    // tell Python, at the end of a gesture
-  s.model.set("data", new DataView(s.values.slice().buffer)); s.model.save_changes(); refresh(s);
+  s.told = s.values.slice();
+  s.model.set("data", new DataView(s.told.slice().buffer)); s.model.save_changes(); refresh(s);
 }
 
 function step(s, from, to) {            // undo: from past to future; redo: the other way
   if (!from.length) return;
-  to.push(s.values); s.values = from.pop(); s.frames = s.values.length / s.lanes.length; commit(s);
+  to.push(s.drag ? s.drag.before : s.values); take(s, from.pop()); commit(s);
 }
 const undo = (s) => step(s, s.past, s.future), redo = (s) => step(s, s.future, s.past);
 
 function heardFromPython(s) {           // Python set the curves: a preset, a file, an assignment
   const now = floats(s.model.get("data"));
-  if (same(now, s.values)) return;
-  remember(s); s.values = now; s.frames = now.length / s.lanes.length; refresh(s);
+  if (same(now, s.told)) return;        // no news: what this view, or Python before, said
+  remember(s, s.drag ? s.drag.before : s.values); s.told = now.slice(); take(s, now); refresh(s);
 }
 
-function newResult(s) {
-  const mel = s.model.get("mel"), sound = s.model.get("sound");
+function newPicture(s) {                // what is seen of a result; the sound goes on
+  const mel = s.model.get("mel");
   s.picture = mel?.byteLength ? melPicture(mel, s.model.get("bands")) : null;
   s.loudness = floats(s.model.get("loudness")); s.measured = floats(s.model.get("measured"));
-  s.audio?.pause(); s.audio = sound?.byteLength ? new Audio(URL.createObjectURL(new Blob([sound], { type: "audio/mpeg" }))) : null;
+  refresh(s);
+}
+
+function silence(s) {
+  if (s.audio) { s.audio.pause(); URL.revokeObjectURL(s.audio.src); }
+  s.audio = null;
+}
+
+function newSound(s) {
+  const sound = s.model.get("sound");
+  silence(s);
+  if (sound?.byteLength) s.audio = new Audio(URL.createObjectURL(new Blob([sound], { type: "audio/mpeg" })));
   if (s.audio) s.audio.onended = () => refresh(s);
   refresh(s);
 }
 
 // ---- gestures
 
-function bindPointer(s) {
-  let box = null, first = null, last = null, before = null;
+function bindPointer(s) {               // s.drag: box, first and last point, and the values before it
   const apply = (to) => {
+    const { box, first, last, before } = s.drag;
     if (s.tool === "line") { s.values = before.slice(); stroke(s, box.lane, first, to); }
     else ({ draw: stroke, smooth, erase })[s.tool](s, box.lane, last, to);
-    last = to; repaint(s);
+    s.drag.last = to; repaint(s);
   };
   s.canvas.addEventListener("pointerdown", (e) => {
-    box = boxAt(s, e);
-    if (!box || e.button > 0) { box = null; return; }
-    s.canvas.setPointerCapture(e.pointerId); s.active = s.place.boxes.indexOf(box); s.keyboard = false;
-    before = s.values.slice(); first = last = pointAt(s, box, e);
-    if (s.tool !== "line") apply(first);
+    const box = boxAt(s, e);
+    if (!box || e.button > 0) return;
+    const at = pointAt(s, box, e);
+    s.canvas.setPointerCapture(e.pointerId); s.active = s.place.boxes.indexOf(box); s.keyboard = false; s.cursor = clamp(at.f, 0, lastStep(s));
+    s.drag = { box, first: at, last: at, before: s.values.slice() };
+    if (s.tool !== "line") apply(at);
     e.preventDefault(); s.canvas.focus({ preventScroll: true });
   });
   s.canvas.addEventListener("pointermove", (e) => {
-    const over = box || boxAt(s, e);
+    const over = s.drag?.box || boxAt(s, e);
     if (over) { const p = pointAt(s, over, e); s.say(describe(s, over.lane, p.f, p.v)); }
-    if (box) for (const each of (e.getCoalescedEvents?.().length ? e.getCoalescedEvents() : [e])) apply(pointAt(s, box, each));
+    if (s.drag) for (const each of (e.getCoalescedEvents?.().length ? e.getCoalescedEvents() : [e])) apply(pointAt(s, s.drag.box, each));
   });
-  const stop = (e) => {
-    if (!box) return;
-    box = null;
+  const stop = () => {
+    if (!s.drag) return;
+    const { before } = s.drag;
+    s.drag = null;
     if (!same(before, s.values)) { remember(s, before); commit(s); }
   };
   s.canvas.addEventListener("pointerup", stop); s.canvas.addEventListener("pointercancel", stop);
@@ -312,15 +331,15 @@ function describe(s, lane, f, v) {
 }
 
 function bindKeys(s) {
-  const hop = () => Math.max(1, Math.round(s.rate / 10)), lane = () => s.lanes[s.active];
-  const value = () => s.values[at(s, lane(), s.cursor)], end = (f) => Math.min(s.frames - 1, f + hop() - 1);
+  const lane = () => s.lanes[s.active];
+  const value = () => s.values[at(s, lane(), s.cursor)], end = (f) => Math.min(s.frames - 1, f + hop(s) - 1);
   const change = (act) => { const before = s.values.slice(); act(); if (!same(before, s.values)) { remember(s, before); commit(s); } };
   const level = (v) => change(() => stroke(s, lane(), { f: s.cursor, v }, { f: end(s.cursor), v }));
   const nudge = (by) => { const v = Math.max(0, value()), d = lane().kind === "notes" ? 1 / 11 : .05; level(clamp(Math.round((v + by * d) / d) * d, 0, 1)); };
-  const move = (by, carry) => { const v = value(); s.cursor = clamp(s.cursor + by * hop(), 0, Math.max(0, s.frames - hop())); if (carry && v >= 0) level(v); };
+  const move = (by, carry) => { const v = value(); s.cursor = clamp(s.cursor + by * hop(s), 0, lastStep(s)); if (carry && v >= 0) level(v); };
   const acts = {
     ArrowLeft: (e) => move(-1, e.shiftKey), ArrowRight: (e) => move(1, e.shiftKey), ArrowUp: () => nudge(1), ArrowDown: () => nudge(-1),
-    Home: () => { s.cursor = 0; }, End: () => { s.cursor = Math.max(0, s.frames - hop()); },
+    Home: () => { s.cursor = 0; }, End: () => { s.cursor = lastStep(s); },
     PageDown: () => { s.active = (s.active + 1) % s.lanes.length; }, PageUp: () => { s.active = (s.active + s.lanes.length - 1) % s.lanes.length; },
     Delete: () => change(() => erase(s, lane(), { f: s.cursor }, { f: end(s.cursor) })), " ": () => play(s),
   };
@@ -348,25 +367,46 @@ function play(s) {
   follow();
 }
 
+const MOST = 8;                         // MB; a Jupyter server cuts the connection at messages of 10
+
 async function openFile(s, file) {
-  if (file) { s.say(`reading ${file.name}`); s.model.send({ kind: "open", name: file.name }, undefined, [await file.arrayBuffer()]); }
+  if (!file) return;
+  if (file.size > MOST * 1e6) { s.say(`${file.name} has ${Math.ceil(file.size / 1e6)} MB; at most ${MOST} can be opened here, so take an excerpt, or jingles.control.draw.opened`); return; }
+  s.say(`reading ${file.name}`);
+  try { s.model.send({ kind: "open", name: file.name }, undefined, [await file.arrayBuffer()]); }
+  catch (e) { s.say(`${file.name} cannot be read (${e.message})`); }
+}
+
+async function decoded(parts) {         // what was recorded, as {rate, samples}
+  const context = new AudioContext();
+  try {
+    const sound = await context.decodeAudioData(await new Blob(parts).arrayBuffer());
+    return { rate: sound.sampleRate, samples: sound.getChannelData(0).slice() };
+  } finally { context.close(); }
 }
 
 async function record(s) {              // hum or play into the microphone; a second click ends it
   if (s.recorder) { s.recorder.stop(); return; }
+  if (s.asking) return;                 // the browser still asks whether we may
+  s.asking = true;
+  let stream = null;
+  const off = () => { stream?.getTracks().forEach((t) => t.stop()); s.recorder = null; };
   try {
-    const stream = await navigator.mediaDevices.getUserMedia({ audio: true }), parts = [];
-    s.recorder = new MediaRecorder(stream);
-    s.recorder.ondataavailable = (e) => parts.push(e.data);
-    s.recorder.onstop = async () => {
-      stream.getTracks().forEach((t) => t.stop()); s.recorder = null; refresh(s);
-      const context = new AudioContext(), sound = await context.decodeAudioData(await new Blob(parts).arrayBuffer());
-      context.close();
-      s.model.send({ kind: "sound", rate: sound.sampleRate }, undefined, [sound.getChannelData(0).slice().buffer]);
+    stream = await navigator.mediaDevices.getUserMedia({ audio: true });
+    if (s.closed) { off(); return; }
+    const parts = [], recorder = s.recorder = new MediaRecorder(stream);
+    const end = setTimeout(() => recorder.state === "recording" && recorder.stop(), 1000 * s.frames / s.rate);
+    recorder.ondataavailable = (e) => parts.push(e.data);
+    recorder.onstop = async () => {
+      clearTimeout(end); off();
+      if (s.closed) return;
+      refresh(s);
+      try { const { rate, samples } = await decoded(parts); s.model.send({ kind: "sound", rate }, undefined, [samples.buffer]); }
+      catch (e) { s.say(`what was recorded cannot be read (${e.message}); try again, or open a recording`); }
     };
-    s.recorder.start(); s.say("recording; click again to stop"); refresh(s);
-    setTimeout(() => s.recorder?.state === "recording" && s.recorder.stop(), 1000 * s.frames / s.rate);
-  } catch (e) { s.recorder = null; s.say(`no microphone to be had (${e.message})`); }
+    recorder.start(); s.say("recording; click again to stop"); refresh(s);
+  } catch (e) { off(); s.say(`no microphone to be had (${e.message})`); }
+  finally { s.asking = false; }
 }
 
 function download(content, buffers) {
@@ -407,10 +447,15 @@ function refresh(s) {                   // buttons and picture as the state says
   repaint(s);
 }
 
+function close(s) {                     // nothing plays, and nobody listens
+  s.closed = true; silence(s);
+  if (s.recorder) s.recorder.stop();
+}
+
 function render({ model, el }) {
   const s = { model, lanes: model.get("lanes"), rate: model.get("rate"), values: floats(model.get("data")), past: [], future: [],
-    tool: "draw", snap: true, active: 0, cursor: 0, keyboard: false, loudness: [], measured: [] };
-  s.frames = s.values.length / s.lanes.length;
+    tool: "draw", snap: true, active: 0, cursor: 0, keyboard: false, drag: null, loudness: [], measured: [] };
+  s.told = s.values.slice(); s.frames = s.values.length / s.lanes.length;
   s.canvas = make("canvas", { tabIndex: 0, role: "application", ariaLabel: `Control curves over time: ${KEYS}` });
   const said = make("div", { className: "said", role: "status", ariaLive: "polite" });
   s.say = (text) => { said.textContent = text; };
@@ -419,14 +464,14 @@ function render({ model, el }) {
   el.append(s.root);
   s.root.addEventListener("dragover", (e) => e.preventDefault());
   s.root.addEventListener("drop", (e) => { e.preventDefault(); e.stopPropagation(); openFile(s, e.dataTransfer.files[0]); });
-  bindPointer(s); bindKeys(s); newResult(s); s.say(model.get("message") || "Draw in a lane; what is grey is left to the model.");
+  bindPointer(s); bindKeys(s); newPicture(s); newSound(s); s.say(model.get("message") || "Draw in a lane; what is grey is left to the model.");
 
   const heard = { "change:data": () => heardFromPython(s), "change:message": () => s.say(model.get("message")), "msg:custom": download,
-    "change:mel": () => newResult(s), "change:sound": () => newResult(s), "change:measured": () => newResult(s) };
+    "change:sound": () => newSound(s), ...Object.fromEntries(["mel", "loudness", "measured"].map((k) => [`change:${k}`, () => newPicture(s)])) };
   for (const [event, f] of Object.entries(heard)) model.on(event, f);
   const size = new ResizeObserver(() => repaint(s)), theme = new MutationObserver(() => setTimeout(() => repaint(s), 100));
   size.observe(s.root); theme.observe(document.body, { attributes: true });
-  return () => { for (const [event, f] of Object.entries(heard)) model.off(event, f); size.disconnect(); theme.disconnect(); s.audio?.pause(); };
+  return () => { for (const [event, f] of Object.entries(heard)) model.off(event, f); size.disconnect(); theme.disconnect(); close(s); };
 }
 
 export default { render };

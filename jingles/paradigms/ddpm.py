@@ -152,10 +152,13 @@ class DDPM:
     @cached_property
     def alpha_bar(self): return alpha_bar(self.betas)
 
+    @property
+    def steps(self): return min(100, self.T)     # of sampling, unless said
     def times(self, steps=None, strength=1.):
-        "Evenly spaced steps, 100 unless said; `strength` takes that share of them, from that share of the chain"
-        top, steps = max(1, round(strength*self.T)), min(100, self.T) if steps is None else steps
+        "Evenly spaced steps; `strength` takes that share of them, from that share of the chain"
+        top, steps = max(1, round(strength*self.T)), self.steps if steps is None else steps
         return Times(evenly(top, steps if strength == 1 else min(top, math.ceil(strength*steps))), self.alpha_bar)
+    def count(self, steps=None, strength=1.): return len(self.times(steps, strength).t) - 1     # steps that sampling takes
 
     def loss(self, net, x0, cond=None, generator=None):
         "Error in the predicted noise, mean over all dimensions (report, eq. 2.5)"

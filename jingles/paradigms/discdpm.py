@@ -197,6 +197,10 @@ class DiscDPM(Chain):
     "Multinomial diffusion (Hoogeboom et al. 2021) of integers `(b, c, t)` for a network `net(x, t, cond)` that answers with logits of x_0"
     discrete: ClassVar[bool] = True
 
+    @property
+    def steps(self): return min(100, self.T)     # of sampling, unless said
+    def count(self, steps=None, strength=1.): return len(self.strides(self.steps if steps is None else steps, strength))     # steps that sampling takes
+
     def loss(self, net, x0, cond=None, generator=None):
         "Estimate of -ELBO in nats per token from one random step for each item (report, eq. 2.19, and its first step)"
         t = 1 + (rand(x0.shape[:1], generator)*self.T).long()
@@ -207,7 +211,7 @@ class DiscDPM(Chain):
     def sample(self, net, shape, cond=None, steps=None, generator=None, progress=None, known=None):
         "Draw integers of `shape` `(b, c, t)` in `steps` steps, 100 unless said, T for the whole chain; `generator` may be one per item, `progress` is called with each step's number, `known` is taken over"
         x = (rand(shape, generator, next(net.parameters(), torch.empty(0)))*self.K).long()
-        strides = self.strides(min(100, self.T) if steps is None else steps, known.strength if known else 1.)
+        strides = self.strides(self.steps if steps is None else steps, known.strength if known else 1.)
         back_in = put_back(self, known, shape, generator) if known else lambda x, s: x
         if known and known.strength < 1: x = noised(known.x0.expand(shape), self.alpha_bar[[strides[0][0]]].expand(len(x)), self.K, generator)
         for n, times in enumerate(strides):

@@ -48,6 +48,7 @@ class EDM:
     sigma_max: float = 80.    # first noise level of sampling
     rho: float = 7.           # how much sampling steps crowd towards sigma_min
     discrete: ClassVar[bool] = False   # the data are real numbers
+    steps: ClassVar[int] = 18          # of sampling, unless said
 
     def denoise(self, net, x, sigma, cond=None):
         "The guess at clean data behind `x` `(b, c, ..., t)` with noise levels `sigma` `(b,)` (report, eq. 2.13)"
@@ -62,7 +63,8 @@ class EDM:
 
     def nothing(self, x, t): return torch.zeros_like(x)   # what a network that knows nothing answers: the skip is the best linear guess
 
-    def sigmas(self, steps=None, strength=1.): return part_of_sigmas(18 if steps is None else steps, strength, self.sigma_min, self.sigma_max, self.rho)
+    def sigmas(self, steps=None, strength=1.): return part_of_sigmas(self.steps if steps is None else steps, strength, self.sigma_min, self.sigma_max, self.rho)
+    def count(self, steps=None, strength=1.): return len(self.sigmas(steps, strength)) - 1     # steps that sampling takes
 
     def sample(self, net, shape, cond=None, steps=None, generator=None, sampler=heun, known=None, **options):
         "Draw `shape` `(b, c, ..., t)` in `steps` steps, 18 unless said; `generator` may be one per item, `known` is taken over, `options` go to the `sampler` (progress, churn)"

@@ -1,0 +1,20 @@
+"The board's own code, draw.js, in node: what the browser's test would need too much luck to see"
+import shutil, subprocess
+
+import pytest
+
+from book import ROOT
+
+NODE, BOARD = shutil.which('node'), ROOT/'tests'/'board.mjs'
+
+
+def node(*args): return subprocess.run([NODE, BOARD, *args], capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.skipif(not NODE, reason='no node; as root: apt-get install nodejs')
+def test_board():
+    "Every test of board.mjs; its comments say what each looks at"
+    names = node().stdout.split()
+    assert 'shorter' in names
+    wrong = {name: done.stderr[-1500:] for name in names if (done := node(name)).returncode}
+    assert not wrong, '\n'.join(f'{name}: {said}' for name, said in wrong.items())
