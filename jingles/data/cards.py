@@ -176,7 +176,7 @@ def card(manifest:dict, folder='OUT', picture:str='', clip_seconds:float|None=No
         picture=f'![Curves and what they belong to]({picture})\n\n' if picture else '', sound=sound_words(p), source=melodies_words(manifest['source']), split=split_words(manifest['source']),
         arrays=', '.join(f"`{k}` {dtype} {'x'.join(map(str, shape))}" for k, (dtype, shape) in manifest['arrays'].items()), rate=curve[-1]/p['seconds'],
         statistics=statistics_words(manifest.get('statistics')), files=files_words(manifest.get('shards')), seed=p['seed'],
-        versions=', '.join(f"{k} {v}" for k, v in manifest.get('versions', {}).items() if v), command=command(manifest, folder), needed=needed_words(p), totals=totals(manifest, clip_seconds), limits=limits(manifest),
+        versions=', '.join(f"{k} {v}" for k, v in manifest.get('versions', {}).items() if v) or 'versions not known yet', command=command(manifest, folder), needed=needed_words(p), totals=totals(manifest, clip_seconds), limits=limits(manifest),
         folder=folder, reader=READER.format(folder=folder))
 
 # %% ../../nbs/56_data.cards.ipynb #c034
