@@ -59,8 +59,9 @@ def command(manifest:dict, folder:str) -> str:
 def needed_words(p:dict) -> str:
     "Which SoundFont and which weights of the format (`jingles export --codec FOLDER`) the same bytes take"
     weights, font = p['format'].get('weights_sha256'), p.get('soundfont')
-    said = [f"the SoundFont {font['name']} above (`--soundfont`, where it is not the one that is found)"]*bool(font)
-    said += [f"the format's weights whose fingerprint is `{weights}` (`--codec`, where they are not the shipped ones)"]*bool(weights)
+    said = []
+    if font: said.append(f"the SoundFont {font['name']} above (`--soundfont`, where it is not the one that is found)")
+    if weights: said.append(f"the format's weights whose fingerprint is `{weights}` (`--codec`, where they are not the shipped ones)")
     return f"With {' and '.join(said)}." if said else ''
 
 # %% ../../nbs/56_data.cards.ipynb #c014
