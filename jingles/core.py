@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SAMPLE_RATE', 'Spec', 'Cond', 'crop', 'switch_off', 'drop_features', 'stack', 'generator', 'seed_everything',
-           'default_device', 'randn', 'rand', 'integers', 'rng_for', 'atomic', 'check', 'check_parameters', 'Known',
-           'Logits', 'load_tensors', 'read_json', 'fingerprint']
+           'default_device', 'randn', 'rand', 'integers', 'rng_for', 'atomic', 'check', 'plain_values',
+           'check_parameters', 'Known', 'Logits', 'load_tensors', 'read_json', 'fingerprint']
 
 # %% ../nbs/00_core.ipynb #c003
 import json, os, random, tempfile
@@ -148,10 +148,13 @@ def check(ok, message:str, error=ValueError):
     if not ok: raise error(message)
 
 # %% ../nbs/00_core.ipynb #c043
+def plain_values(variables:dict) -> dict:
+    "What a notebook's `variables` hold of plain values: no modules, functions or objects, and nothing of IPython's own"
+    return {k: v for k, v in variables.items() if k not in ('In', 'Out') and k[0] != '_' and isinstance(v, (str, int, float, list, tuple, dict, type(None)))}
+
 def check_parameters(variables:dict, **expected):
     "ValueError for a plain value among a notebook's `variables` whose name is not one of `expected`, or that has not the type of the example there"
-    plain = {k: v for k, v in variables.items() if k not in ('In', 'Out') and k[0] != '_' and isinstance(v, (str, int, float, list, tuple, dict, type(None)))}
-    for name, value in plain.items():
+    for name, value in plain_values(variables).items():
         check(name in expected, f"no parameter {name!r}; there are {', '.join(expected)}")
         kind = type(expected[name])
         fits = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)

@@ -25,7 +25,7 @@ from .backbones.control import Blends, Concat, CondConv, Control, CrossAttention
 from .backbones.toy import CNN, MLP
 from .backbones.unet import SIZES, UNet, UNetExpand
 from .control.curves import DESCRIPTORS, PVT, SEMITONES
-from .core import Cond, atomic, check, check_parameters, default_device, fingerprint, load_tensors, read_json
+from .core import Cond, atomic, check, check_parameters, default_device, fingerprint, load_tensors, plain_values, read_json
 from .formats.codec import WEIGHTS, half, load_codec, load_codes
 from .formats.cqt import CQT
 from .formats.encodec import EnCodecCodes, EnCodecLatents, bandwidth, load_encodec
@@ -257,7 +257,7 @@ def preset(name:str) -> RunConfig:
 # %% ../nbs/60_system.ipynb #new4226764
 def overrides(variables:dict, **own) -> dict:
     "The settings among a notebook's `variables`; what it has of its `own` must have the types of the examples there. ValueError for a name that is neither"
-    plain = {k: v for k, v in variables.items() if k not in ('In', 'Out') and k[0] != '_' and isinstance(v, (str, int, float, list, tuple, dict, type(None)))}
+    plain = plain_values(variables)
     names = [f.name for f in fields(RunConfig)]
     given = {k: v for k, v in plain.items() if k not in own}
     for k in given: check(k in names, f"no setting {k!r}; there are {', '.join((*own, *names))}")

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['RATIO', 'LICENCES', 'GROUP', 'NAMES', 'pack', 'unpack', 'key_of', 'keep_melodies', 'kept_melodies', 'load_melodies',
            'split_of', 'members', 'clip', 'Played', 'describe_soundfont', 'describe_source', 'Melodies', 'RawAudio',
-           'as_format', 'curve_grid', 'stored', 'records', 'moments', 'mean_std', 'tallies', 'usage', 'sums',
-           'shard_clips', 'Shard', 'shards_of', 'counted_shard', 'finished', 'Stream', 'Task', 'render', 'weights_of',
-           'describe', 'Recipe', 'Database', 'database', 'write_manifest', 'read_manifest', 'held_export', 'versions',
-           'statistics', 'complete', 'check_room', 'check_sendable', 'check_recipe', 'check_parts', 'first_clip',
-           'pieces', 'part_of', 'export']
+           'as_format', 'curve_grid', 'stored_type', 'stored', 'records', 'moments', 'mean_std', 'tallies', 'usage',
+           'sums', 'shard_clips', 'Shard', 'shards_of', 'counted_shard', 'finished', 'Stream', 'Task', 'render',
+           'weights_of', 'describe', 'Recipe', 'Database', 'database', 'write_manifest', 'read_manifest', 'held_export',
+           'versions', 'statistics', 'complete', 'check_room', 'check_sendable', 'check_recipe', 'check_parts',
+           'first_clip', 'pieces', 'part_of', 'export']
 
 # %% ../../nbs/55_data.pvt.ipynb #c003
 import json, math, os, pickle, shutil, sys, zipfile
@@ -208,10 +208,11 @@ def curve_grid(format, seconds:float) -> tuple:
     return (round(seconds*rate), rate) if rate else (format.frames(seconds), format.spec.rate)
 
 # %% ../../nbs/55_data.pvt.ipynb #c040
-def stored(x, spec) -> np.ndarray:
-    "`x` as it is kept: float32, or the smallest signed integers for the classes of `spec`"
-    if not spec.classes: return np.asarray(x, np.float32)
-    return np.asarray(x).astype(next(d for d in (np.int8, np.int16, np.int32) if spec.classes - 1 <= np.iinfo(d).max))
+def stored_type(spec) -> np.dtype:
+    "The type that values of `spec` are kept in: float32, or the smallest signed integers for its classes"
+    return np.dtype(next(d for d in (np.int8, np.int16, np.int32) if spec.classes - 1 <= np.iinfo(d).max) if spec.classes else np.float32)
+
+def stored(x, spec) -> np.ndarray: return np.asarray(x).astype(stored_type(spec), copy=False)
 
 # %% ../../nbs/55_data.pvt.ipynb #c041
 def records(format, clips, sounds, seconds:float):
