@@ -433,4 +433,7 @@ def main():
     except SystemExit as e:
         if e.code != 130: raise
         fail(what_was_said(e), 130)
+    except ModuleNotFoundError as e:
+        if (e.name or '').startswith('jingles'): raise
+        fail(f"this needs the package {e.name}, which is not installed; pip install 'jingles[train]'", 1)
     except (ValueError, OSError) as e: fail(' '.join(str(e).split()), 1)

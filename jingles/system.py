@@ -151,6 +151,7 @@ def check_ranges(cfg):
     check(0 < cfg.ema_width < 0.28, f"ema_width is {cfg.ema_width}; expected above 0 and below 0.28, such as 0.1")
     check(cfg.widths and min(cfg.widths) > 0, f"widths is {cfg.widths}; expected channels per level, such as 128,192")
     for name in ('accumulate', 'streams'): check(cfg.batch % getattr(cfg, name) == 0, f"batch {cfg.batch} is not a multiple of {name} {getattr(cfg, name)}; change one of them")
+    check(cfg.batch % (cfg.streams*cfg.accumulate) == 0, f"batch {cfg.batch} cannot be dealt to {cfg.streams} streams, in {cfg.accumulate} parts each; make it a multiple of {cfg.streams*cfg.accumulate}")
 
 # %% ../nbs/60_system.ipynb #c008
 def configure(base:RunConfig=RunConfig(), **changes) -> RunConfig:

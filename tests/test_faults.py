@@ -64,3 +64,14 @@ def test_exports_and_runs_that_cannot_be(jingles, tmp_path):
     rejected(jingles, 'export', tmp_path/'db', '--format', 'mp3')
     rejected(jingles, 'train', '--data', tmp_path/'none', '--out', tmp_path/'run')
     assert "no setting 'step'" in rejected(jingles, 'train', '--data', tmp_path, '--set', 'step=3')
+
+
+def test_a_package_that_is_missing(python, tmp_path):
+    "Training where only what a jingle needs is installed"
+    done = python('''
+import sys
+sys.modules["accelerate"] = None
+sys.argv[:] = ["jingles", "train", "--data", sys.argv[1]]
+from jingles.cli import main
+main()''', tmp_path, ok=False)
+    assert done.returncode == 1 and done.stderr.strip().splitlines() == ["jingles: this needs the package accelerate, which is not installed; pip install 'jingles[train]'"], done.stderr
