@@ -96,9 +96,9 @@ class Engine:
 
     def blocks(self, n:int):
         "The next `n` blocks, stereo averaged to mono: float32 [64*n]"
-        out = np.empty((n*BLOCK, 2), np.float32)
-        if n: self.write(self.fs.synth, n*BLOCK, out.ctypes.data, 0, 2, out.ctypes.data, 1, 2)
-        return out.mean(1)
+        out = np.empty((2, n*BLOCK), np.float32)
+        if n: self.write(self.fs.synth, n*BLOCK, out.ctypes.data, 0, 1, out.ctypes.data, n*BLOCK, 1)
+        return (out[0] + out[1])/2
 
     def play(self, instrument:str):
         "From here on, notes are `instrument`'s; ValueError when the SoundFont has none"
