@@ -67,9 +67,10 @@ def _sort_out(scanned) -> tuple:
 
 # %% ../../nbs/55_data.pvt.ipynb #c012
 def key_of(found, seconds:float) -> str:
-    "A checksum of the names and sizes of MIDI files and of the clips' length"
-    size = lambda s: s.size if s.offset >= 0 else Path(s.path).stat().st_size
-    return sha256(json.dumps([version('jingles'), seconds, [(s.name, size(s)) for s in found]]).encode()).hexdigest()
+    "A checksum of the names, sizes and dates of MIDI files and of the clips' length"
+    on_disk = {path: os.stat(path) for path in {s.path for s in found}}
+    facts = [(s.name, s.size if s.offset >= 0 else on_disk[s.path].st_size, on_disk[s.path].st_mtime_ns) for s in found]
+    return sha256(json.dumps([version('jingles'), seconds, facts]).encode()).hexdigest()
 
 # %% ../../nbs/55_data.pvt.ipynb #c013
 def keep_melodies(path, key:str, usable, skipped:dict):
@@ -253,8 +254,8 @@ def sums(x, spec) -> np.ndarray:
 def shard_clips(record_bytes:int, clips:int, shard_mb:float=200) -> int:
     "Clips in a shard of a database of `clips` records of `record_bytes` each"
     fit = max(1, shard_mb*1e6/record_bytes)
-    few = max(1, clips/8)
-    return 2**min(math.floor(math.log2(fit)), math.ceil(math.log2(few)))
+    few = max(1, clips/16)
+    return 2**math.floor(math.log2(min(fit, few)))
 
 # %% ../../nbs/55_data.pvt.ipynb #c055
 class Shard(NamedTuple):
