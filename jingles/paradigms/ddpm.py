@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['marginal', 'diffuse', 'clean', 'noise_score', 'Times', 'evenly', 'large', 'small', 'ancestral', 'ddim', 'step_at',
-           'by_sigma', 'level_at', 'hold_noise', 'checked', 'DDPM']
+           'by_sigma', 'level_at', 'hold_noise', 'checked', 'NoiseChain', 'DDPM']
 
 # %% ../../nbs/12_paradigms.ddpm.ipynb #c003
 import math
@@ -114,13 +114,13 @@ def by_sigma(sampler):
         return sampler(D, x/times.levels[0]**0.5, sigma_of(times.levels), **options)
     return sample
 
-# %% ../../nbs/12_paradigms.ddpm.ipynb #c046b
+# %% ../../nbs/12_paradigms.ddpm.ipynb #c048
 def level_at(t, alpha_bar):
     "The share of the data's variance at step `t`, which may be a fraction: the inverse of `step_at`"
     levels = sigma_of(alpha_bar[1:]).log()
     return alpha_bar_of(np.exp(np.interp(float(t), np.arange(1, len(alpha_bar)), levels)))
 
-# %% ../../nbs/12_paradigms.ddpm.ipynb #c046c
+# %% ../../nbs/12_paradigms.ddpm.ipynb #c049
 def hold_noise(eps, known, alpha_bar):
     "A noise predictor `(x, t)` that knows the clean data where `known` keeps them and asks `eps` elsewhere"
     def answer(x, t):
@@ -129,7 +129,7 @@ def hold_noise(eps, known, alpha_bar):
         return (x - a**0.5*hold(guess, known.x0, known.keep)(x, t))/(1 - a)**0.5
     return answer
 
-# %% ../../nbs/12_paradigms.ddpm.ipynb #c048
+# %% ../../nbs/12_paradigms.ddpm.ipynb #c052
 def checked(betas:torch.Tensor, T:int) -> torch.Tensor:
     "`betas` if they are a schedule of `T` steps that ends in noise, else ValueError"
     check(betas.shape == (T,), f"a schedule of shape {tuple(betas.shape)} for {T} steps; expected ({T},)")
@@ -138,13 +138,12 @@ def checked(betas:torch.Tensor, T:int) -> torch.Tensor:
     check(left < 0.01, f"{left:.1%} of the data's variance is left after {T} steps; less than 1 % must be: take more steps, larger betas or cosine_betas")
     return betas
 
-# %% ../../nbs/12_paradigms.ddpm.ipynb #c050
+# %% ../../nbs/12_paradigms.ddpm.ipynb #c054
 @dataclass(frozen=True)
-class DDPM:
-    "Discrete-time diffusion of Ho et al. (2020) for a noise predictor `net(x, t, cond)`; `t` is told as 0..T-1"
+class NoiseChain:
+    "The noise of a chain of `T` steps, and which of them sampling takes; ValueError for a schedule that does not end in noise"
     T: int = 1000                     # steps of the chain
     schedule: object = linear_betas   # T -> noise variance of the steps 1..T, or those numbers (T,)
-    discrete: ClassVar[bool] = False  # the data are real numbers
 
     def __post_init__(self): checked(self.betas, self.T)
     @cached_property
@@ -159,6 +158,12 @@ class DDPM:
         top, steps = max(1, round(strength*self.T)), self.steps if steps is None else steps
         return Times(evenly(top, steps if strength == 1 else min(top, math.ceil(strength*steps))), self.alpha_bar)
     def count(self, steps=None, strength=1.): return len(self.times(steps, strength).t) - 1     # steps that sampling takes
+
+# %% ../../nbs/12_paradigms.ddpm.ipynb #c056
+@dataclass(frozen=True)
+class DDPM(NoiseChain):
+    "Discrete-time diffusion of Ho et al. (2020) for a noise predictor `net(x, t, cond)`; `t` is told as 0..T-1"
+    discrete: ClassVar[bool] = False  # the data are real numbers
 
     def loss(self, net, x0, cond=None, generator=None):
         "Error in the predicted noise, mean over all dimensions (report, eq. 2.5)"
