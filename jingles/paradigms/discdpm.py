@@ -166,6 +166,10 @@ class Chain:
         times = evenly(top, steps if strength == 1 else min(top, math.ceil(strength*steps)))
         return list(zip(times, times[1:]))
 
+    @property
+    def steps(self): return min(100, self.T)     # of sampling, unless said
+    def count(self, steps=None, strength=1.): return len(self.strides(self.steps if steps is None else steps, strength))     # steps that sampling takes
+
 # %% ../../nbs/14_paradigms.discdpm.ipynb #c049
 def ask(chain:Chain, net, xt, times, cond=None) -> tuple:
     "The logits that `net` gives for `xt`, and the `Step` between the `times` `(t, s)`, each `(b,)` integers"
@@ -196,10 +200,6 @@ def put_back(chain:Chain, known, shape, generator=None):
 class DiscDPM(Chain):
     "Multinomial diffusion (Hoogeboom et al. 2021) of integers `(b, c, t)` for a network `net(x, t, cond)` that answers with logits of x_0"
     discrete: ClassVar[bool] = True
-
-    @property
-    def steps(self): return min(100, self.T)     # of sampling, unless said
-    def count(self, steps=None, strength=1.): return len(self.strides(self.steps if steps is None else steps, strength))     # steps that sampling takes
 
     def loss(self, net, x0, cond=None, generator=None):
         "Estimate of -ELBO in nats per token from one random step for each item (report, eq. 2.19, and its first step)"
