@@ -239,3 +239,17 @@ def test_constraints_pin_everything():
     loose, idle = sorted(seen.keys() - pins.keys() - exact), sorted(pins.keys() - seen.keys())
     assert not loose, f'not pinned in constraints.txt: {", ".join(loose)}'
     assert not idle, f'pinned in constraints.txt and pulled in by nothing: {", ".join(idle)}'
+
+
+# ---- what a reader clicks on
+
+LINK = r'\]\((?!https?:|mailto:|data:|attachment:|#)([^)\s#]+)'
+
+def test_links_lead_somewhere():
+    "Relative links of pages and notebooks name files that are there"
+    pages = {p: p.read_text() for p in project_files() if p.suffix == '.md'}
+    pages |= {p: '\n'.join(c.source for c in cells(p) if c.kind == 'markdown') for p in notebooks()}
+    links = [(p, link) for p, text in pages.items() for link in re.findall(LINK, text)]
+    dead = [f'{p.relative_to(ROOT)}: {link}' for p, link in links if not (p.parent/link).exists()]
+    assert len(links) > 5
+    assert not dead, '\n'.join(dead)
