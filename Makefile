@@ -13,6 +13,8 @@ JINGLE  ?=
 # a folder or a .tar.gz of MIDI files that the shipped models are trained on; without one, on the built-in generator's melodies
 MIDI    ?=
 BENCH   ?=
+# JupyterLab's defaults here, which a user's own settings go before: drawings are saved in the notebook
+LABCONFIG := $(CURDIR)/nbs/explore/.jupyter
 STARTED := $(shell date +%s)
 
 # PyTorch's threads would otherwise spin while they wait, and slow down whatever else runs
@@ -65,7 +67,7 @@ jingle: $(BIN)/.stamp-base  ## out/jingle.wav and out/jingle.png from the shippe
 	    "made in $$((end - start)) s, $$((end - $(STARTED))) s with set-up"
 
 lab: $(BIN)/.stamp-lab  ## JupyterLab at the notebooks to explore with
-	$(BIN)/jupyter lab $$([ "$$(id -u)" != 0 ] || echo --allow-root) nbs/explore
+	JUPYTER_CONFIG_PATH="$(LABCONFIG)$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" $(BIN)/jupyter lab $$([ "$$(id -u)" != 0 ] || echo --allow-root) nbs/explore
 
 app: $(BIN)/.stamp-lab  ## the studio as a page of its own in the browser, without notebooks
 	$(BIN)/voila nbs/explore/app.ipynb

@@ -21,9 +21,9 @@ from jingles.studio import Studio
 studio = Studio(seconds=2, keep='kept.npz')
 studio.controls.steps.value = 6
 studio"""
+LABCONFIG = ROOT/'nbs'/'explore'/'.jupyter'           # JupyterLab's defaults, as `make lab` sets them
 READY = "window.jupyterapp?.shell.currentWidget?.context?.isReady && jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.connectionStatus === 'connected'"
-SETTINGS = {'@jupyterlab/apputils-extension/notification': dict(fetchNews='false', checkForUpdates=False),
-            '@jupyter-widgets/jupyterlab-manager/plugin': dict(saveState=True)}
+SETTINGS = {'@jupyterlab/apputils-extension/notification': dict(fetchNews='false', checkForUpdates=False)}
 
 
 def free_port():
@@ -49,7 +49,7 @@ def stop(server):
 
 @pytest.fixture(scope='module')
 def lab(tmp_path_factory):
-    "A JupyterLab with one notebook; everything that it keeps is below `folder`"
+    "A JupyterLab as of `make lab`, with one notebook; everything that it keeps is below `folder`"
     folder = tmp_path_factory.mktemp('lab')
     for name, value in SETTINGS.items():
         path = folder/'.jupyter'/'settings'/f'{name}.jupyterlab-settings'
@@ -59,7 +59,7 @@ def lab(tmp_path_factory):
     nbformat.write(nb4.new_notebook(cells=[nb4.new_code_cell(CELL.strip())], metadata=kernel), folder/'draw.ipynb')
     places = {f'JUPYTER_{k}_DIR': str(folder/'.jupyter'/k.lower()) for k in ('CONFIG', 'DATA', 'RUNTIME')}
     places |= {f'JUPYTERLAB_{k}_DIR': str(folder/'.jupyter'/k.lower()) for k in ('SETTINGS', 'WORKSPACES')}
-    env = os.environ | places | dict(PYTHONPATH=str(ROOT), IPYTHONDIR=str(folder/'.jupyter'/'ipython'))
+    env = os.environ | places | dict(PYTHONPATH=str(ROOT), IPYTHONDIR=str(folder/'.jupyter'/'ipython'), JUPYTER_CONFIG_PATH=str(LABCONFIG))
     port = free_port()
     options = ['--no-browser', '--allow-root', '--ip=127.0.0.1', f'--port={port}', '--ServerApp.port_retries=0', '--IdentityProvider.token=',
                '--LabApp.expose_app_in_browser=True', f'--ServerApp.root_dir={folder}']
@@ -136,6 +136,8 @@ class Page:
             x, y = self.point(label, *(a + (b - a)*k/steps for a, b in zip(start, stop)))
             cdp.send('Input.dispatchTouchEvent', dict(type='touchMove' if k else 'touchStart', touchPoints=[dict(x=x, y=y)]))
         cdp.send('Input.dispatchTouchEvent', dict(type='touchEnd', touchPoints=[]))
+
+    def picture(self): return self.page.locator('.jingles-draw canvas').evaluate('canvas => canvas.toDataURL()')
 
     def tool(self, name): self.page.click(f'.jingles-draw button[aria-label^="{name}"]')
     def says(self, text): self.page.wait_for_selector(f'.jingles-said:has-text("{text}")')
@@ -326,15 +328,17 @@ def test_reload(page, kernel):
 
 
 def test_another_day(lab, page):
-    "With a new kernel the board is seen as it was saved, and the same cell brings the drawing back from the file that it is kept in"
+    "Without its kernel the board is seen as it was saved in the notebook; with a new one the same cell brings the drawing back from the file that it is kept in"
+    assert f'JUPYTER_CONFIG_PATH="{LABCONFIG}' in subprocess.run(['make', '--dry-run', 'lab'], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     kernel = Kernel(*lab)
     kernel('setattr(studio.board, "cond", __import__("jingles.generate").generate.demo(2, "violin"))')      # not what the cell would draw by itself
     rows = kernel.rows
     assert (rows != to_rows(demo(2))).any() and saved_with(page, rows)
-    page.page.evaluate("void jupyterapp.shell.currentWidget.sessionContext.restartKernel()")
-    time.sleep(1)
-    page.ready()
-    page.page.reload(); page.ready(); page.board()                     # from the notebook alone: the kernel knows nothing
+    seen = page.picture()
+    page.page.evaluate("jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+    assert soon(lambda: json.loads(answers(f'{lab[1]}/api/sessions')), lambda sessions: not sessions) == []
+    page.page.reload(); page.ready(); page.board()                     # from the notebook alone: the new kernel knows nothing
+    assert soon(page.picture, lambda picture: picture == seen) == seen
     kernel.close()
     kernel = Kernel(*lab)                                              # with ears for the new one: what it says before they are open is lost
     assert not kernel('"studio" in globals()')
