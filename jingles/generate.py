@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from .audio import plot_mel
-from .control.curves import curves, plot_curves, to_cond, validate
+from .control.curves import plot_curves, validate
+from .control.heard import doors
 from .core import Cond, check, generator
 from .data.melody import Note
 from .paradigms.guidance import embolden, guide
@@ -22,10 +23,10 @@ CALL = [(0.0, 0.45, 60, 70), (0.5, 0.95, 64, 80), (1.0, 1.45, 67, 90), (1.5, 2.9
         (4.1, 4.5, 69, 92), (4.55, 5.3, 65, 84), (5.5, 5.9, 64, 72), (5.95, 6.35, 62, 64), (6.4, 7.7, 60, 56)]
 
 # %% ../nbs/70_generate.ipynb #c007
-def demo(seconds:float=8, instrument:str='trumpet', rate:float=75) -> Cond:
-    "The built-in call as a control of `seconds`, cut or followed by silence"
+def demo(seconds:float=8, instrument:str='trumpet', rate:float=75, features:str='pvt') -> Cond:
+    "The built-in call as a control of `seconds`, cut or followed by silence, in the curves of a set"
     notes = tuple(Note(*n) for n in CALL if n[0] < seconds)
-    return to_cond(curves(notes, instrument, math.ceil(round(seconds*rate, 6)), rate))
+    return doors(features).played(notes, instrument, math.ceil(round(seconds*rate, 6)), rate)
 
 # %% ../nbs/70_generate.ipynb #c010
 def generate(model,              # from `load_model`

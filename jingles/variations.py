@@ -88,6 +88,7 @@ def morph(a:Cond, b:Cond, share:float) -> Cond:
     nearer, other = (a, b) if share < 0.5 else (b, a)
     def mixed(name, u, v):
         if name == 'pitch': return torch.where(u == 0, v, torch.where(v == 0, u, (1 - share)*u + share*v))      # a glide; 0 is no pitch
+        if name == 'voiced': return torch.maximum(u, v)             # as the pitch is there where either has one
         if name != 'chroma': return (1 - share)*u + share*v
         rests = [c['velocity'] == 0 if 'velocity' in c.local else torch.zeros_like(u, dtype=torch.bool) for c in (a, b)]
         return torch.where(rests[0], v, torch.where(rests[1], u, between_chroma(u, v, share)))

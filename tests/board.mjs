@@ -1,5 +1,5 @@
 // The drawing board without a browser: just enough of a page for draw.js to run in node, and what a person does with it.
-// node tests/board.mjs NAME runs one of the `tests` below; test_board.py does.
+// node tests/board.mjs LANES NAME runs one of the `tests` below; test_board.py does. LANES are the boards' lanes as Python has them.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 
@@ -44,13 +44,12 @@ class Model {                           // what anywidget gives a view: traits, 
   off(event, f) { this.heard[event].delete(f); }
 }
 
-const LANES = [["velocity", "level", 96], ["chroma", "notes", 150], ["piano", "share", 34, "i"], ["violin", "share", 34, "i"], ["trumpet", "share", 34, "i"]]
-  .map(([label, kind, height, group], row) => ({ label, kind, height, row, group: group || "", colour: "#000" }));
+const [lanes, name] = process.argv.slice(2), LANES = JSON.parse(lanes);
 const bytes = (values) => new DataView(Float32Array.from(values).buffer), rows = (seconds, value = 0.5) => new Float32Array(5 * 75 * seconds).fill(value);
 const { default: widget } = await import(`data:text/javascript,${encodeURIComponent(readFileSync(new URL("../jingles/control/draw.js", import.meta.url)))}`);
 
-async function board(seconds) {         // a board of `seconds`, 0.5 everywhere, painted once; a pixel is 600/frames
-  const model = new Model({ lanes: LANES, rate: 75, bands: 80, presets: {}, message: "", data: bytes(rows(seconds)), mel: null, sound: null, loudness: null, measured: null });
+async function board(seconds, features = "pvt") {      // a board of `seconds`, 0.5 everywhere, painted once; a pixel is 600/frames
+  const model = new Model({ lanes: LANES[features], rate: 75, bands: 80, presets: {}, message: "", data: bytes(rows(seconds)), mel: null, sound: null, loudness: null, measured: null });
   const el = new Node_("div"), close = widget.render({ model, el });
   await turn();
   const [, bar, canvas, said] = el.children[0].children, place = JSON.parse(canvas.dataset.place);
@@ -139,6 +138,30 @@ const tests = {
     c.button("Hum").click(); c.close(); await turn();      // gone before the browser allowed it
     assert.equal(count.on, 0); assert.equal(c.model.sent.length, 0);
   },
+  async gate() {                        // pitch and gate never contradict each other, and what is drawn is a whole semitone where it should be
+    const b = await board(1, "descriptors"), at = (row, f) => b.values()[75 * row + f], click = (label, share, value) => { b.canvas.send("pointerdown", b.point(label, share, value)); b.canvas.send("pointerup"); };
+    click("voiced", 0.2, 0);
+    assert.deepEqual([at(0, 15), at(1, 15)], [0, 0]);
+    click("pitch", 0.2);                // drawn where there was no voice
+    const semitone = at(0, 15) * 85;
+    assert.ok(Math.abs(semitone - Math.round(semitone)) < 1e-4 && at(1, 15) === 1, `${semitone}`);
+    click("voiced", 0.4, 0); click("voiced", 0.4, 1);
+    assert.deepEqual([at(0, 30), at(1, 30)], [-1, 1]);            // a voice, and which pitch is open
+    click("voiced", 0.6, 0); b.button("Erase").click(); click("voiced", 0.6);
+    assert.deepEqual([at(0, 45), at(1, 45)], [-1, -1]);
+    b.button("Draw").click(); click("pitch", 0.8, 0); const low = at(0, 60);
+    b.button("The pitch lane an octave up").click(); click("pitch", 0.8, 0);
+    assert.ok(Math.abs(85 * (at(0, 60) - low) - 12) < 1e-4);      // the same place, an octave higher
+    b.canvas.send("pointermove", b.point("loudness", 0.5, 1)); assert.match(b.said.textContent, /^loudness 0 dB at 0\.\d+ s$/);
+    b.canvas.send("pointermove", b.point("pitch", 0.5)); assert.match(b.said.textContent, /^pitch [A-G]#?\d at/);
+  },
+  async reach() {                       // curves that arrive are seen: the lane of pitches goes where they are
+    const b = await board(1, "descriptors"), curves = rows(1);
+    curves.fill(70 / 85, 0, 75); b.model.set("data", bytes(curves));
+    b.button("Draw").click(); b.canvas.send("pointerdown", b.point("pitch", 0.5, 0)); b.canvas.send("pointerup");
+    const lowest = Math.round(85 * b.values()[37]);
+    assert.ok(lowest <= 70 && 70 < lowest + 37 && (23 + lowest) % 12 === 0, `${lowest}`);
+  },
   async files() {                       // what is too large for the connection never leaves
     const b = await board(1), give = async (file) => { await b.give(file); await turn(); };
     await give({ name: "a.wav", size: 9e6, arrayBuffer: async () => new ArrayBuffer(9) });
@@ -150,6 +173,5 @@ const tests = {
   },
 };
 
-const [name] = process.argv.slice(2);
 if (name) await tests[name](); else console.log(Object.keys(tests).join("\n"));
 process.exit(0);

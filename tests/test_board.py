@@ -1,14 +1,17 @@
 "The board's own code, draw.js, in node: what the browser's test would need too much luck to see"
-import shutil, subprocess
+import json, shutil, subprocess
 
 import pytest
 
 from book import ROOT
+from jingles.control.curves import SETS
 
 NODE, BOARD = shutil.which('node'), ROOT/'tests'/'board.mjs'
 
 
-def node(*args): return subprocess.run([NODE, BOARD, *args], capture_output=True, text=True, timeout=60)
+def node(*args):
+    lanes_of = pytest.importorskip('jingles.control.draw').lanes_of
+    return subprocess.run([NODE, BOARD, json.dumps({name: lanes_of(name) for name in SETS}), *args], capture_output=True, text=True, timeout=60)
 
 
 @pytest.mark.skipif(not NODE, reason='no node; as root: apt-get install nodejs')

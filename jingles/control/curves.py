@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['PVT', 'DESCRIPTORS', 'SETS', 'FEATURES', 'LOWEST', 'SEMITONES', 'COLUMNS', 'KINDS', 'frame_span', 'one_hot', 'curves',
-           'check_feature', 'validate', 'as_curve', 'to_cond', 'plot_lane', 'plot_curves', 'chroma_of', 'constant',
-           'resample_curves', 'from_midi', 'number', 'read_csv', 'write_csv', 'read_json', 'write_json', 'read_npz',
-           'write_npz', 'kind', 'read_curves', 'save_curves']
+           'check_feature', 'validate', 'as_curve', 'set_of', 'left_open', 'to_cond', 'plot_lane', 'plot_curves',
+           'chroma_of', 'constant', 'resample_curves', 'melody_in', 'from_melody', 'from_midi', 'number', 'read_csv',
+           'write_csv', 'read_json', 'write_json', 'read_npz', 'write_npz', 'kind', 'read_curves', 'save_curves']
 
 # %% ../../nbs/52_control.curves.ipynb #c003
 import csv, io, json, math, zipfile
@@ -74,13 +74,23 @@ def as_curve(name, v):
     except (ValueError, TypeError): raise ValueError(f"{name} is not an array of numbers; expected one row per channel, equally long") from None
 
 # %% ../../nbs/52_control.curves.ipynb #c018
+def set_of(cond:Cond) -> str:
+    "The name of the set that the curves of `cond` are of; ValueError for none, or for some of both"
+    found = [name for name, s in SETS.items() if s.keys() & cond.local.keys()]
+    check(len(found) == 1, f"curves of {', '.join(cond.local) or 'nothing'}; expected those of one set: {' or '.join(', '.join(s) for s in SETS.values())}")
+    return found[0]
+
+def left_open(frames:int, features:str='pvt') -> Cond:
+    "A `Cond` that controls nothing: -1 in all curves of a set"
+    import torch
+    check(features in SETS, f"no set of features {features!r}; there is {', '.join(SETS)}")
+    return Cond({k: torch.full((1, c, frames), -1.) for k, c in SETS[features].items()})
+
 def to_cond(arrays:dict) -> Cond:
     "`{feature: [c, t] or [t] numbers}` as a valid `Cond` of batch 1; missing features of the sets it belongs to are not controlled; ValueError"
     cond = validate(Cond({k: as_curve(k, v) for k, v in arrays.items()}))
-    import torch
-    free = lambda c: torch.full((1, c, cond.frames), -1.)
-    used = [s for s in SETS.values() if s.keys() & cond.local.keys()]
-    return Cond({k: cond.local.get(k, free(c)) for s in used for k, c in s.items()})
+    used = [name for name, s in SETS.items() if s.keys() & cond.local.keys()]
+    return Cond({k: cond.local.get(k, v) for name in used for k, v in left_open(cond.frames, name).local.items()})
 
 # %% ../../nbs/52_control.curves.ipynb #c021
 def plot_lane(ax, name:str, v, rate:float):
@@ -129,15 +139,23 @@ def resample_curves(cond:Cond, frames:int) -> Cond:
     return cond.map(lambda v: v[..., nearest.to(v.device)])
 
 # %% ../../nbs/52_control.curves.ipynb #c037
-def from_midi(file, instrument=None, seconds=8, rate=75, start=None) -> Cond:
-    "The curves of the melody in a MIDI file (path or bytes), `seconds` long; BadMelody, ValueError, FileNotFoundError"
+def melody_in(file, seconds=8, start=None) -> tuple:
+    "The notes of `seconds` of a MIDI file (path or bytes); BadMelody, ValueError, FileNotFoundError"
     melody = load_melody(file)
     start = melody[0].start if start is None and melody else start or 0.
     part = cut(melody, start, seconds)
     check(part, f"no notes in the {seconds:g} s after {start:g} s of this MIDI file; choose another start")
-    arrays = curves(part, instrument or 'piano', round(seconds*rate), rate)
+    return part
+
+def from_melody(melody, instrument, frames:int, rate:float) -> Cond:
+    "The curves of a melody; None leaves open who plays it"
+    arrays = curves(melody, instrument or 'piano', frames, rate)
     if instrument is None: del arrays['instruments']
     return to_cond(arrays)
+
+def from_midi(file, instrument=None, seconds=8, rate=75, start=None) -> Cond:
+    "The curves of the melody in a MIDI file (path or bytes), `seconds` long; BadMelody, ValueError, FileNotFoundError"
+    return from_melody(melody_in(file, seconds, start), instrument, round(seconds*rate), rate)
 
 # %% ../../nbs/52_control.curves.ipynb #c040
 COLUMNS = {name: (name, 0) for name, channels in FEATURES.items() if channels == 1} | {name: ('instruments', i) for i, name in enumerate(INSTRUMENTS)}

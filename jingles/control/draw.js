@@ -3,6 +3,7 @@
 // No dependencies. Python holds the state (traits of the model); a view keeps only tool, cursor and what can be undone.
 
 const LEFT = 84, RIGHT = 10, GAP = 8, AXIS = 24, MEL = 110, LOUD = 46;      // pixels
+const MIDDLE = 48;                      // C3, where a lane of notes begins as long as it need not begin elsewhere
 const NOTES = ["C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B"];
 const TOOLS = { draw: "✎ draw", line: "╱ line", smooth: "∿ smooth", erase: "⌫ erase" };
 const HELP = {
@@ -38,9 +39,26 @@ const hop = (s) => Math.max(1, Math.round(s.rate / 10)), lastStep = (s) => Math.
 const clamp = (v, low, high) => Math.min(high, Math.max(low, v));
 const together = (s, lane) => s.lanes.filter((l) => l === lane || (lane.group && l.group === lane.group));
 
+const least = (lane) => lane.gate ? 1 / lane.steps : 0;         // the lowest note that can be drawn: where there is a gate, 0 is none
+const other = (s, label) => s.lanes.find((l) => l.label === label);
+
+function agree(s, lane, f) {            // a pitch has a voice, what has no voice has no pitch, and a voice without a pitch leaves it open
+  const v = s.values[at(s, lane, f)];
+  if (lane.gate && v > 0) s.values[at(s, other(s, lane.gate), f)] = 1;
+  if (!lane.gates) return;
+  const i = at(s, other(s, lane.gates), f);
+  if (v === 0) s.values[i] = 0; else if (s.values[i] === 0) s.values[i] = -1;
+}
+
+function tidy(s, lane, v) {             // the value that a lane can hold
+  if (lane.kind === "gate") return v < .5 ? 0 : 1;
+  return lane.kind === "notes" ? Math.max(least(lane), s.snap ? Math.round(v * lane.steps) / lane.steps : v) : v;
+}
+
 export function put(s, lane, f, v) {    // one frame of a lane; lanes of a group are controlled together and share what there is
   const others = together(s, lane).filter((l) => l !== lane);
-  s.values[at(s, lane, f)] = lane.kind === "notes" && s.snap ? Math.round(v * 11) / 11 : v;
+  s.values[at(s, lane, f)] = tidy(s, lane, v);
+  agree(s, lane, f);
   for (const l of others) if (s.values[at(s, l, f)] < 0) s.values[at(s, l, f)] = 0;
   const sum = others.reduce((total, l) => total + s.values[at(s, l, f)], 0);
   if (sum > 1 - v) for (const l of others) s.values[at(s, l, f)] *= (1 - v) / sum;
@@ -53,18 +71,19 @@ export function stroke(s, lane, from, to) {     // a straight line between two p
 }
 
 export function erase(s, lane, from, to) {
-  for (let f = Math.min(from.f, to.f); f <= Math.max(from.f, to.f); f++) for (const l of together(s, lane)) s.values[at(s, l, f)] = -1;
+  for (let f = Math.min(from.f, to.f); f <= Math.max(from.f, to.f); f++) for (const l of together(s, lane)) { s.values[at(s, l, f)] = -1; agree(s, l, f); }
 }
 
-export function smooth(s, lane, from, to) {     // the mean of the frames around, for notes the middle one; what is open stays open
+export function smooth(s, lane, from, to) {     // the mean of the frames around, for notes the middle one; what is open, or no pitch, stays so
   const reach = Math.round(s.rate / 12), old = s.values.slice();
   for (let f = Math.min(from.f, to.f) - reach; f <= Math.max(from.f, to.f) + reach; f++) {
     if (f < 0 || f >= s.frames) continue;
     for (const l of together(s, lane)) {
-      const near = [];
-      for (let g = Math.max(0, f - 2); g <= Math.min(s.frames - 1, f + 2); g++) if (old[at(s, l, g)] >= 0) near.push(old[at(s, l, g)]);
-      if (old[at(s, l, f)] < 0) continue;
-      s.values[at(s, l, f)] = l.kind === "notes" ? near.sort((a, b) => a - b)[near.length >> 1] : near.reduce((a, b) => a + b) / near.length;
+      const near = [], known = (g) => old[at(s, l, g)] >= least(l), names = l.kind === "gate" || (l.kind === "notes" && (s.snap || !l.gate));
+      for (let g = Math.max(0, f - 2); g <= Math.min(s.frames - 1, f + 2); g++) if (known(g)) near.push(old[at(s, l, g)]);
+      if (!known(f)) continue;
+      s.values[at(s, l, f)] = names ? near.sort((a, b) => a - b)[near.length >> 1] : near.reduce((a, b) => a + b) / near.length;
+      if (l.kind === "gate") agree(s, l, f);
     }
   }
 }
@@ -85,13 +104,35 @@ export function layout(lanes, width, result) {
 }
 
 const xOf = (s, f) => s.place.left + (s.place.right - s.place.left) * f / s.frames;
-const yOf = (box, v) => box.lane.kind === "notes" ? box.top + box.height * (1 - (v * 11 + 0.5) / 12) : box.top + 3 + (box.height - 6) * (1 - v);
+const yOf = (s, box, v) => {
+  const { lane, top, height } = box;
+  return lane.kind === "notes" ? top + height * (1 - (v * lane.steps - s.bottom[lane.label] + 0.5) / lane.span) : top + 3 + (height - 6) * (1 - v);
+};
+const seen = (box, y) => y >= box.top && y <= box.top + box.height;
+const scrolls = (lane) => lane.kind === "notes" && lane.span <= lane.steps;
+
+function scroll(s, lane, semitone) {    // the lane's lowest semitone
+  s.bottom[lane.label] = scrolls(lane) ? clamp(semitone, 1, lane.steps + 1 - lane.span) : 0;
+}
+
+function fit(s) {                       // see to it that the notes that are drawn are seen, from a C upwards
+  for (const lane of s.lanes.filter(scrolls)) {
+    const drawn = s.values.subarray(at(s, lane, 0), at(s, lane, s.frames)).filter((v) => v > 0).map((v) => v * lane.steps).sort();
+    const low = drawn[0], high = drawn[drawn.length - 1], bottom = s.bottom[lane.label];
+    if (!drawn.length || (low >= bottom && high < bottom + lane.span)) continue;
+    const wanted = high - low < lane.span ? (low + high - lane.span) / 2 : drawn[drawn.length >> 1] - lane.span / 2;
+    scroll(s, lane, Math.round((wanted + lane.midi) / 12) * 12 - lane.midi);
+    if (high - low < lane.span && high >= s.bottom[lane.label] + lane.span) scroll(s, lane, s.bottom[lane.label] + 12);
+    if (low < s.bottom[lane.label]) scroll(s, lane, s.bottom[lane.label] - 12);
+  }
+}
 
 function pointAt(s, box, e) {           // the frame and value under the pointer
   const r = s.canvas.getBoundingClientRect(), x = e.clientX - r.left, y = e.clientY - r.top;
   const f = clamp(Math.floor((x - s.place.left) / (s.place.right - s.place.left) * s.frames), 0, s.frames - 1);
-  const v = box.lane.kind === "notes" ? (12 * (1 - (y - box.top) / box.height) - 0.5) / 11 : 1 - (y - box.top - 3) / (box.height - 6);
-  return { f, v: clamp(v, 0, 1) };
+  const { lane, top, height } = box;
+  const v = lane.kind === "notes" ? (lane.span * (1 - (y - top) / height) - 0.5 + s.bottom[lane.label]) / lane.steps : 1 - (y - top - 3) / (height - 6);
+  return { f, v: clamp(v, least(lane), 1) };
 }
 
 function boxAt(s, e) {
@@ -121,28 +162,32 @@ function paintFrame(s, ctx, c, box) {
   ctx.strokeStyle = c.faint; ctx.lineWidth = 1; ctx.strokeRect(left + .5, top + .5, right - left - 1, height - 1);
   ctx.fillStyle = box === s.place.boxes[s.active] && s.keyboard ? c.brand : c.ink;
   ctx.textAlign = "right"; ctx.textBaseline = "middle"; ctx.font = "12px sans-serif";
-  ctx.fillText(lane.label, left - (lane.kind === "notes" ? 24 : 6), top + height / 2);
+  ctx.fillText(lane.label, left - (lane.kind === "notes" ? 26 : 6), top + height / 2);
   ctx.font = "9px sans-serif"; ctx.fillStyle = c.dim;
-  if (lane.kind === "level") { ctx.fillText("1", left - 4, top + 7); ctx.fillText("0", left - 4, top + height - 6); }
-  if (lane.kind === "notes") NOTES.forEach((n, k) => {
-    const y = yOf(box, k / 11);
-    ctx.fillText(n, left - 4, y);
-    ctx.globalAlpha = n.length > 1 ? .5 : .15; ctx.fillStyle = c.faint; ctx.fillRect(left, y - height / 24, right - left, height / 12 - 1);
+  for (const [v, text] of lane.ticks) ctx.fillText(text, left - 4, clamp(yOf(s, box, v), top + 7, top + height - 6));
+  if (lane.kind === "notes") for (let k = 0; k < lane.span; k++) {
+    const v = (s.bottom[lane.label] + k) / lane.steps, name = noteName(lane, v), y = yOf(s, box, v), each = height / lane.span;
+    if (each > 9 || name.startsWith("C") && name[1] !== "#") ctx.fillText(name, left - 4, y);
+    ctx.globalAlpha = name[1] === "#" ? .5 : .15; ctx.fillStyle = c.faint; ctx.fillRect(left, y - each / 2, right - left, each - (each > 9 ? 1 : 0));
     ctx.globalAlpha = 1; ctx.fillStyle = c.dim;
-  });
-}
-
-function paintOpen(s, ctx, c, box) {    // what is left to the model: a field that says so
-  for (const [a, b] of runs(s, box.lane, (v) => v < 0)) {
-    const x = xOf(s, a), w = xOf(s, b) - x;
-    ctx.fillStyle = c.open; ctx.fillRect(x, box.top + 1, w, box.height - 2);
-    ctx.fillStyle = c.dim; ctx.font = "italic 11px sans-serif"; ctx.textAlign = "center"; ctx.textBaseline = "middle";
-    if (w > 90) ctx.fillText(box.height > 40 ? "open: the model's choice" : "open", x + w / 2, box.top + box.height / 2);
   }
 }
 
+function paintOpen(s, ctx, c, box) {    // what is left to the model: a field that says so
+  const say = (text, x, w) => {
+    ctx.fillStyle = c.dim; ctx.font = "italic 11px sans-serif"; ctx.textAlign = "center"; ctx.textBaseline = "middle";
+    if (w > 6 * text.length) ctx.fillText(text, x + w / 2, box.top + box.height / 2);
+  };
+  for (const [a, b] of runs(s, box.lane, (v) => v < 0)) {
+    const x = xOf(s, a), w = xOf(s, b) - x;
+    ctx.fillStyle = c.open; ctx.fillRect(x, box.top + 1, w, box.height - 2);
+    say(box.height > 40 ? "open: the model's choice" : "open", x, w);
+  }
+  if (box.lane.gate || box.lane.gates) for (const [a, b] of runs(s, box.lane, (v) => v === 0)) say(box.lane.gate ? "no pitch" : "unvoiced", xOf(s, a), xOf(s, b) - xOf(s, a));
+}
+
 function paintCurve(s, ctx, box) {
-  const { lane } = box, silent = s.lanes.find((l) => l.label === "velocity");
+  const { lane } = box, silent = other(s, "velocity") || other(s, "loudness");
   ctx.fillStyle = ctx.strokeStyle = lane.colour; ctx.lineWidth = 2;
   if (lane.kind === "notes") {          // bars as in a piano roll, pale where nothing sounds
     let start = 0;
@@ -150,18 +195,19 @@ function paintCurve(s, ctx, box) {
     for (let f = 1; f <= s.frames; f++) {
       const [v, quiet] = look(f - 1);
       if (f < s.frames && look(f)[0] === v && look(f)[1] === quiet) continue;
-      ctx.globalAlpha = quiet ? .25 : 1;
-      if (v >= 0) ctx.fillRect(xOf(s, start), yOf(box, v) - box.height / 24, xOf(s, f) - xOf(s, start), box.height / 12 - 1);
+      const y = yOf(s, box, v), each = box.height / lane.span, there = clamp(y, box.top + each / 2, box.top + box.height - each / 2);
+      ctx.globalAlpha = quiet || !seen(box, y) ? .25 : 1;           // what the lane does not reach is pale, at its edge
+      if (v >= least(lane)) ctx.fillRect(xOf(s, start), there - each / 2, xOf(s, f) - xOf(s, start), Math.max(3, each - 1));
       start = f;
     }
     ctx.globalAlpha = 1; return;
   }
   for (const [a, b] of runs(s, lane, (v) => v >= 0)) {
     ctx.beginPath();
-    for (let f = a; f < b; f++) { const y = yOf(box, s.values[at(s, lane, f)]); ctx.lineTo(xOf(s, f), y); ctx.lineTo(xOf(s, f + 1), y); }
+    for (let f = a; f < b; f++) { const y = yOf(s, box, s.values[at(s, lane, f)]); ctx.lineTo(xOf(s, f), y); ctx.lineTo(xOf(s, f + 1), y); }
     ctx.stroke();
-    ctx.lineTo(xOf(s, b), yOf(box, 0)); ctx.lineTo(xOf(s, a), yOf(box, 0)); ctx.closePath();
-    ctx.globalAlpha = lane.kind === "share" ? .75 : .18; ctx.fill(); ctx.globalAlpha = 1;
+    ctx.lineTo(xOf(s, b), yOf(s, box, 0)); ctx.lineTo(xOf(s, a), yOf(s, box, 0)); ctx.closePath();
+    ctx.globalAlpha = lane.kind === "level" ? .18 : .75; ctx.fill(); ctx.globalAlpha = 1;
   }
 }
 
@@ -173,9 +219,10 @@ function paintMeasured(s, ctx, c, box) {        // what was heard in the result,
   for (let f = 0; f < frames; f++) {
     const v = heard[box.lane.row * frames + f], x = s.place.left + (s.place.right - s.place.left) * f / frames;
     const next = s.place.left + (s.place.right - s.place.left) * (f + 1) / frames;
-    if (!(v >= 0)) { last = NaN; continue; }
-    if (Number.isNaN(last) || (box.lane.kind === "notes" && last !== v)) ctx.moveTo(x, yOf(box, v)); else ctx.lineTo(x, yOf(box, v));
-    ctx.lineTo(next, yOf(box, v)); last = v;
+    const y = yOf(s, box, v);
+    if (!(v >= 0) || !seen(box, y)) { last = NaN; continue; }
+    if (Number.isNaN(last) || (box.lane.kind === "notes" && Math.abs(last - v) * box.lane.steps > .7)) ctx.moveTo(x, y); else ctx.lineTo(x, y);
+    ctx.lineTo(next, y); last = v;
   }
   ctx.stroke();
 }
@@ -270,7 +317,7 @@ const undo = (s) => step(s, s.past, s.future), redo = (s) => step(s, s.future, s
 function heardFromPython(s) {           // Python set the curves: a preset, a file, an assignment
   const now = floats(s.model.get("data"));
   if (same(now, s.told)) return;        // no news: what this view, or Python before, said
-  remember(s, s.drag ? s.drag.before : s.values); s.told = now.slice(); take(s, now); refresh(s);
+  remember(s, s.drag ? s.drag.before : s.values); s.told = now.slice(); take(s, now); fit(s); refresh(s);
 }
 
 function newPicture(s) {                // what is seen of a result; the sound goes on
@@ -325,17 +372,32 @@ function bindPointer(s) {               // s.drag: box, first and last point, an
   s.canvas.addEventListener("pointerup", stop); s.canvas.addEventListener("pointercancel", stop);
 }
 
-function describe(s, lane, f, v) {
-  const said = v < 0 ? "open" : lane.kind === "notes" ? NOTES[Math.round(v * 11)] : v.toFixed(2);
-  return `${lane.label} ${said} at ${(f / s.rate).toFixed(2)} s`;
+function noteName(lane, v) {
+  const midi = lane.midi + Math.round(v * lane.steps);
+  return NOTES[midi % 12] + (scrolls(lane) ? Math.floor(midi / 12) - 1 : "");
 }
+
+function amount(lane, v) {              // a value as people say it
+  if (v < 0) return "open";
+  if (lane.kind === "gate") return v < .5 ? "off" : "on";
+  if (lane.kind === "notes") return v < least(lane) ? "none" : noteName(lane, v);
+  if (!lane.unit) return v.toFixed(2);
+  const there = lane.from + (lane.to - lane.from) * v;
+  return v > 0 ? `${Math.round(lane.unit === "Hz" ? 440 * 2 ** ((there - 69) / 12) : there)} ${lane.unit}` : "lowest";
+}
+
+const describe = (s, lane, f, v) => `${lane.label} ${amount(lane, v)} at ${(f / s.rate).toFixed(2)} s`;
 
 function bindKeys(s) {
   const lane = () => s.lanes[s.active];
   const value = () => s.values[at(s, lane(), s.cursor)], end = (f) => Math.min(s.frames - 1, f + hop(s) - 1);
   const change = (act) => { const before = s.values.slice(); act(); if (!same(before, s.values)) { remember(s, before); commit(s); } };
   const level = (v) => change(() => stroke(s, lane(), { f: s.cursor, v }, { f: end(s.cursor), v }));
-  const nudge = (by) => { const v = Math.max(0, value()), d = lane().kind === "notes" ? 1 / 11 : .05; level(clamp(Math.round((v + by * d) / d) * d, 0, 1)); };
+  const nudge = (by) => {
+    const l = lane(), d = l.kind === "notes" ? 1 / l.steps : l.kind === "gate" ? 1 : .05;
+    const v = l.gate && value() <= 0 ? (s.bottom[l.label] + (l.span >> 1)) / l.steps : Math.max(0, value());
+    level(clamp(Math.round((v + by * d) / d) * d, least(l), 1)); fit(s);
+  };
   const move = (by, carry) => { const v = value(); s.cursor = clamp(s.cursor + by * hop(s), 0, lastStep(s)); if (carry && v >= 0) level(v); };
   const acts = {
     ArrowLeft: (e) => move(-1, e.shiftKey), ArrowRight: (e) => move(1, e.shiftKey), ArrowUp: () => nudge(1), ArrowDown: () => nudge(-1),
@@ -432,7 +494,9 @@ function bar(s) {
   const file = make("input", { type: "file", hidden: true, accept: ".csv,.json,.npz,.mid,.midi,.wav,.flac,.ogg,.mp3", onchange: () => { openFile(s, file.files[0]); file.value = ""; } });
   const save = make("select", { title: "Save the curves", ariaLabel: "Save the curves", onchange: () => { if (save.value) s.model.send({ kind: "save", ending: save.value }); save.value = ""; } },
     make("option", { value: "" }, "save"), ...["csv", "json", "npz"].map((e) => make("option", { value: e }, e.toUpperCase())));
-  return make("div", { className: "bar", role: "toolbar" }, ...tools, make("label", {}, snap, "semitones"),
+  const octaves = s.lanes.filter(scrolls).flatMap((lane) => [["▾", "down", -12], ["▴", "up", 12]].map(([text, way, by]) =>
+    button(way, `8va ${text}`, `The ${lane.label} lane an octave ${way}`, () => { scroll(s, lane, s.bottom[lane.label] + by); repaint(s); })));
+  return make("div", { className: "bar", role: "toolbar" }, ...tools, make("label", {}, snap, "semitones"), ...octaves,
     button("undo", "↶", "Undo (Ctrl+Z)", () => undo(s)), button("redo", "↷", "Redo (Ctrl+Y)", () => redo(s)), presets,
     make("label", {}, b.seconds, "s"), button("open", "open", "Curves (CSV, JSON, NPZ), a MIDI file, or a sound to follow", () => file.click()), file, save,
     button("record", "● hum", "Hum or play into the microphone", () => record(s)), button("play", "▶", "Play the result (space)", () => play(s)));
@@ -454,8 +518,10 @@ function close(s) {                     // nothing plays, and nobody listens
 
 function render({ model, el }) {
   const s = { model, lanes: model.get("lanes"), rate: model.get("rate"), values: floats(model.get("data")), past: [], future: [],
-    tool: "draw", snap: true, active: 0, cursor: 0, keyboard: false, drag: null, loudness: [], measured: [] };
+    tool: "draw", snap: true, active: 0, cursor: 0, keyboard: false, drag: null, loudness: [], measured: [], bottom: {} };
   s.told = s.values.slice(); s.frames = s.values.length / s.lanes.length;
+  for (const lane of s.lanes) scroll(s, lane, MIDDLE - lane.midi);
+  fit(s);
   s.canvas = make("canvas", { tabIndex: 0, role: "application", ariaLabel: `Control curves over time: ${KEYS}` });
   const said = make("div", { className: "said", role: "status", ariaLive: "polite" });
   s.say = (text) => { said.textContent = text; };
