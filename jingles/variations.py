@@ -37,6 +37,7 @@ def keep_outside(frames:int, start:float, stop:float, rate:float=75, fade:float=
 # %% ../nbs/75_variations.ipynb #c010
 def keep_same(before:Cond, after:Cond, rate:float=75, fade:float=0.1):
     "What `redraw` keeps when the curves changed: all but where they differ and `fade` seconds around; ValueError where nothing does"
+    check(before.local.keys() == after.local.keys(), f"curves of {', '.join(before.local)} and of {', '.join(after.local)}; both must have the same features")
     check(before.frames == after.frames, f"the curves were {before.frames} frames long and are {after.frames} now; resample_curves makes them equally long")
     reach = round(fade*rate)
     changed = torch.stack([(before[k] != after[k]).any(1).any(0) for k in after.local]).any(0).numpy()

@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from jingles.audio import save
+from jingles.audio import load, save
 from jingles.control.curves import DESCRIPTORS, PVT, read_curves, save_curves
 from jingles.control.descriptors import descriptors, from_audio
 from jingles.core import Cond, rng_for
@@ -73,10 +73,28 @@ def test_curves_of_a_recording_survive_a_file(tmp_path, ending):
 
 
 def test_command_line(small, tmp_path, jingles):
-    "From a recording to curves in a table to a sound; and curves of the other kind in one line"
-    save(tmp_path/'tone.wav', tone(5, 0.5))
+    "A recording is followed, as it is or by way of a table; curves of the other kind are refused in one line"
+    save(tmp_path/'tone.wav', tone(5, 0.52))                  # whole frames
     save_curves(tmp_path/'tone.csv', from_audio(tmp_path/'tone.wav'))
-    jingles('generate', '--model', small/'model', '--curves', tmp_path/'tone.csv', '--steps', 2, '--out', tmp_path/'out.wav')
-    assert (tmp_path/'out.wav').is_file() and (tmp_path/'out.png').is_file()
-    done = jingles('generate', '--model', small/'model', '--steps', 2, '--out', tmp_path/'no.wav', ok=False)
+    for name in ('tone.csv', 'tone.wav'): jingles('generate', '--model', small/'model', '--curves', tmp_path/name, '--steps', 2, '--out', tmp_path/f'of-{name[5:]}.wav')
+    table, sound = load(tmp_path/'of-csv.wav'), load(tmp_path/'of-wav.wav')
+    assert len(table) == 12480 and np.array_equal(table, sound) and (tmp_path/'of-wav.png').is_file()
+    done = jingles('generate', '--model', small/'model', '--velocity', 0.5, '--out', tmp_path/'no.wav', ok=False)
     assert done.returncode == 1 and 'this model follows pitch, voiced' in done.stderr and not (tmp_path/'no.wav').exists()
+
+
+def test_studio(small):
+    "The board of a trained model of this kind: what is drawn is asked for, what is heard is drawn over it"
+    pytest.importorskip('anywidget')
+    from jingles.studio import BEGINNINGS, Studio
+    studio = Studio(load_model(small/'model', device='cpu'), from_audio(tone(6), 1))
+    studio.controls.steps.value = 3
+    for begin in BEGINNINGS:
+        if begin.endswith('changed'): studio.board.put('brightness', np.where(np.arange(75) < 40, studio.board.rows[3], 0.6))
+        studio.controls.begin.value = begin
+        studio.generate(); studio.worker.join()
+        assert studio.said.value == 'done', (begin, studio.said.value)
+        take = studio.takes[0]
+        heard = descriptors(take.wav, 75, 75)
+        assert all(torch.equal(take.cond[k], studio.board.cond[k]) for k in DESCRIPTORS) and np.array_equal(take.measured['loudness'][0], heard['loudness'])
+        assert np.array_equal(np.frombuffer(studio.board.measured, '<f4').reshape(5, -1)[1:3], np.concatenate([heard['voiced'], heard['loudness']]))

@@ -74,3 +74,12 @@ def test_studio_with_every_paradigm(paradigm):
         studio.controls.begin.value = begin
         studio.generate(); studio.worker.join()
         assert studio.said.value == 'done', (begin, studio.said.value)
+
+
+def test_studio_in_the_frames_of_the_format():
+    "A format that has a frame more than its rate says is asked for that one too, as by the command line"
+    pytest.importorskip('anywidget')
+    from jingles.studio import Studio, plan
+    studio = Studio(build(configure(format='cqt', **SMALL)), seconds=1)
+    (job, _), = plan(studio)['jobs']
+    assert (studio.board.rows.shape[1], job.cond.frames, studio.model.format.frames(1.)) == (240, 241, 241)

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['PVT', 'DESCRIPTORS', 'SETS', 'FEATURES', 'LOWEST', 'SEMITONES', 'COLUMNS', 'KINDS', 'frame_span', 'one_hot', 'curves',
-           'check_feature', 'validate', 'as_curve', 'set_of', 'left_open', 'to_cond', 'plot_lane', 'plot_curves',
-           'chroma_of', 'constant', 'resample_curves', 'melody_in', 'from_melody', 'from_midi', 'number', 'read_csv',
-           'write_csv', 'read_json', 'write_json', 'read_npz', 'write_npz', 'kind', 'read_curves', 'save_curves']
+           'check_feature', 'validate', 'as_curve', 'set_of', 'left_open', 'to_cond', 'agreeing', 'with_curve',
+           'plot_lane', 'plot_curves', 'chroma_of', 'pitch_of', 'constant', 'resample_curves', 'melody_in',
+           'from_melody', 'from_midi', 'number', 'read_csv', 'write_csv', 'read_json', 'write_json', 'read_npz',
+           'write_npz', 'kind', 'read_curves', 'save_curves']
 
 # %% ../../nbs/52_control.curves.ipynb #c003
 import csv, io, json, math, zipfile
@@ -92,6 +93,19 @@ def to_cond(arrays:dict) -> Cond:
     used = [name for name, s in SETS.items() if s.keys() & cond.local.keys()]
     return Cond({k: cond.local.get(k, v) for name in used for k, v in left_open(cond.frames, name).local.items()})
 
+# %% ../../nbs/52_control.curves.ipynb #2037d56a
+def agreeing(cond:Cond, changed:str) -> Cond:
+    "`cond` with pitch and gate in agreement after one of them `changed`"
+    if changed not in ('pitch', 'voiced'): return cond
+    pitch, voiced = cond['pitch'], cond['voiced']
+    if changed == 'pitch': voiced = voiced.masked_fill(pitch > 0, 1)
+    else: pitch = pitch.masked_fill(voiced == 0, 0).masked_fill((voiced != 0) & (pitch == 0), -1)
+    return Cond(cond.local | dict(pitch=pitch, voiced=voiced))
+
+def with_curve(cond:Cond, feature:str, curve) -> Cond:
+    "`cond` with another curve `[c, t]` of one feature"
+    return agreeing(Cond(cond.local | {feature: to_cond({feature: curve})[feature]}), feature)
+
 # %% ../../nbs/52_control.curves.ipynb #c021
 def plot_lane(ax, name:str, v, rate:float):
     "One feature `v` [c, t] as steps; instruments with a legend; a grey field where it is -1"
@@ -121,6 +135,14 @@ def chroma_of(name:str) -> float:
     semitone = dict(C=0, D=2, E=4, F=5, G=7, A=9, B=11).get(letter)
     check(semitone is not None and set(signs) <= {'#', 'b'}, f"unknown note {name!r}; expected a letter A..G, with # or b after it, e.g. F#")
     return (semitone + signs.count('#') - signs.count('b')) % 12/11
+
+def pitch_of(name:str) -> float:
+    "The pitch value of a note with its octave, such as A4 or F#3 (C4 is MIDI 60), C1 to C8; ValueError"
+    note = name.rstrip('0123456789')
+    check(note != name, f"{name!r} names no octave; write A4 for the A of 440 Hz")
+    midi = 12*(int(name[len(note):]) + 1) + round(11*chroma_of(note))
+    check(LOWEST < midi <= LOWEST + SEMITONES, f"{name!r} is out of reach; a pitch is one of C1 to C8")
+    return (midi - LOWEST)/SEMITONES
 
 # %% ../../nbs/52_control.curves.ipynb #c031
 def constant(frames:int, velocity=None, chroma=None, instrument=None) -> Cond:

@@ -4,9 +4,8 @@
 
 # %% auto #0
 __all__ = ['COLOURS', 'LANES', 'LEFT_OPEN', 'LEVELS', 'NOTE_PRESETS', 'SOUND_PRESETS', 'PRESETS', 'lane', 'notes_lane',
-           'unit_lane', 'tone', 'lanes_of', 'to_rows', 'from_rows', 'agreeing', 'with_curve', 'pulse', 'melody',
-           'blend', 'sung', 'glide', 'bright', 'preset', 'opened', 'written', 'binary', 'Lanes', 'Board', 'show',
-           'done']
+           'unit_lane', 'tone', 'lanes_of', 'to_rows', 'from_rows', 'pulse', 'melody', 'blend', 'sung', 'glide',
+           'bright', 'preset', 'opened', 'written', 'binary', 'Lanes', 'Board', 'show', 'done']
 
 # %% ../../nbs/80_control.draw.ipynb #c004
 import tempfile
@@ -18,7 +17,7 @@ import numpy as np
 import traitlets
 
 from ..audio import load, mel, player, resample
-from .curves import LOWEST, SEMITONES, SETS, left_open, read_curves, resample_curves, save_curves, to_cond, validate
+from .curves import LOWEST, SEMITONES, SETS, left_open, read_curves, resample_curves, save_curves, to_cond, validate, with_curve
 from .descriptors import BRIGHTNESS, LOUDNESS, NOISINESS, brightness_value, hertz, pitch_value
 from .heard import heard_in, levels, played_in
 from ..core import SAMPLE_RATE, Cond, check
@@ -69,19 +68,6 @@ def from_rows(rows, features:str='pvt') -> Cond:
     "The `Cond` in float32 `(rows, frames)`"
     channels = SETS[features]
     return to_cond(dict(zip(channels, np.split(np.asarray(rows), np.cumsum([*channels.values()])[:-1]))))
-
-# %% ../../nbs/80_control.draw.ipynb #c012
-def agreeing(cond:Cond, changed:str) -> Cond:
-    "`cond` with pitch and gate in agreement after one of them `changed`"
-    if changed not in ('pitch', 'voiced'): return cond
-    pitch, voiced = cond['pitch'], cond['voiced']
-    if changed == 'pitch': voiced = voiced.masked_fill(pitch > 0, 1)
-    else: pitch = pitch.masked_fill(voiced == 0, 0).masked_fill((voiced != 0) & (pitch == 0), -1)
-    return Cond(cond.local | dict(pitch=pitch, voiced=voiced))
-
-def with_curve(cond:Cond, feature:str, curve) -> Cond:
-    "`cond` with another curve `[c, t]` of one feature"
-    return agreeing(Cond(cond.local | {feature: to_cond({feature: curve})[feature]}), feature)
 
 # %% ../../nbs/80_control.draw.ipynb #c015
 def pulse(t, period=0.25, share=0.6): return (t % period < share*period).astype(float)   # 1 while a note sounds, 0 between notes

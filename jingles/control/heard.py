@@ -99,8 +99,10 @@ def played_in(file, seconds:float=8, rate:float=75, features:str='pvt', instrume
 # %% ../../nbs/58_control.heard.ipynb #c025
 def heard_in(wav, seconds:float, rate:float=75, features:str='pvt') -> Cond:
     "The curves of the first `seconds` of a sound to follow, silent where it has ended; ValueError for silence"
-    n, frames = round(seconds*SAMPLE_RATE), round(seconds*rate)
-    return doors(features).heard(np.pad(np.asarray(wav, np.float32)[:n], (0, max(0, n - len(wav)))), frames)
+    frames = round(seconds*rate)
+    n = round(frames/rate*SAMPLE_RATE)              # whole frames
+    part = np.asarray(wav, np.float32)[:min(n, round(seconds*SAMPLE_RATE))]
+    return doors(features).heard(np.pad(part, (0, n - len(part))), frames)
 
 def measured_in(wav, frames:int, features:str='pvt') -> Cond:
     "The curves that are heard in a result, open where nothing can be heard; ValueError for silence"
