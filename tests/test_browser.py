@@ -1,75 +1,30 @@
 "The studio in a real browser: Chromium, steered by Playwright, against a JupyterLab that is started for the test"
-import base64, json, os, shutil, signal, socket, subprocess, sys, time, urllib.error, urllib.request
-from pathlib import Path
+import base64, json, os, shutil, subprocess, sys, time
 
 import nbformat
-import nbformat.v4 as nb4
 import numpy as np
+import pretty_midi
 import pytest
-from jupyter_client import BlockingKernelClient
 
 from book import ROOT
 from jingles.audio import save
-from jingles.control.curves import read_curves, save_curves
+from jingles.control.curves import from_midi, read_curves, save_curves
 from jingles.control.draw import preset, to_rows
 from jingles.generate import demo
+from lab import CHROMIUM, LABCONFIG, Kernel, Page, answers, chromium, free_port, jupyterlab, soon, stop
 
-CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason='no Chromium; as root: apt-get install chromium')
 CELL = """
 from jingles.studio import Studio
 studio = Studio(seconds=2, keep='kept.npz')
 studio.controls.steps.value = 6
 studio"""
-LABCONFIG = ROOT/'nbs'/'explore'/'.jupyter'           # JupyterLab's defaults, as `make lab` sets them
-READY = "window.jupyterapp?.shell.currentWidget?.context?.isReady && jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.connectionStatus === 'connected'"
-SETTINGS = {'@jupyterlab/apputils-extension/notification': dict(fetchNews='false', checkForUpdates=False)}
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
-
-
-def answers(url, tries=240):
-    "What is said at `url`, as soon as somebody says something"
-    for _ in range(tries):
-        try: return urllib.request.urlopen(url, timeout=2).read()
-        except urllib.error.HTTPError as e: return e.read()
-        except OSError: time.sleep(0.25)
-    raise TimeoutError(f'{url} does not answer')
-
-
-def stop(server):
-    server.send_signal(signal.SIGTERM)
-    try: server.wait(20)
-    except subprocess.TimeoutExpired: server.kill()
 
 
 @pytest.fixture(scope='module')
 def lab(tmp_path_factory):
-    "A JupyterLab as of `make lab`, with one notebook; everything that it keeps is below `folder`"
     folder = tmp_path_factory.mktemp('lab')
-    for name, value in SETTINGS.items():
-        path = folder/'.jupyter'/'settings'/f'{name}.jupyterlab-settings'
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(value))
-    kernel = dict(kernelspec=dict(display_name='Python 3', language='python', name='python3'))
-    nbformat.write(nb4.new_notebook(cells=[nb4.new_code_cell(CELL.strip())], metadata=kernel), folder/'draw.ipynb')
-    places = {f'JUPYTER_{k}_DIR': str(folder/'.jupyter'/k.lower()) for k in ('CONFIG', 'DATA', 'RUNTIME')}
-    places |= {f'JUPYTERLAB_{k}_DIR': str(folder/'.jupyter'/k.lower()) for k in ('SETTINGS', 'WORKSPACES')}
-    env = os.environ | places | dict(PYTHONPATH=str(ROOT), IPYTHONDIR=str(folder/'.jupyter'/'ipython'), JUPYTER_CONFIG_PATH=str(LABCONFIG))
-    port = free_port()
-    options = ['--no-browser', '--allow-root', '--ip=127.0.0.1', f'--port={port}', '--ServerApp.port_retries=0', '--IdentityProvider.token=',
-               '--LabApp.expose_app_in_browser=True', f'--ServerApp.root_dir={folder}']
-    with open(folder/'lab.log', 'w') as log:
-        server = subprocess.Popen([sys.executable, '-m', 'jupyterlab', *options], env=env, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
-    try:
-        try: answers(f'http://127.0.0.1:{port}/api')
-        except TimeoutError: pytest.fail((folder/'lab.log').read_text()[-3000:])
-        yield folder, f'http://127.0.0.1:{port}'
-    finally: stop(server)
+    with jupyterlab(folder, CELL) as url: yield folder, url
 
 
 def hummed(notes=(64, 67), seconds=0.8):
@@ -78,81 +33,11 @@ def hummed(notes=(64, 67), seconds=0.8):
     return 0.2*sum(np.sin(k*2*np.pi*np.cumsum(f)/24000)/k for k in (1, 2, 3))
 
 
-class Kernel:
-    "The kernel behind the page, asked from outside of it"
-    def __init__(self, folder, url):
-        session, = json.loads(answers(f'{url}/api/sessions'))
-        self.client = BlockingKernelClient(connection_file=str(folder/'.jupyter'/'runtime'/f"kernel-{session['kernel']['id']}.json"))
-        self.client.load_connection_file(); self.client.start_channels()
-        self.client.wait_for_ready(60)
-
-    def __call__(self, expression):
-        "The value of a Python expression that JSON can carry"
-        reply = self.client.execute_interactive('', user_expressions=dict(x=f'__import__("json").dumps({expression})'), store_history=False, timeout=60)
-        x = reply['content']['user_expressions']['x']
-        assert x['status'] == 'ok', x
-        return json.loads(eval(x['data']['text/plain']))
-
-    @property
-    def rows(self): return np.array(self('studio.board.rows.tolist()'), np.float32)
-    def close(self): self.client.stop_channels()
-
-
-class Page:
-    "The notebook in the browser"
-    def __init__(self, browser, folder, url):
-        self.page, self.folder, self.url, self.faults = browser.new_page(viewport=dict(width=1200, height=1300), has_touch=True), folder, url, []
-        self.page.set_default_timeout(90_000)
-        self.page.on('pageerror', lambda e: self.faults.append(f'{e} {e.stack}'))
-        self.page.goto(f'{url}/doc/tree/draw.ipynb')
-        self.ready()
-
-    def ready(self): self.page.wait_for_function(READY)
-    def command(self, name): self.page.evaluate(f"void jupyterapp.commands.execute('{name}')")
-
-    def board(self):
-        "Wait until the board is painted"
-        self.page.wait_for_selector('.jingles-draw canvas[data-place]')
-        self.page.locator('.jingles-draw canvas').scroll_into_view_if_needed()
-
-    def point(self, label, share, value):
-        "Where on the page `share` of the time and `value` of a lane are"
-        canvas = self.page.locator('.jingles-draw canvas')
-        place, box = json.loads(canvas.get_attribute('data-place')), canvas.bounding_box()
-        top, height = place['lanes'][label]
-        y = top + height*(1 - (11*value + 0.5)/12) if label == 'chroma' else top + 3 + (height - 6)*(1 - value)
-        return box['x'] + place['left'] + share*(place['right'] - place['left']), box['y'] + y
-
-    def drag(self, label, start, stop, steps=25):
-        "Drag with the mouse from one (share of time, value) to another"
-        mouse = self.page.mouse
-        mouse.move(*self.point(label, *start)); mouse.down()
-        mouse.move(*self.point(label, *stop), steps=steps); mouse.up()
-
-    def touch(self, label, start, stop, steps=12):
-        "The same with a finger"
-        cdp = self.page.context.new_cdp_session(self.page)
-        for k in range(steps + 1):
-            x, y = self.point(label, *(a + (b - a)*k/steps for a, b in zip(start, stop)))
-            cdp.send('Input.dispatchTouchEvent', dict(type='touchMove' if k else 'touchStart', touchPoints=[dict(x=x, y=y)]))
-        cdp.send('Input.dispatchTouchEvent', dict(type='touchEnd', touchPoints=[]))
-
-    def picture(self): return self.page.locator('.jingles-draw canvas').evaluate('canvas => canvas.toDataURL()')
-
-    def tool(self, name): self.page.click(f'.jingles-draw button[aria-label^="{name}"]')
-    def says(self, text): self.page.wait_for_selector(f'.jingles-said:has-text("{text}")')
-
-
 @pytest.fixture(scope='module')
 def browser(lab):
     "Chromium, with a microphone that hears the same two notes over and over"
-    from playwright.sync_api import sync_playwright
     save(lab[0]/'hum.wav', hummed())
-    microphone = ['--use-fake-ui-for-media-stream', '--use-fake-device-for-media-stream', f"--use-file-for-fake-audio-capture={lab[0]/'hum.wav'}"]
-    with sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=['--no-sandbox', '--mute-audio', *microphone])
-        yield browser
-        browser.close()
+    with chromium('--use-fake-ui-for-media-stream', '--use-fake-device-for-media-stream', f"--use-file-for-fake-audio-capture={lab[0]/'hum.wav'}") as browser: yield browser
 
 
 @pytest.fixture(scope='module')
@@ -187,15 +72,6 @@ def kernel(lab, page):
     kernel = Kernel(*lab)
     yield kernel
     kernel.close()
-
-
-def soon(get, ok, seconds=10):
-    "The first value of `get()` that is `ok`; the last one when that takes too long"
-    for _ in range(int(seconds/0.1)):
-        value = get()
-        if ok(value): return value
-        time.sleep(0.1)
-    return value
 
 
 def test_mouse(page, kernel):
@@ -272,6 +148,14 @@ def test_files_and_humming(page, kernel):
         page.page.select_option('.jingles-draw select[aria-label="Save the curves"]', 'npz')
     download.value.save_as(page.folder/'saved.npz')
     assert (to_rows(read_curves(page.folder/'saved.npz')) == to_rows(demo(1))).all() and (kernel.rows == to_rows(demo(1))).all()
+
+    midi = pretty_midi.PrettyMIDI()
+    midi.instruments = [pretty_midi.Instrument(40)]
+    midi.instruments[0].notes = [pretty_midi.Note(60 + 20*k, 60 + 4*k, 0.5*k, 0.5*k + 0.4) for k in range(3)]
+    midi.write(str(page.folder/'tune.mid'))
+    tune = to_rows(from_midi(page.folder/'tune.mid', None, 1))
+    page.page.set_input_files('.jingles-draw input[type=file]', page.folder/'tune.mid')
+    assert (soon(lambda: kernel.rows, lambda r: (r == tune).all()) == tune).all() and 'tune.mid is what is drawn' in page.page.text_content('.jingles-draw .said')
 
     length = page.page.locator('.jingles-draw input[type=number]')
     length.click(click_count=3); length.press_sequentially('2'); length.press('Tab')
