@@ -2,7 +2,7 @@
 
 Exports and cleans a copy of the notebooks somewhere else and compares it with what is here, so that nothing here is at risk.
 Says file by file what differs; --write then takes over what was exported and cleaned."""
-import argparse, os, shutil, subprocess, sys, tempfile
+import argparse, json, os, shutil, subprocess, sys, tempfile
 from pathlib import Path
 
 from book import ROOT, notebooks
@@ -13,11 +13,18 @@ def modules(root):
     return {p.relative_to(root): p for p in sorted((root/'jingles').rglob('*.py')) if p.relative_to(root).parts[1] != 'weights'}
 
 
+def drop_widgets(path):
+    "Take the widgets' state out of a notebook: JupyterLab saves it there, sounds and all"
+    nb = json.loads(path.read_text(encoding='utf8'))
+    if nb['metadata'].pop('widgets', None): path.write_text(json.dumps(nb, indent=1, sort_keys=True, ensure_ascii=False) + '\n', encoding='utf8')
+
+
 def fresh(root, to):
     "A copy of the notebooks of `root` in the folder `to`, exported from nothing and cleaned"
     for path in [root/'settings.ini', *notebooks(root)]:
         (to/path.relative_to(root)).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, to/path.relative_to(root))
+    for path in notebooks(to): drop_widgets(path)
     env = {k: v for k, v in os.environ.items() if k != 'IN_TEST'}    # nbdev does not export while it tests
     work = 'from nbdev.doclinks import nbdev_export; from nbdev.clean import nbdev_clean; nbdev_export(); nbdev_clean()'
     done = subprocess.run([sys.executable, '-c', work], cwd=to, env=env, capture_output=True, text=True)
