@@ -174,7 +174,7 @@ def track_pitch(wav, frames:int, rate:float):
     scores = np.pad(scores, ((0, 0), (0, 1)), constant_values=SILENT)*(75/rate)
     path = best_path(semitones(RATE/lags), scores)
     voiced = path < lags.shape[1]
-    lag = np.take_along_axis(lags, np.where(voiced, path, 0)[:, None], 1)[:, 0]
+    lag = np.where(voiced, np.take_along_axis(lags, np.where(voiced, path, 0)[:, None], 1)[:, 0], LONGEST)     # where there is none, nothing to refine
     return semitones(RATE/refine(s, lag)), voiced
 
 # %% ../../nbs/53_control.descriptors.ipynb #c042
