@@ -474,6 +474,7 @@ def what_was_said(error):
 def main():
     "Entry point of the `jingles` command"
     os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+    if hasattr(sys.stdout, 'reconfigure'): sys.stdout.reconfigure(errors='backslashreplace')      # a path need not be UTF-8
     try: app()
     except SystemExit as e:
         if e.code != 130: raise

@@ -159,7 +159,7 @@ def best_path(pitches, scores):
 def refine(s, lag, until=64):
     "The lags [t] of peaks of `s` [t, lags], measured at 2, 4, ... periods as long as those are below `until` or the window's longest"
     times = np.ones(len(lag), int)
-    while (more := lag*times*2 < min(2*until, LONGEST - 2)).any() and (more := more & (lag*times < until)).any():
+    while (more := lag*times*2 < min(2*until, LONGEST - 2)).any() and (more := more & (np.maximum(lag, 1)*times < until)).any():
         i = np.where(more, np.round(lag*times*2), LONGEST//2).astype(int)[:, None]
         i = np.clip(i + np.argmax([np.take_along_axis(s, i + d, 1) for d in (-1, 0, 1)], axis=0) - 1, 1, LONGEST - 1)
         times = np.where(more, times*2, times)

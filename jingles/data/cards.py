@@ -15,7 +15,7 @@ import numpy as np
 
 from ..control.curves import plot_lane
 from ..core import SAMPLE_RATE, atomic, check
-from .pvt import RATIO, Recipe, read_manifest
+from .pvt import RATIO, Recipe, called, read_manifest
 from .records import Records
 from .synth import INSTRUMENTS
 
@@ -44,7 +44,7 @@ def split_words(source:dict) -> str:
     "The card's words on what is in which part"
     if source['kind'] == 'generator': return "by random seed; no melody is in both parts but by chance."
     return (f"by source file: sha256 of its name, ratio {RATIO}: {source['train']} files to train with, {source['valid']} to test with, none in both. "
-            "Files that hold the same tune count once.")
+            f"Files that hold the same {'bytes' if source['kind'] == 'sound' else 'tune'} count once.")
 
 # %% ../../nbs/56_data.cards.ipynb #c010
 def command(manifest:dict, folder:str) -> str:
@@ -144,10 +144,10 @@ Or with TensorFlow alone:
 """
 
 # %% ../../nbs/56_data.cards.ipynb #c022
-def statistics_words(found) -> str:
+def statistics_words(found, made=False) -> str:
     "The card's words on the statistics of `x`"
     span = lambda v: f"{min(v):.4g}" if len(v) == 1 else f"{min(v):.4g} to {max(v):.4g}"
-    if not found: return "not known before it is made."
+    if not found: return "none: there are no clips to train with." if made else "not known before it is made."
     if 'mean' in found: return f"mean {span(found['mean'])}, standard deviation {span(found['std'])}, over {len(found['mean'])} channel(s)."
     return f"share of the classes that occur {span(found['used'])}, perplexity over classes {span(found['perplexity'])}, over {len(found['used'])} codebook(s)."
 
@@ -176,7 +176,7 @@ def card(manifest:dict, folder='OUT', picture:str='', clip_seconds:float|None=No
         name=manifest['name'], state='' if manifest.get('finished') else PLANNED, **counts, hours=sum(counts.values())*p['seconds']/3600, seconds=p['seconds'], format=p['format']['name'],
         picture=f'![Curves and what they belong to]({picture})\n\n' if picture else '', sound=sound_words(p), source=melodies_words(manifest['source']), split=split_words(manifest['source']),
         arrays=', '.join(f"`{k}` {dtype} {'x'.join(map(str, shape))}" for k, (dtype, shape) in manifest['arrays'].items()), rate=curve[-1]/p['seconds'],
-        statistics=statistics_words(manifest.get('statistics')), files=files_words(manifest.get('shards')), seed=p['seed'],
+        statistics=statistics_words(manifest.get('statistics'), manifest.get('finished')), files=files_words(manifest.get('shards')), seed=p['seed'],
         versions=', '.join(f"{k} {v}" for k, v in manifest.get('versions', {}).items() if v) or 'versions not known yet', command=command(manifest, folder), needed=needed_words(p), totals=totals(manifest, clip_seconds), limits=limits(manifest),
         folder=folder, reader=READER.format(folder=folder))
 
@@ -214,5 +214,5 @@ def write_card(folder, to=None, clip_seconds:float|None=None) -> Path:
     plt.close(figure)
     if to:
         with atomic(path.with_suffix('.json')) as tmp: tmp.write_text(json.dumps(manifest, indent=1) + '\n')
-    with atomic(path) as tmp: tmp.write_text(card(manifest, f'data/{Path(folder).name}' if to else Path(folder).name, path.with_suffix('.jpg').name, clip_seconds))
+    with atomic(path) as tmp: tmp.write_text(card(manifest, f'data/{called(folder)}' if to else called(folder), path.with_suffix('.jpg').name, clip_seconds), 'utf-8', 'backslashreplace')
     return path

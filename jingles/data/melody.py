@@ -7,7 +7,7 @@ __all__ = ['LAST', 'MODES', 'FIGURES', 'Note', 'sounding', 'plot_melody', 'BadMe
            'voices', 'heard_share', 'melodiousness', 'melody_of', 'octaves_into', 'fit_range', 'separate',
            'load_melody', 'sounding_before', 'cut', 'window', 'modulate', 'semitones', 'Style', 'invent_style',
            'invent_rhythm', 'invent_walk', 'new_motif', 'vary', 'cadence', 'invent_bars', 'perform', 'invent',
-           'unpacked', 'Source', 'is_midi', 'archive_sources', 'folder_sources', 'sources']
+           'is_gzip', 'unpacked', 'Source', 'is_midi', 'archive_sources', 'folder_sources', 'sources']
 
 # %% ../../nbs/50_data.melody.ipynb #c003
 import gzip, io, math, os, re, tarfile, warnings, zlib
@@ -309,11 +309,13 @@ def invent(rng, seconds=8) -> tuple:
     return melody
 
 # %% ../../nbs/50_data.melody.ipynb #c080
+def is_gzip(path) -> bool:
+    with open(path, 'rb') as f: return f.read(2) == b'\x1f\x8b'
+
 @lru_cache(maxsize=2)
 def unpacked(path:str, pid:int):
     "The bytes of a .tar or .tar.gz as a stream, opened once in each process"
-    with open(path, 'rb') as f: packed = f.read(2) == b'\x1f\x8b'
-    return gzip.open(path) if packed else open(path, 'rb')
+    return gzip.open(path) if is_gzip(path) else open(path, 'rb')
 
 # %% ../../nbs/50_data.melody.ipynb #c081
 @dataclass(frozen=True)
@@ -338,7 +340,7 @@ def is_midi(name) -> bool: return str(name).lower().endswith(('.mid', '.midi'))
 def archive_sources(path) -> list:
     "The MIDI files in a .tar or .tar.gz, in the archive's order; ValueError when it is neither, or damaged"
     try:
-        with tarfile.open(path) as tar: members = [m for m in tar if m.isfile() and is_midi(m.name)]
+        with tarfile.open(path, 'r:gz' if is_gzip(path) else 'r:') as tar: members = [m for m in tar if m.isfile() and is_midi(m.name)]
     except (tarfile.TarError, EOFError, OSError, zlib.error) as e:
         raise ValueError(f"cannot read {str(path)!r} as an archive of MIDI files ({e}); give a folder or a whole .tar.gz") from None
     return [Source(m.name.removeprefix('./'), str(path), m.offset_data, m.size) for m in members]

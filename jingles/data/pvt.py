@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['RATIO', 'LICENCES', 'GROUP', 'NAMES', 'pack', 'unpack', 'key_of', 'keep_melodies', 'kept_melodies', 'load_melodies',
-           'split_of', 'members', 'clip', 'Played', 'describe_soundfont', 'describe_source', 'Melodies', 'RawAudio',
-           'as_format', 'curve_grid', 'stored_type', 'stored', 'records', 'moments', 'mean_std', 'tallies', 'usage',
-           'sums', 'shard_clips', 'Shard', 'shards_of', 'counted_shard', 'finished', 'Stream', 'Task', 'render',
-           'weights_of', 'describe', 'Recipe', 'Database', 'database', 'write_manifest', 'read_manifest', 'held_export',
-           'versions', 'statistics', 'complete', 'check_room', 'check_sendable', 'check_recipe', 'check_parts',
-           'first_clip', 'pieces', 'part_of', 'export']
+           'split_of', 'members', 'clip', 'Played', 'called', 'describe_soundfont', 'describe_source', 'Melodies',
+           'RawAudio', 'as_format', 'curve_grid', 'stored_type', 'stored', 'records', 'moments', 'mean_std', 'tallies',
+           'usage', 'sums', 'shard_clips', 'Shard', 'shards_of', 'counted_shard', 'finished', 'Stream', 'Task',
+           'render', 'weights_of', 'describe', 'Recipe', 'Database', 'database', 'write_manifest', 'read_manifest',
+           'held_export', 'versions', 'statistics', 'complete', 'check_room', 'check_sendable', 'check_recipe',
+           'check_parts', 'first_clip', 'pieces', 'part_of', 'export']
 
 # %% ../../nbs/55_data.pvt.ipynb #c003
 import json, math, os, pickle, shutil, sys, zipfile
@@ -28,7 +28,7 @@ from tqdm import tqdm
 from ..control.curves import curves
 from ..core import SAMPLE_RATE, Spec, atomic, check, fingerprint, rng_for
 from .melody import BadMelody, Note, invent, load_melody, modulate, sources, window
-from .records import checksum, open_shard, shapes_of, write_shapes
+from .records import checksum, open_shard, read_shapes, shapes_of, write_shapes
 from .synth import INSTRUMENTS, find_soundfont, synth
 from ..workers import plain_start, pool, tick
 
@@ -149,6 +149,10 @@ class Played(NamedTuple):
     def curves(self, sound, frames, rate): return curves(self.melody, self.instrument, frames, rate)
 
 # %% ../../nbs/55_data.pvt.ipynb #c032
+def called(path) -> str:
+    "The last part of a path; of '.' and '..' the name of the folder that they are"
+    return os.path.basename(os.path.abspath(path))
+
 LICENCES = {'FluidR3_GM': 'MIT', 'TimGM6mb': 'GPL-2'}
 
 def describe_soundfont(path) -> dict:
@@ -163,7 +167,7 @@ def describe_source(midi, melodies, skipped) -> dict:
     parts = {split: len(members(melodies, split)) for split in ('train', 'valid')}
     digest = sha256()
     for name, notes in melodies: digest.update(os.fsencode(name) + notes.astype('<f8').tobytes())
-    return dict(kind='MIDI', name=Path(midi).name, usable=len(melodies), **parts, skipped={k: sorted(v) for k, v in sorted(skipped.items())},
+    return dict(kind='MIDI', name=called(midi), usable=len(melodies), **parts, skipped={k: sorted(v) for k, v in sorted(skipped.items())},
                 melodies_sha256=digest.hexdigest())
 
 # %% ../../nbs/55_data.pvt.ipynb #c034
@@ -172,7 +176,7 @@ class Melodies:
     title = 'PVT'
     def __init__(self, midi=None, soundfont=None):
         self.midi, self.soundfont, self.blank = midi, str(find_soundfont(soundfont)), Played((), next(iter(INSTRUMENTS)), '')
-        self.parameters = dict(midi=midi and Path(midi).name, soundfont=describe_soundfont(self.soundfont))
+        self.parameters = dict(midi=midi and called(midi), soundfont=describe_soundfont(self.soundfont))
 
     def read(self, seconds, run, keep=None):
         "Read the files by `run` of a pool, or what was kept of them in the folder `keep`; ValueError when none is usable. What came of it, for the manifest"
@@ -285,9 +289,10 @@ def counted_shard(path, shapes, spec):
 # %% ../../nbs/55_data.pvt.ipynb #c059
 def finished(path):
     "What the side file of a shard says, or None when the shard is not whole"
-    try: facts = json.loads(path.with_suffix('.json').read_text())
-    except (OSError, ValueError): return None
-    return facts if path.is_file() and path.stat().st_size == facts['bytes'] else None
+    try:
+        facts = json.loads(path.with_suffix('.json').read_text())
+        return facts if path.is_file() and path.stat().st_size == facts['bytes'] else None
+    except (OSError, ValueError, KeyError, TypeError): return None
 
 # %% ../../nbs/55_data.pvt.ipynb #c062
 GROUP = 16    # clips that are rendered, and encoded, together
@@ -351,6 +356,11 @@ class Recipe(NamedTuple):
     shard_mb: float = 200        # largest size of a shard
 
 # %% ../../nbs/55_data.pvt.ipynb #c074
+def _told(folder):
+    "What `shapes.txt` says, or None when it is missing or damaged"
+    try: return read_shapes(folder)
+    except (OSError, ValueError): return None
+
 class Database(NamedTuple):
     "One of the databases that an export makes"
     folder: Path
@@ -363,7 +373,7 @@ class Database(NamedTuple):
     @property
     def bytes(self): return sum(np.dtype(dtype).itemsize*math.prod(shape) for dtype, shape in self.shapes.values())     # of a record
     @property
-    def whole(self): return all(finished(s.path) for split in ('train', 'valid') for s in self.shards(split))
+    def whole(self): return _told(self.folder) == self.shapes and all(finished(s.path) for split in ('train', 'valid') for s in self.shards(split))
 
 # %% ../../nbs/55_data.pvt.ipynb #c075
 NAMES = {'encodec-codes': 'disc'}      # as the report calls its database of EnCodec's codes
@@ -372,6 +382,7 @@ def database(folder, name:str, format, source, recipe:Recipe) -> Database:
     "What the export of one format will be: a clip of silence is encoded, which shows that the format works and what its records are like"
     kind = as_format(format)
     item = next(records(kind, [source.blank], np.zeros((1, round(recipe.seconds*SAMPLE_RATE)), np.float32), recipe.seconds))
+    check(all(v.size for v in item.values()), f"seconds is {recipe.seconds:g}, too short for a frame of {name!r}; expected the length of a clip, such as 8")
     size = shard_clips(sum(v.nbytes for v in item.values()), max(recipe.clips), recipe.shard_mb)
     parameters = dict(format=describe(kind, name), clips=list(recipe.clips), seconds=recipe.seconds, seed=recipe.seed, shard_mb=recipe.shard_mb, shard_clips=size, **source.parameters)
     return Database(Path(folder), format, shapes_of(item), parameters, f'{source.title}-{NAMES.get(name, name)}')
@@ -391,8 +402,10 @@ def read_manifest(out) -> dict:
     "The manifest in the folder `out`, {} when there is none; ValueError when it is not one"
     path = Path(out)/'manifest.json'
     if not path.is_file(): return {}
-    try: return json.loads(path.read_text())
+    try: held = json.loads(path.read_text())
     except ValueError as e: raise ValueError(f"{path} is not a manifest ({e}); delete this folder and export again") from None
+    check(isinstance(held, dict) and isinstance(held.get('parameters'), dict), f"{path} is not the manifest of a database; choose another folder")
+    return held
 
 # %% ../../nbs/55_data.pvt.ipynb #c080
 def _say(parameters, names):
@@ -455,10 +468,11 @@ def check_sendable(format, workers:int):
 # %% ../../nbs/55_data.pvt.ipynb #c090
 def check_recipe(recipe:Recipe, workers:int):
     "ValueError for numbers that no export can be made from"
-    clips, seconds, _, mb = recipe
+    clips, seconds, seed, mb = recipe
     check(len(clips) == 2 and min(clips) >= 0 < max(clips), f"clips is {tuple(clips)}; expected how many to train and to test with, such as (2000, 400)")
-    check(seconds > 0, f"seconds is {seconds}; expected the length of a clip, such as 8")
-    check(workers >= 1 and mb > 0, f"workers is {workers} and shard_mb {mb}; expected 1 or more workers, and shards of more than 0 MB")
+    check(0 < seconds < math.inf, f"seconds is {seconds}; expected the length of a clip, such as 8")
+    check(seed >= 0, f"seed is {seed}; expected 0 or more")
+    check(workers >= 1 and 0 < mb < math.inf, f"workers is {workers} and shard_mb {mb}; expected 1 or more workers, and shards of more than 0 MB")
 
 # %% ../../nbs/55_data.pvt.ipynb #c091
 def check_parts(source, clips):

@@ -19,15 +19,15 @@ from tqdm import tqdm
 from ..audio import resample
 from ..control.descriptors import descriptors
 from ..core import SAMPLE_RATE, check, rng_for
-from .pvt import Melodies, members
+from .pvt import Melodies, called, members
 from .records import checksum
 
 # %% ../../nbs/57_data.recordings.ipynb #c005
 def stretch(path, start:float, seconds:float, margin:float=0.05) -> np.ndarray:
     "`seconds` of the sound file `path` from `start` on: float32 [n] in -1..1, mono, 24 kHz, silence beyond its end"
     import soundfile as sf
-    with sf.SoundFile(path) as f:
-        first = max(0, round((start - margin)*f.samplerate))
+    with sf.SoundFile(os.fsencode(path)) as f:
+        first = min(max(0, round((start - margin)*f.samplerate)), f.frames)
         f.seek(first)
         wav = f.read(round((seconds + 2*margin)*f.samplerate), dtype='float32', always_2d=True).mean(1)
         lead = round((start - first/f.samplerate)*SAMPLE_RATE)
@@ -40,9 +40,9 @@ STEP, AUDIBLE, SHARE = 0.25, 10**(-50/20), 0.4     # s; RMS; of the clip's time,
 def levels(path) -> np.ndarray:
     "RMS of every `STEP` of a sound file, read block by block"
     import soundfile as sf
-    with sf.SoundFile(path) as f:
+    with sf.SoundFile(os.fsencode(path)) as f:      # bytes: a name need not be UTF-8
         blocks = f.blocks(blocksize=max(1, round(STEP*f.samplerate)), dtype='float32', always_2d=True)
-        return np.array([np.sqrt(np.mean(np.nan_to_num(b).mean(1)**2)) for b in blocks])
+        return np.array([np.sqrt(np.mean(np.nan_to_num(b).clip(-1, 1).mean(1)**2)) for b in blocks])
 
 # %% ../../nbs/57_data.recordings.ipynb #c010
 def good_starts(level, seconds:float) -> np.ndarray:
@@ -86,14 +86,17 @@ class Recorded(NamedTuple):
     path: str
     start: float
 
-    def sound(self, seconds): return stretch(self.path, self.start, seconds)
+    def sound(self, seconds):
+        try: return stretch(self.path, self.start, seconds)
+        except RuntimeError as e: raise ValueError(f"{self.path} can no longer be read ({e}); put it back as it was, or take it out and export into another folder") from None
+
     def curves(self, sound, frames, rate): return descriptors(sound, rate, frames)
 
 # %% ../../nbs/57_data.recordings.ipynb #c018
 class Recordings:
     "A folder of sound files as the source of a database; FileNotFoundError, ValueError"
     title, blank = 'Sounds', Recorded('', 0.)
-    def __init__(self, folder): self.folder, self.files, self.parameters = Path(folder), sound_files(folder), dict(audio=Path(folder).name)
+    def __init__(self, folder): self.folder, self.files, self.parameters = Path(folder), sound_files(folder), dict(audio=called(folder))
 
     def read(self, seconds, run, keep=None):
         "Look at every file, once, by `run` of a pool; ValueError when none is usable. What came of it, for the manifest"
@@ -105,7 +108,7 @@ class Recordings:
         usable, skipped = sort_out(names, seen)
         check(usable, f"no usable sound in {self.folder}: of {len(names)} files {', '.join(f'{len(v)} are {k}' for k, v in skipped.items())}; give others")
         self.parts = {split: members(usable, split) for split in ('train', 'valid')}
-        return describe_sounds(self.folder.name, usable, self.parts, skipped)
+        return describe_sounds(called(self.folder), usable, self.parts, skipped)
 
     def keep(self): "Looking again is quick; nothing is kept"
     def forget(self): "Nothing was kept"

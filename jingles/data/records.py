@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['M_TRIM_THRESHOLD', 'M_MMAP_THRESHOLD', 'hushed', 'keep_freed', 'tensorflow', 'shapes_of', 'write_shapes',
            'read_shapes', 'encode_record', 'open_shard', 'write_shard', 'count_records', 'listed', 'list_shards',
-           'share', 'Records', 'checksum', 'what_is_wrong', 'databases', 'check_database']
+           'share', 'Records', 'check_fork', 'checksum', 'what_is_wrong', 'databases', 'check_database']
 
 # %% ../../nbs/54_data.records.ipynb #c003
 import ctypes, json, os, struct
@@ -210,6 +210,7 @@ class Records(IterableDataset):
                 ):
         check(batch >= 1 and shuffle >= 0, f"batch is {batch} and shuffle {shuffle}; expected batch >= 1 and shuffle >= 0 (records in the buffer)")
         check(0 <= rank < world, f"rank is {rank} of {world} processes; expected 0 <= rank < world")
+        check(min(seed, epoch, skip) >= 0, f"seed is {seed}, epoch {epoch} and skip {skip}; expected 0 or more of each")
         self.shapes, self.files = read_shapes(path), list_shards(path)
         self.counts = [count_records(f) for f in self.files]
         self.batch, self.shuffle, self.seed, self.epoch, self.rank, self.world, self.loop, self.skip = batch, shuffle, seed, epoch, rank, world, loop, skip
@@ -220,6 +221,13 @@ class Records(IterableDataset):
         for epoch in count(self.epoch) if self.loop else [self.epoch]: yield from _one_epoch(self, epoch, self.skip if epoch == self.epoch else 0)
 
 # %% ../../nbs/54_data.records.ipynb #c046
+@cache
+def _reads_here(): return os.getpid()       # the process in which reading began, told to its forks too
+
+def check_fork():
+    "ValueError in a process that was forked from one that had begun to read"
+    check(_reads_here() == os.getpid(), "this process was forked from one that had read records, where TensorFlow would wait for ever; give the DataLoader multiprocessing_context='spawn'")
+
 def _place(rank, world):
     "`(rank, world)`, a DataLoader's workers counted as ranks"
     info = get_worker_info()
@@ -228,6 +236,7 @@ def _place(rank, world):
 # %% ../../nbs/54_data.records.ipynb #c047
 def _one_epoch(r, epoch, skip=0):
     "Batches of one epoch of the `Records` `r`, from the one after `skip` on"
+    check_fork()
     rank, world = _place(r.rank, r.world)
     order = rng_for(r.seed, epoch).permutation(len(r.files)) if r.shuffle else range(len(r.files))
     files, parts = [r.files[i] for i in order], share([r.counts[i] for i in order], rank, world)
