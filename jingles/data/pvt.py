@@ -28,7 +28,7 @@ from tqdm import tqdm
 from ..control.curves import curves
 from ..core import SAMPLE_RATE, Spec, atomic, check, fingerprint, rng_for
 from .melody import BadMelody, Note, invent, load_melody, modulate, sources, window
-from .records import checksum, open_shard, read_shapes, shapes_of, write_shapes
+from .records import checksum, open_shard, shapes_of, told_shapes, write_shapes
 from .synth import INSTRUMENTS, find_soundfont, synth
 from ..workers import plain_start, pool, tick
 
@@ -356,11 +356,6 @@ class Recipe(NamedTuple):
     shard_mb: float = 200        # largest size of a shard
 
 # %% ../../nbs/55_data.pvt.ipynb #c074
-def _told(folder):
-    "What `shapes.txt` says, or None when it is missing or damaged"
-    try: return read_shapes(folder)
-    except (OSError, ValueError): return None
-
 class Database(NamedTuple):
     "One of the databases that an export makes"
     folder: Path
@@ -373,7 +368,7 @@ class Database(NamedTuple):
     @property
     def bytes(self): return sum(np.dtype(dtype).itemsize*math.prod(shape) for dtype, shape in self.shapes.values())     # of a record
     @property
-    def whole(self): return _told(self.folder) == self.shapes and all(finished(s.path) for split in ('train', 'valid') for s in self.shards(split))
+    def whole(self): return told_shapes(self.folder) == self.shapes and all(finished(s.path) for split in ('train', 'valid') for s in self.shards(split))
 
 # %% ../../nbs/55_data.pvt.ipynb #c075
 NAMES = {'encodec-codes': 'disc'}      # as the report calls its database of EnCodec's codes

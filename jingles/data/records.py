@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['M_TRIM_THRESHOLD', 'M_MMAP_THRESHOLD', 'hushed', 'keep_freed', 'tensorflow', 'shapes_of', 'write_shapes',
            'read_shapes', 'encode_record', 'open_shard', 'write_shard', 'count_records', 'listed', 'list_shards',
-           'share', 'Records', 'check_fork', 'checksum', 'what_is_wrong', 'databases', 'check_database']
+           'share', 'Records', 'check_fork', 'checksum', 'what_is_wrong', 'databases', 'told_shapes', 'check_database']
 
 # %% ../../nbs/54_data.records.ipynb #c003
 import ctypes, json, os, struct
@@ -94,7 +94,7 @@ def open_shard(path, shapes):
     "Yields `write(item)`; the shard appears at `path` when the block ends well, and nothing does when it fails. OSError, ValueError"
     tf = tensorflow()
     try:
-        with atomic(path) as tmp, tf.io.TFRecordWriter(str(tmp)) as writer: yield lambda item: writer.write(encode_record(item, shapes))
+        with atomic(path) as tmp, tf.io.TFRecordWriter(os.fsencode(tmp)) as writer: yield lambda item: writer.write(encode_record(item, shapes))
     except tf.errors.OpError as e: raise OSError(f"cannot write {path}: {e.message}") from None
 
 # %% ../../nbs/54_data.records.ipynb #c021
@@ -166,7 +166,7 @@ def _decoder(shapes):
 def _raw_records(files, parts, side_by_side):
     "The serialised records of `parts` of `files`, taken in turn from `side_by_side` of them"
     tf = tensorflow()
-    stretches = [str(files[i]) for i, *_ in parts], np.int64([skip for _, skip, _ in parts]), np.int64([take for *_, take in parts])
+    stretches = [os.fsencode(files[i]) for i, *_ in parts], np.int64([skip for _, skip, _ in parts]), np.int64([take for *_, take in parts])
     read = lambda f, skip, take: tf.data.TFRecordDataset(f, buffer_size=0).skip(skip).take(take)     # records are large: a buffer is only copied once more
     return tf.data.Dataset.from_tensor_slices(stretches).interleave(read, cycle_length=side_by_side)
 
@@ -191,7 +191,7 @@ def _fault(files, error):
     for f in files:
         if not f.exists(): return ValueError(f"{f} is missing; export again into the same folder to complete the database")
         try:
-            for _ in tf.data.TFRecordDataset(str(f)): pass
+            for _ in tf.data.TFRecordDataset(os.fsencode(f)): pass
         except tf.errors.OpError: return ValueError(f"{f} is damaged (a record's checksum is wrong); export this shard again")
     return ValueError(f"records in {Path(files[0]).parent} do not fit shapes.txt ({str(error)[:100]}); export the database again")
 
@@ -273,13 +273,17 @@ def databases(path) -> list:
     return found
 
 # %% ../../nbs/54_data.records.ipynb #c064
+def told_shapes(path):
+    "What `read_shapes` tells, or None when `shapes.txt` is missing or damaged"
+    try: return read_shapes(path)
+    except (OSError, ValueError): return None
+
 def check_database(path) -> dict:
     "`{file: what is wrong with it}` of a finished export, {} when it is whole; FileNotFoundError or ValueError when there is nothing to compare with"
     check((Path(path)/'manifest.json').is_file(), f"no database at {path}: there is no manifest.json in it; give the folder of an export", FileNotFoundError)
     known = {split: listed(Path(path)/split) for split in ('train', 'valid')}
     check(any(known.values()), f"the export in {path} is not finished; finish it with the command that began it")
     arrays = json.loads((Path(path)/'manifest.json').read_text()).get('arrays', {})
-    told = {k: [dtype, list(shape)] for k, (dtype, shape) in read_shapes(path).items()}
-    if arrays and told != arrays: return {Path(path)/'shapes.txt': 'does not say what manifest.json says of the arrays'}
-    found = {Path(path)/split/name: what_is_wrong(Path(path)/split/name, facts) for split, shards in known.items() for name, facts in shards.items()}
+    wrong = '' if not arrays or told_shapes(path) == {k: (dtype, tuple(shape)) for k, (dtype, shape) in arrays.items()} else 'is missing, or does not say what manifest.json says of the arrays'
+    found = {Path(path)/'shapes.txt': wrong} | {Path(path)/split/name: what_is_wrong(Path(path)/split/name, facts) for split, shards in known.items() for name, facts in shards.items()}
     return {f: wrong for f, wrong in found.items() if wrong}
