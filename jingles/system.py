@@ -229,6 +229,7 @@ def make_format(cfg:RunConfig): return FORMATS[cfg.format](cfg)
 def formats_of(text:str, folder='') -> dict:
     "`{name: function that makes the format}` of names such as 'audio,codec' or 'codec=FOLDER' with its weights (else from `folder`); raw audio is None. ValueError"
     named = [entry.strip().partition('=') for entry in text.split(',')]
+    for name, _, _ in named: check(name == 'audio' or name in FORMATS, f"no format {name!r}; there is audio, {', '.join(FORMATS)}")
     configs = {name: None if name == 'audio' else configure(format=name, codec=where or folder) for name, _, where in named}
     return {name: cfg and partial(make_format, cfg) for name, cfg in configs.items()}
 

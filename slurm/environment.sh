@@ -3,10 +3,6 @@
 
 python=$(command -v "${PYTHON:-.venv/bin/python}") || { echo "no Python at ${PYTHON:-.venv/bin/python}; submit from the project's folder after 'make dev', or set PYTHON" >&2; exit 1; }
 
-# Rank 0 waits for the others at this address. Ports below 30000 are not given out by chance, and two jobs on one node get different ones.
-export MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
-export MASTER_PORT=$((15000 + SLURM_JOB_ID % 15000))
-
 export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}      # srun no longer takes it from the job by itself
 export OMP_NUM_THREADS=$SRUN_CPUS_PER_TASK OMP_WAIT_POLICY=PASSIVE TF_CPP_MIN_LOG_LEVEL=3
 

@@ -18,13 +18,8 @@ from papermill.exceptions import PapermillExecutionError
 STOPPED = 75     # EX_TEMPFAIL: try again
 
 
-def join() -> int:
-    "This process' rank; with several, what PyTorch reads is set from SLURM's variables, where `torchrun` has not set it"
-    env = os.environ
-    if 'RANK' not in env and int(env.get('SLURM_NTASKS', 1)) > 1:
-        tasks, nodes = env['SLURM_NTASKS'], env.get('SLURM_STEP_NUM_NODES', env['SLURM_NNODES'])
-        env |= dict(RANK=env['SLURM_PROCID'], LOCAL_RANK=env['SLURM_LOCALID'], WORLD_SIZE=tasks, LOCAL_WORLD_SIZE=str(-(-int(tasks)//int(nodes))))
-    return int(env.get('RANK', 0))
+TASKS = int(os.environ.get('SLURM_STEP_NUM_TASKS', 1))
+RANK = int(os.environ.get('RANK', os.environ['SLURM_PROCID'] if TASKS > 1 else 0))      # as training sees it (chapter 61)
 
 
 def of_rank(record, rank:int) -> Path:
@@ -64,18 +59,16 @@ def options(settings) -> list:
 
 def main(notebook, record, *settings) -> int:
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)     # a warning to every process must end neither this one nor a kernel that does not listen yet
-    rank = join()
-    stop, again = Path(record).parent/'stop' if rank == 0 else None, Path(record).parent/'again'
-    alone = rank == 0 and int(os.environ.get('SLURM_NTASKS', 1)) == 1
-    record = of_rank(record, rank)
+    stop, again = Path(record).parent/'stop' if RANK == 0 else None, Path(record).parent/'again'
+    record = of_rank(record, RANK)
     with tempfile.TemporaryDirectory(prefix='rank') as folder:
         papermill_engines.register('ranks', engine(folder, stop))
         try: papermill([notebook, str(record), '--engine', 'ranks', '--no-progress-bar', *options(settings)], standalone_mode=False)
         except PapermillExecutionError as e:
-            print(f'rank {rank}: {e.ename}: {e.evalue}; see {record}', file=sys.stderr)
+            print(f'rank {RANK}: {e.ename}: {e.evalue}; see {record}', file=sys.stderr)
             if e.ename != 'KeyboardInterrupt': return 1
-            if rank == 0: again.touch()
-            return STOPPED if alone else 0
+            if RANK == 0: again.touch()
+            return STOPPED if RANK == 0 and TASKS == 1 else 0
         finally:
             if stop: stop.unlink(missing_ok=True)
     return 0

@@ -1,4 +1,4 @@
-"A real SLURM of one node on this machine, with all its state in one folder: for the tests of slurm/"
+"A real SLURM of two nodes, both of them this machine, with all its state in one folder: for the tests of slurm/"
 import getpass, os, shutil, signal, socket, subprocess, time
 from pathlib import Path
 
@@ -6,11 +6,11 @@ from book import ROOT
 
 os.environ['PATH'] += os.pathsep + '/usr/sbin'       # where Debian puts daemons, and not every user looks
 NEEDED = 'munged', 'slurmctld', 'slurmd', 'sbatch', 'srun', 'setpriv'
+NODES = '127.0.0.1', '127.0.0.2'      # names that lead to this machine, as those of a cluster's nodes lead to them
 CONF = '''
 ClusterName=jingles
 SlurmctldHost=localhost
-SlurmctldPort={0}
-SlurmdPort={1}
+SlurmctldPort={ports[0]}
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
@@ -22,10 +22,10 @@ TaskPlugin=task/none
 ReturnToService=2
 KillWait=2
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
-SlurmdSpoolDir={folder}/slurmd
+SlurmdLogFile={folder}/slurmd-%n.log
+SlurmdSpoolDir={folder}/slurmd-%n
 StateSaveLocation={folder}/slurmctld
 JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
@@ -34,8 +34,9 @@ SchedulerParameters=sched_interval=1,sched_min_interval=100000,bf_interval=1
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 SlurmdParameters=config_overrides
-NodeName=localhost NodeAddr=127.0.0.1 CPUs=64 State=UNKNOWN
-PartitionName=debug Nodes=localhost Default=YES MaxTime=INFINITE State=UP
+NodeName={nodes[0]} Port={ports[1]} CPUs=64 State=UNKNOWN
+NodeName={nodes[1]} Port={ports[2]} CPUs=64 State=UNKNOWN
+PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 '''
 
 
@@ -70,28 +71,29 @@ class Cluster:
 
     def __enter__(self):
         f = self.folder
-        for name in ('slurmd', 'slurmctld'): (f/name).mkdir(parents=True)
+        for name in ('slurmctld', *(f'slurmd-{n}' for n in NODES)): (f/name).mkdir(parents=True)
         (f/'munge.key').write_bytes(os.urandom(128)); (f/'munge.key').chmod(0o600)
-        (f/'slurm.conf').write_text(CONF.format(*free_ports(2), folder=f, user=getpass.getuser()))
+        (f/'slurm.conf').write_text(CONF.format(ports=free_ports(3), nodes=NODES, folder=f, user=getpass.getuser()))
         outer = {k: v for k, v in os.environ.items() if not k.startswith(('SLURM', 'SBATCH', 'RANK', 'WORLD_SIZE', 'LOCAL_', 'MASTER_'))}
         self.env = outer | dict(SLURM_CONF=str(f/'slurm.conf'))
         try:
             self.start('munged', '--foreground', '--force', *(f'--{k}={f}/munge.{v}' for k, v in dict(socket='sock', pid='pid').items()),
                        f'--key-file={f}/munge.key', f'--pid-file={f}/munge.pid', f'--seed-file={f}/munge.seed', f'--log-file={f}/munge.log')
             until((f/'munge.sock').exists, 20, self.why)
-            self.start('slurmctld', '-D'); self.start('slurmd', '-D', '-N', 'localhost')
-            until(lambda: 'idle' in self.ask('sinfo', '-h', '-o', '%T', ok=False), 30, self.why)
+            self.start('slurmctld', '-D')
+            for name in NODES: self.start('slurmd', '-D', '-N', name)
+            until(lambda: self.ask('sinfo', '-h', '-o', '%T %D', ok=False) == 'idle 2', 30, self.why)
         except BaseException:
             self.__exit__()
             raise
         return self
 
     def start(self, *command):
-        with open(self.folder/f'{command[0]}.out', 'w') as out:
+        with open(self.folder/f'{command[0]}.out', 'a') as out:
             self.daemons.append(subprocess.Popen(['setpriv', '--pdeathsig', 'KILL', *command], env=self.env, stdout=out, stderr=out, start_new_session=True))
 
     def __exit__(self, *_):
-        if len(self.daemons) == 3: self.ask('scancel', '--user', getpass.getuser(), '--full', '--signal=KILL', ok=False)
+        if len(self.daemons) == 4: self.ask('scancel', '--user', getpass.getuser(), '--full', '--signal=KILL', ok=False)
         for d in reversed(self.daemons): d.terminate()
         for d in self.daemons:
             try: d.wait(10)

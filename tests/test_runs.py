@@ -1,9 +1,15 @@
 "The run notebooks, as papermill runs them: from end to end at the smallest size, with wrong parameters, and by two processes at once"
 import json, os, re, subprocess, sys
+from types import SimpleNamespace
 
-from book import ROOT
-from doomed import together
-from jingles.training import sweep_of, train
+import IPython.display
+import pytest
+from book import ROOT, cells, code
+from jingles.core import load_tensors
+from jingles.data.pvt import Recipe, export
+from jingles.formats.codec import load_codec
+from jingles.system import configure, preset
+from jingles.training import read_log, sweep_of, train
 
 RUNS = ROOT/'nbs'/'runs'
 
@@ -14,12 +20,13 @@ def command(name, written, **parameters):
     return [sys.executable, '-m', 'papermill', '--log-level', 'ERROR', '--no-progress-bar', str(RUNS/f'{name}.ipynb'), str(written), '--cwd', str(ROOT), *given]
 
 
-def environment(**more):
+def environment():
     env = {k: v for k, v in os.environ.items() if k != 'MPLBACKEND'}        # pictures belong into the notebook here
-    return {**env, 'PYTHONPATH': os.pathsep.join([str(ROOT), *filter(None, [env.get('PYTHONPATH')])]), 'OMP_NUM_THREADS': '1', **more}
+    return {**env, 'PYTHONPATH': os.pathsep.join([str(ROOT), *filter(None, [env.get('PYTHONPATH')])]), 'OMP_NUM_THREADS': '1'}
 
 
-def launch(*args, env={}, **parameters): return subprocess.Popen(command(*args, **parameters), cwd=ROOT, env=environment(**env), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def start(words): return subprocess.Popen(words, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def launch(*args, **parameters): return start(command(*args, **parameters))
 
 
 def ended(process):
@@ -33,15 +40,28 @@ def shown(path, kind): return [o['data'][kind] for o in outputs(path) if kind in
 def said(path): return ''.join(''.join(o.get('text', '')) + ''.join(o.get('data', {}).get('text/markdown', '')) + ''.join(o.get('data', {}).get('text/plain', '')) for o in outputs(path))
 
 
+def in_here(name, variables, **given):
+    "Run the code cells of a run notebook one after the other in this process; yields after each"
+    for cell in cells(RUNS/f'{name}.ipynb'):
+        if cell.kind != 'code': continue
+        exec(code(cell.source), variables)
+        if 'parameters' in cell.tags: variables.update(given)
+        yield cell
+
+
 def players(path): return [h for h in shown(path, 'text/html') if '<audio' in ''.join(h)]
 
 
 def test_train_by_two_processes(tiny, tmp_path):
-    "Each process runs the notebook; that of rank 0 is the record: data, network, a picture and a sound after each epoch, figures"
+    """Under torchrun each process runs the notebook; that of rank 0 is the record: data, network, a picture and a sound after each epoch, figures.
+    The losses and weights are those of one process, within the tolerance that tests/test_training.py gives reasons for"""
     out = tmp_path/'run'
-    settings = dict(preset='smoke', codec=tiny/'codec', data=tiny/'db', out=out, shown=1, scored=2, sampling_steps=2, steps=8, epoch_steps=4)
-    both = [launch('train', tmp_path/f'train-{e["RANK"]}.ipynb', env=e, **settings) for e in together(2)]
-    for status, words in map(ended, both): assert status == 0, words[-3000:]
+    settings = dict(codec=str(tiny/'codec'), steps=8, epoch_steps=4)
+    papermill = command('train', tmp_path/'train-${local_rank}.ipynb', preset='smoke', data=tiny/'db', out=out, shown=1, scored=2, sampling_steps=2, **settings)
+    both = start([sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2', '--max-restarts', '3', *papermill[1:]])
+    train(configure(preset('smoke'), **settings), tiny/'db', tmp_path/'alone')
+    status, words = ended(both)
+    assert status == 0, words[-3000:]
     first, second = tmp_path/'train-0.ipynb', tmp_path/'train-1.ipynb'
     assert 'process 0 of 2' in said(first) and 'process 1 of 2' in said(second)
     rows = [json.loads(line) for line in (out/'log.jsonl').read_text().splitlines()]
@@ -50,7 +70,20 @@ def test_train_by_two_processes(tiny, tmp_path):
     assert len(shown(first, 'image/jpeg')) == 1 + 1 + 2 and len(players(first)) == 1 + 2       # data, curves, one after each epoch
     assert '| model, no control |' in said(first) and "'best_step'" in said(first)
     assert 'Epoch' not in said(second) and 'rank 1 has no figures' in said(second)
-    assert (out/'model.safetensors').exists() and first.stat().st_size < 1_000_000
+    assert first.stat().st_size < 1_000_000
+    for a, b in zip(read_log(tmp_path/'alone'), rows, strict=True): assert all(a.get(k) is b.get(k) is None or abs(a[k]/b[k] - 1) < 1e-5 for k in ('loss', 'held_out'))
+    a, b = (load_tensors(folder/'model.safetensors') for folder in (tmp_path/'alone', out))
+    assert a.keys() == b.keys() and max((a[k] - b[k]).abs().max() for k in a) < 2e-3
+
+
+def test_train_without_held_out_clips(tiny, tmp_path, monkeypatch):
+    "What can be shown is shown"
+    export(tmp_path/'db', formats=dict(codec=load_codec(tiny/'codec')), recipe=Recipe(clips=(8, 0), seconds=1), workers=1)
+    monkeypatch.setattr(IPython.display, 'display', lambda *_, **__: SimpleNamespace(update=lambda _: None))
+    variables = {}
+    assert all(in_here('train', variables, preset='smoke', codec=str(tiny/'codec'), data=str(tmp_path/'db'), out=str(tmp_path/'run'), steps=4, epoch_steps=2))
+    assert len(variables['held']) == 0 and [('epoch' in row, 'held_out' in row) for row in read_log(tmp_path/'run')] == [(True, False)]*2
+    assert (tmp_path/'run'/'model.safetensors').exists()
 
 
 def test_wrong_parameters_are_refused_before_any_work(tmp_path):
@@ -61,6 +94,26 @@ def test_wrong_parameters_are_refused_before_any_work(tmp_path):
         status, words = ended(process)
         assert status == 1 and f'ValueError: {complaint}' in words
         assert not (tmp_path/'run').exists() and json.loads(written.read_text())['cells'][-1]['metadata']['papermill']['status'] == 'pending'
+
+
+@pytest.mark.parametrize('name, given, complaint', [
+    ('evaluate', dict(modell='runs/small'), "no parameter 'modell'; there are model, midi, out"),
+    ('evaluate', dict(count='many'), "count is 'many'; expected int, such as 200"),
+    ('sweep', dict(presets='smoke', only='all'), "only is 'all'; expected int, such as -1"),
+    ('sweep', dict(presets='smoke', stepz=5), "no setting 'stepz'; there are presets, setting, values"),
+    ('sweep', dict(presets='smoke', setting='lr', values='slow,fast'), "lr is 'slow'; expected float, such as 0.0006"),
+    ('sweep', dict(presets='smoky'), "no preset 'smoky'; there is small,"),
+    ('export', dict(format='codec'), "no parameter 'format'; there are out, formats, midi"),
+    ('export', dict(train=2.5), "train is 2.5; expected int, such as 2000"),
+    ('train_codec', dict(clips=10), "no parameter 'clips'; there are midi, out, sounds"),
+    ('train_codec', dict(lr='fast'), "lr is 'fast'; expected float, such as 0.001")])
+def test_wrong_parameters_of_other_notebooks(name, given, complaint, tmp_path, monkeypatch):
+    "Refused, in one line, by the cell after that of the parameters"
+    monkeypatch.chdir(tmp_path)
+    ran = in_here(name, {}, **given)
+    assert 'parameters' in next(ran).tags
+    with pytest.raises(ValueError, match=re.escape(complaint)) as e: next(ran)
+    assert '\n' not in str(e.value) and not any(tmp_path.iterdir())
 
 
 def test_sweep(tiny, tmp_path):

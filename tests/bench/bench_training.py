@@ -2,10 +2,10 @@
 
 The smoke test of a run is too small to tell; measured is the shipped small model's training (preset `small`, 16 clips of 4 s per step) on a database of random latents.
 Timers around the parts say which share of a step lies in the network - the forward passes, all of the backward pass, and the optimiser's step with the average of the weights - and
-which outside: batches, crops, forgetting, noise, the log. Two processes with half of the batch each are then timed against one, one thread each. By the
-wall that is right on a machine with two idle cores only; by processor time - twice one's time per step over that of both - it says what the sharing costs wherever it runs.
-Where there is a GPU, the networks of Tables 4.1 and 4.2 are timed on it: steps per second and memory, in float32, bf16, and bf16 compiled."""
-import json, os, subprocess, sys, tempfile, time
+which outside: batches, crops, forgetting, noise, the log. Two processes with half of the batch each are then timed against one: on a GPU each where there are two, else on one thread each. By the
+wall the latter is right on a machine with two idle cores only; by processor time - twice one's time per step over that of both - it says what the sharing costs wherever it runs.
+Where there is a GPU, the shares are those on it, and the networks of Tables 4.1 and 4.2 are timed there: steps per second and memory, in float32, bf16, and bf16 compiled."""
+import gc, json, os, subprocess, sys, tempfile, time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -37,7 +37,8 @@ def database(folder, model, clips=64, seconds=8.):
 def shares(cfg, data, out, first=3, steps=12):
     "Seconds of a step, and the shares of it in the network, in making batches and in waiting for data, after the `first` steps"
     import jingles.training as t
-    clock = clock_of()
+    now = clock_of()
+    def clock(): finish(); return now()      # what a GPU was given to do belongs to who gave it
     spent = dict(network=0., batch=0.)
     def timed(name, f):
         def call(*args, **kw):
@@ -60,9 +61,15 @@ def shares(cfg, data, out, first=3, steps=12):
 
 
 def clock_of():
-    "With one thread the process's own time, TensorFlow's reader included: then other work on the machine matters little. Else the wall's"
+    "With one thread the process's own time, TensorFlow's reader included: then other work on the machine matters little. Else, and on a GPU, the wall's"
     import torch
-    return time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    return time.process_time if torch.get_num_threads() == 1 and not torch.cuda.is_available() else time.perf_counter
+
+
+def finish():
+    "Wait until the GPU, if there is one, has done what it was given"
+    import torch
+    if torch.cuda.is_available(): torch.cuda.synchronize()
 
 
 CHILD = """
@@ -77,10 +84,12 @@ print(json.dumps([10/(c - a), (d - b)/10]))
 """
 
 def together_and_alone(cfg, data, out):
-    "(steps per second, processor's seconds per step of all processes) of one process, and of two with half of the batch each; one thread each"
+    "(steps per second, processor's seconds per step of all processes) of one process, and of two with half of the batch each; a GPU each if there are two, else one thread each"
+    import torch
     from doomed import together
+    place = {} if torch.cuda.device_count() > 1 else dict(CUDA_VISIBLE_DEVICES='')
     def measure(n):
-        env = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(ROOT))
+        env = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(ROOT), **place)
         args = [sys.executable, '-c', CHILD, json.dumps(cfg), str(data), f'{out}-{n}']
         children = [subprocess.Popen(args, env={**env, **e}, stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL) for e in ([{}] if n == 1 else together(n))]
         said = [p.communicate()[0] for p in children]
@@ -105,25 +114,30 @@ def speed_of(name, device, seconds=4., steps=12, warm=5, **changes):
     batch, frames = cfg.batch//cfg.streams, round(min(seconds, cfg.seconds)*spec.rate)
     x = torch.randint(spec.classes, spec.shape(frames, batch)) if spec.classes else torch.randn(spec.shape(frames, batch))
     cond, paradigm = Cond({k: torch.rand(batch, c, frames) for k, c in PVT.items()}).to(device), build_paradigm(cfg, spec)
-    wait = torch.cuda.synchronize if device.type == 'cuda' else lambda: None
+    torch.compiler.reset(); gc.collect()      # else what was compiled for other networks counts against this one, and what they held too
     if device.type == 'cuda': torch.cuda.empty_cache(); torch.cuda.reset_peak_memory_stats()
     with tempfile.TemporaryDirectory() as out:
         run, x = begin(build_net(cfg, spec), plan_of(cfg), out), x.to(device)
         for i in range(warm + steps):
-            if i == warm: wait(); start = time.perf_counter()
+            if i == warm: finish(); start = time.perf_counter()
             optimize(run, [x], lambda net, x: paradigm.loss(net, x, cond))
-        wait()
+        finish()
     return steps/(time.perf_counter() - start), memory()
 
 
-def gpu_figures():
+KINDS = {'fp32': dict(precision='fp32'), 'bf16': dict(precision='bf16'), 'fp32 compiled': dict(precision='fp32', compile=True), 'bf16 compiled': dict(precision='bf16', compile=True)}
+
+def gpu_figures(device='cuda', presets=PRESETS, **options):
+    "Each preset in each kind of arithmetic; where one does not go, why"
     import torch
-    found = {'GPU': torch.cuda.get_device_name()}
-    for name in PRESETS:
-        for kind, changes in dict(fp32=dict(precision='fp32'), bf16=dict(precision='bf16'), compiled=dict(precision='bf16', compile=True)).items():
-            try: speed, gib = speed_of(name, torch.device('cuda'), **changes)
-            except torch.cuda.OutOfMemoryError: found[f'{name}, {kind}'] = 'out of memory'; continue
+    found = {'GPU': torch.cuda.get_device_name() if device == 'cuda' else device}
+    for name in presets:
+        for kind, changes in KINDS.items():
+            try: speed, gib = speed_of(name, torch.device(device), **changes, **options)
+            except Exception as e: found[f'{name}, {kind}'] = f'{type(e).__name__}: {e}'.splitlines()[0]; continue
             found |= {f'{name}, {kind} [steps/s]': speed, f'{name}, {kind} [GiB]': gib}
+        speeds = {kind: found[key] for kind in KINDS if (key := f'{name}, {kind} [steps/s]') in found}
+        found |= {f'{name}, {kind} / fp32, by the step': speed/speeds['fp32'] for kind, speed in speeds.items() if 'fp32' in speeds and kind != 'fp32'}
     return found
 
 
@@ -140,4 +154,4 @@ def run():
     figures = {'step of the small model [s]': took, 'share in the network': network, 'share in making batches': batch, 'share waiting for data': waited,
                'one process [steps/s]': one, 'two processes [steps/s]': both, 'two / one, by the wall': both/one,
                'two / one, by processor time': 2*alone/together, 'cores': os.cpu_count(), 'load of the machine': os.getloadavg()[0]}
-    return figures | (gpu_figures() if torch.cuda.is_available() else {'GPU': 'none'})
+    return figures | (gpu_figures() if torch.cuda.is_available() else {'GPU': 'none here, so no figures of one'})
