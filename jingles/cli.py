@@ -422,9 +422,10 @@ def train(
     from jingles.core import check
     for s in setting or (): check('=' in s, f"--set {s!r}; expected NAME=VALUE, such as steps=8000")
     cfg = system.configure(system.preset(preset), **dict(s.split('=', 1) for s in setting or ()))
-    from jingles.training import train as run
-    run(cfg, data, out)
-    print(f"{out/'model.safetensors'}: the model; hear it with: jingles generate --model {out}")
+    from jingles.training import training
+    run = training(cfg, data, out)
+    for _ in run: pass
+    if run.main: print(f"{out/'model.safetensors'}: the model; hear it with: jingles generate --model {out}")
 
 # %% ../nbs/81_cli.ipynb #c032
 @app.command()
