@@ -122,6 +122,19 @@ def test_loss_of_a_batch_is_that_of_its_parts(paradigm):
 
 
 @pytest.mark.parametrize('paradigm', PARADIGMS)
+def test_loss_keeps_to_the_device(paradigm):
+    "All that meets in a loss and its gradient is on the network's device. In place of a GPU PyTorch's meta device, which holds no numbers but refuses what lies elsewhere"
+    from test_grid import SPECS, clean, control, made
+    form = 'codec-codes' if paradigm == 'discdpm' else 'codec'
+    model, x0, cond = made(paradigm, form, 'unet', 'concat'), clean(SPECS[form]), control()
+    net = model.net.to('meta')
+    with pytest.raises(RuntimeError, match='device'): model.paradigm.loss(net, x0, cond, draws_of(0, 5, range(2)))
+    loss = model.paradigm.loss(net, x0.to('meta'), cond.to('meta'), draws_of(0, 5, range(2)))
+    loss.backward()
+    assert {v.device.type for v in (loss, *(p.grad for p in net.parameters() if p.grad is not None))} == {'meta'}
+
+
+@pytest.mark.parametrize('paradigm', PARADIGMS)
 def test_half_precision(paradigm, tmp_path):
     "In bf16 a step of each paradigm has nearly the same loss, and what it moves are float32 weights"
     from test_grid import SPECS, clean, control, made
