@@ -1,8 +1,11 @@
 """Making a database: real time per core, two workers against one, beside pretty_midi's fluidsynth() on the same melodies; memory at 1 000 and 10 000 clips"""
-import os, resource, subprocess, sys, tempfile, time
+import os, resource, shutil, subprocess, sys, tempfile, time
 from pathlib import Path
 
+import numpy as np
+
 CLIPS = 160     # of 8 s
+MORE = 10       # times as many, to tell the work from what starting takes
 
 FORMATS = 'audio', 'cqt', 'codec', 'codec-codes', 'encodec', 'encodec-codes'
 
@@ -31,6 +34,14 @@ def export(folder, name, clips, seconds, workers, format='audio') -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def per_clip(folder, workers, name) -> tuple:
+    "`(wall seconds a clip, seconds of starting, processor seconds a clip where there is one worker)`: two sizes tell the work from the start"
+    small, large = (export(folder, f'{name}{n}', n*CLIPS, 8, workers) for n in (1, MORE))
+    for f in Path(folder).glob(f'{name}*'): shutil.rmtree(f)
+    each, cpu = ((large[k] - small[k])/((MORE - 1)*CLIPS) for k in ('wall', 'cpu'))
+    return each, small['wall'] - CLIPS*each, cpu
+
+
 def pretty(clips) -> float:
     "Processor seconds that pretty_midi's `fluidsynth()` takes for the same clips, one call each"
     import pretty_midi
@@ -56,14 +67,13 @@ def run():
     ours = (time.process_time() - began)/len(clips)
     theirs = pretty(clips)/len(clips)
     with tempfile.TemporaryDirectory() as d:
-        one = export(d, 'one', CLIPS, 8, 1)
-        # starting two processes takes as long however many clips there are: two sizes tell it from the work
-        small, large = (export(d, f'two{n}', n*CLIPS, 8, 2)['wall'] for n in (1, 5))
-        again = export(d, 'again', CLIPS, 8, 1)
+        # in turn, twice: the machine may be another one a minute later
+        found = [(per_clip(d, 1, 'one'), per_clip(d, 2, 'two')) for _ in range(2)]
         each = {f: export(d, f, 32, 8, 1, f)['cpu']/32 for f in FORMATS if f != 'audio'}
         few, many = (export(d, f'many{n}', n, 1, 1)['mb'] for n in (1000, 10_000))
-    each = dict(audio=(one['cpu'] + again['cpu'])/2/CLIPS, **each)
+    one, two = (np.mean(rows, 0) for rows in zip(*found))
+    each = dict(audio=one[2], **each)
     return {'export of raw sound [x real time, one core]': 8/each['audio'], 'FluidSynth alone [x real time]': 8/ours,
-            'two workers / one': (one['wall'] + again['wall'])/2/CLIPS/((large - small)/(4*CLIPS)), 'start of two workers [s]': small - (large - small)/4,
+            'two workers / one': one[0]/two[0], 'start of two workers [s]': two[1],
             'ours / pretty_midi, per clip rendered': theirs/ours, 'export / pretty_midi': theirs/each['audio'],
             'memory at 1 000 clips [MB]': few, 'memory at 10 000 clips [MB]': many, **{f'one clip of {f} [s of one core]': s for f, s in each.items()}}
