@@ -7,9 +7,9 @@ __all__ = ['app', 'Velocity', 'Chroma', 'Instrument', 'Midi', 'Curves', 'Feature
            'Sampler', 'Guidance', 'Autoguidance', 'Like', 'Strength', 'Redo', 'Was', 'Morph', 'Share', 'Loudness',
            'ModelFolder', 'Sound', 'is_file_name', 'is_sound_name', 'frames_in', 'number', 'curve', 'midi_control',
            'recorded_control', 'base_control', 'named', 'single', 'control', 'writable', 'write_jingles', 'bar_of',
-           'stretch', 'towards', 'kept', 'make', 'option', 'guiding', 'levelled', 'generate', 'choices', 'several',
-           'combine', 'what_was_made', 'export', 'check_databases', 'card', 'train_codec', 'train_codes', 'train',
-           'evaluate', 'settings', 'fail', 'what_was_said', 'main']
+           'stretch', 'towards', 'kept', 'make', 'option', 'guiding', 'levelled', 'asked', 'generate', 'choices',
+           'several', 'combine', 'what_was_made', 'export', 'check_databases', 'card', 'train_codec', 'train_codes',
+           'train', 'evaluate', 'settings', 'fail', 'what_was_said', 'main']
 
 # %% ../nbs/81_cli.ipynb #c003
 import math, os, sys, time
@@ -26,16 +26,16 @@ app = typer.Typer(help="Draw how a short sound evolves and hear it, made by a di
 def is_file_name(text) -> bool: return str(text).lower().endswith(('.csv', '.json', '.npz'))
 def is_sound_name(text) -> bool: return str(text).lower().endswith(('.wav', '.flac', '.ogg', '.mp3'))
 
-# %% ../nbs/81_cli.ipynb #c006b
+# %% ../nbs/81_cli.ipynb #c007
 def frames_in(seconds:float, rate:float) -> int: return math.ceil(round(seconds*rate, 6))     # 0.28 s are 21 frames of 1/75 s, although 0.28*75 > 21
 
-# %% ../nbs/81_cli.ipynb #c007
+# %% ../nbs/81_cli.ipynb #c008
 def number(text:str, option:str) -> float:
     "`text` as a number; ValueError that names the option"
     try: return float(text)
     except ValueError: raise ValueError(f"--{option} is {text!r}; expected a number in 0..1, -1 for not controlled, or a .csv, .json or .npz file") from None
 
-# %% ../nbs/81_cli.ipynb #c008
+# %% ../nbs/81_cli.ipynb #c009
 def curve(name:str, text:str, frames:int):
     "The curve `(1, c, frames)` that the option `name` asks for"
     from jingles.control import curves as c
@@ -44,7 +44,7 @@ def curve(name:str, text:str, frames:int):
     note = dict(chroma=c.chroma_of, pitch=c.pitch_of).get(name) if text[:1].isalpha() else None
     return c.to_cond({name: [note(text) if note else number(text, name)]*frames})[name]
 
-# %% ../nbs/81_cli.ipynb #c011
+# %% ../nbs/81_cli.ipynb #c012
 def midi_control(midi, instrument, seconds:float, rate:float, features:str):
     "The control of a MIDI file's melody; a file that cannot be used is named"
     from jingles.control.heard import played_in
@@ -52,7 +52,7 @@ def midi_control(midi, instrument, seconds:float, rate:float, features:str):
     try: return played_in(midi, seconds, rate, features, instrument)
     except BadMelody as e: raise ValueError(f"{midi}: {e}; choose another MIDI file") from e
 
-# %% ../nbs/81_cli.ipynb #c012
+# %% ../nbs/81_cli.ipynb #c013
 def recorded_control(path, seconds:float|None, rate:float, features:str):
     "The control of a recording, of all of it unless `seconds` are given"
     from jingles.audio import load
@@ -73,7 +73,7 @@ def base_control(midi, curves, seconds:float|None, instrument, rate:float, featu
     cond = read_curves(curves)
     return resample_curves(cond, frames_in(seconds, rate)) if seconds else cond
 
-# %% ../nbs/81_cli.ipynb #26c37eac
+# %% ../nbs/81_cli.ipynb #c014
 def named(pairs) -> dict:
     "`{feature: [text, ...]}` of a list of NAME=VALUE; ValueError"
     from jingles.control.curves import FEATURES
@@ -90,7 +90,7 @@ def single(velocity=None, chroma=None, instrument=None, feature=None) -> dict:
     given = dict(velocity=velocity, chroma=chroma, instruments=instrument) | {k: texts[-1] for k, texts in named(feature).items()}
     return {k: v for k, v in given.items() if v is not None}
 
-# %% ../nbs/81_cli.ipynb #c013
+# %% ../nbs/81_cli.ipynb #c015
 def control(given:dict={}, midi=None, curves=None, seconds=None, rate:float=75, features:str='pvt', blank=False):
     "The `Cond` that the options ask for, single curves `given` as `{feature: text}`; the built-in call when they ask for nothing, unless `blank`"
     from jingles.control.curves import SETS, agreeing, left_open, validate
@@ -107,7 +107,7 @@ def control(given:dict={}, midi=None, curves=None, seconds=None, rate:float=75, 
     for k, v in given.items(): cond = agreeing(Cond(cond.local | {k: curve(k, v, frames)}), k)
     return validate(cond)
 
-# %% ../nbs/81_cli.ipynb #c016
+# %% ../nbs/81_cli.ipynb #c018
 def writable(path):
     "Raise a one-line error unless a file can be made at `path`"
     from jingles.core import atomic, check
@@ -120,7 +120,7 @@ def writable(path):
         probe.touch(); probe.unlink()
     except OSError as e: raise ValueError(f"cannot write to {path.parent} ({e.strerror}); choose another --out") from None
 
-# %% ../nbs/81_cli.ipynb #c017
+# %% ../nbs/81_cli.ipynb #c019
 def write_jingles(cond, sounds, out, rate, names=None) -> list:
     "Write each sound and its picture, numbered or named where there are several; returns the paths of the sounds"
     import matplotlib
@@ -137,28 +137,28 @@ def write_jingles(cond, sounds, out, rate, names=None) -> list:
         matplotlib.pyplot.close(figure)
     return paths
 
-# %% ../nbs/81_cli.ipynb #c018
+# %% ../nbs/81_cli.ipynb #c020
 def bar_of(steps:int):
     "A progress bar and the function that moves it"
     from tqdm import tqdm
     bar = tqdm(total=steps, desc='sampling', unit='step', leave=False, disable=not sys.stderr.isatty())
     return bar, lambda i: bar.update()
 
-# %% ../nbs/81_cli.ipynb #c018b
+# %% ../nbs/81_cli.ipynb #c022
 def stretch(text:str) -> tuple:
     "Start and stop in seconds from 'START:STOP'; ValueError"
     try: start, stop = map(float, text.split(':'))
     except ValueError: raise ValueError(f"--redo is {text!r}; expected START:STOP in seconds, such as 1.5:2.25") from None
     return start, stop
 
-# %% ../nbs/81_cli.ipynb #c018c
+# %% ../nbs/81_cli.ipynb #c023
 def towards(cond, morph, share:float):
     "`cond`, or the curves at `share` of the way from it to those in the file `morph`"
     from jingles.control.curves import read_curves, resample_curves
     from jingles.variations import morph as mix
     return mix(cond, resample_curves(read_curves(morph), cond.frames), share) if morph else cond
 
-# %% ../nbs/81_cli.ipynb #c018d
+# %% ../nbs/81_cli.ipynb #c024
 def kept(cond, redo, was, rate:float):
     "What stays of an older sound `(frames,)`: all outside of the stretch `redo`, or where the curves are as in the file `was`; None without either"
     from jingles.control.curves import read_curves, resample_curves
@@ -177,7 +177,7 @@ def make(model, cond, like=None, strength:float=0.5, keep=None, **options):
     if like is None: return generate(model, cond, **options)
     return vary(model, like, cond, strength, **options) if keep is None else redraw(model, like, cond, keep, **options)
 
-# %% ../nbs/81_cli.ipynb #c020
+# %% ../nbs/81_cli.ipynb #c027
 def option(help:str, **limits): return typer.Option(help=help, **limits)
 
 Velocity = Annotated[Optional[str], option("Loudness: a number in 0..1, -1 to leave it open, or a .csv, .json or .npz file of curves.")]
@@ -188,7 +188,7 @@ Curves = Annotated[Optional[Path], option("A .csv, .json or .npz file with all c
 Feature = Annotated[Optional[list[str]], option("NAME=VALUE: any curve by its name, such as loudness=0.7, pitch=A4 or brightness=drawn.csv for a model that follows sound. May be repeated.")]
 Seconds = Annotated[Optional[float], option("Length. [default: that of the curves, else 8]")]
 
-# %% ../nbs/81_cli.ipynb #c022
+# %% ../nbs/81_cli.ipynb #c029
 Seed = Annotated[int, option("Another seed is another performance of the same curves.")]
 Variations = Annotated[int, option("How many, with seeds SEED, SEED+1, ...", min=1, max=64)]
 Steps = Annotated[Optional[int], option("Sampling steps; more is slower and a little better. [default: the paradigm's own, 18 for EDM]", min=1)]
@@ -196,7 +196,7 @@ Sampler = Annotated[Optional[str], option("How the steps are taken: heun, euler 
 Guidance = Annotated[str, option("How strictly the curves are obeyed; 1 is freer and twice as fast. A number, or one for each feature: velocity=3,chroma=1.5")]
 Autoguidance = Annotated[float, option("How boldly the model fills in what is left open; 1 is timid.", min=0)]
 
-# %% ../nbs/81_cli.ipynb #c022g
+# %% ../nbs/81_cli.ipynb #c030
 def guiding(text:str):
     "A number, or `{feature: number}` from 'velocity=3,chroma=1.5'; ValueError"
     from jingles.core import check
@@ -207,7 +207,7 @@ def guiding(text:str):
     check(sound, f"--guidance is {text!r}; expected a number that is not below 0, such as 2, or one for each of some features, such as velocity=3,chroma=1.5")
     return scales.get('', scales)
 
-# %% ../nbs/81_cli.ipynb #c022b
+# %% ../nbs/81_cli.ipynb #c033
 Like = Annotated[Optional[Path], option("A sound to start from: vary it (--strength) or draw a stretch of it anew (--redo).")]
 Strength = Annotated[float, option("How far a varied sound may go: small stays close, 1 is new.", min=0.01, max=1)]
 Redo = Annotated[Optional[str], option("START:STOP in seconds; outside of it --like stays as it is.")]
@@ -216,17 +216,27 @@ Morph = Annotated[Optional[Path], option("A file of curves to morph to.")]
 Share = Annotated[float, option("How far to morph: 0 is no change, 1 the curves of --morph.", min=0, max=1)]
 Loudness = Annotated[Optional[float], option("Bring what is written to this many LUFS, e.g. -16. [default: as it came]", max=0)]
 
-# %% ../nbs/81_cli.ipynb #c024
+# %% ../nbs/81_cli.ipynb #c035
 ModelFolder = Annotated[Optional[Path], option("Folder of a trained model. [default: the small one in the package]")]
 Sound = Annotated[Path, option("Where the sound goes, .wav or .flac; its picture goes beside it.")]
 
-# %% ../nbs/81_cli.ipynb #c024a
+# %% ../nbs/81_cli.ipynb #c036
 def levelled(sounds, loudness:float|None) -> list:
     "The sounds, each at `loudness` LUFS; as they are for None"
     from jingles.audio import normalise
     return list(sounds) if loudness is None else [normalise(wav, loudness) for wav in sounds]
 
-# %% ../nbs/81_cli.ipynb #c026
+# %% ../nbs/81_cli.ipynb #c038
+def asked(model, given, midi, curves, seconds, like):
+    "The curves of all options for a loaded `model`; `like` is the sound (n,) to begin with, or None. ValueError, FileNotFoundError"
+    from jingles.control.curves import resample_curves
+    rate = model.spec.rate
+    length = seconds or (None if like is None or curves else len(like)/24000)
+    cond = control(given, midi, curves, length, rate, model.config.features, like is not None)
+    if length or not is_file_name(curves): cond = resample_curves(cond, model.format.frames(cond.frames/rate))     # some formats need one more
+    return cond
+
+# %% ../nbs/81_cli.ipynb #c040
 @app.command()
 def generate(velocity:Velocity=None, chroma:Chroma=None, instrument:Instrument=None, midi:Midi=None, curves:Curves=None, seconds:Seconds=None,
              out:Sound=Path('jingle.wav'), seed:Seed=0, variations:Variations=1, steps:Steps=None, sampler:Sampler=None,
@@ -248,16 +258,11 @@ def generate(velocity:Velocity=None, chroma:Chroma=None, instrument:Instrument=N
     writable(out)
     began = time.time()
     from jingles.audio import load
-    from jingles.control.curves import resample_curves
     from jingles.core import stack
     from jingles.system import load_model, sampler_of
-    old = load(like) if like else None
-    loaded = load_model(model)
+    old, loaded = load(like) if like else None, load_model(model)
     options = dict(sampler=sampler_of(loaded.config, sampler)) if sampler else {}
-    length = seconds or (len(old)/24000 if like and not curves else None)
-    cond = control(single(velocity, chroma, instrument, feature), midi, curves, length, loaded.spec.rate, loaded.config.features, like)
-    if length or not is_file_name(curves): cond = resample_curves(cond, loaded.format.frames(cond.frames/loaded.spec.rate))     # some formats need one more
-    cond = towards(cond, morph, share)
+    cond = towards(asked(loaded, single(velocity, chroma, instrument, feature), midi, curves, seconds, old), morph, share)
     keep, loaded_at = kept(cond, redo, was, loaded.spec.rate), time.time()
     bar, progress = bar_of(loaded.paradigm.count(steps, strength if like and keep is None else 1.))
     options |= dict(steps=steps, seed=seed, guidance=guiding(guidance), autoguidance=autoguidance, progress=progress)
@@ -266,7 +271,7 @@ def generate(velocity:Velocity=None, chroma:Chroma=None, instrument:Instrument=N
     for path in write_jingles(cond, levelled(sounds, loudness), out, loaded.spec.rate): print(f"{path}  (picture: {path.with_suffix('.png')})")
     print(f"{sounds.size/24000:.1f} s of sound in {made - loaded_at:.1f} s, after {loaded_at - began:.1f} s of loading")
 
-# %% ../nbs/81_cli.ipynb #c026b
+# %% ../nbs/81_cli.ipynb #c042
 def choices(frames:int, **texts) -> dict:
     "What `combine` of the variations takes, from `{feature: [what an option may say]}`; a file goes by its name; ValueError for two of one name"
     from jingles.core import check
@@ -276,7 +281,7 @@ def choices(frames:int, **texts) -> dict:
         check(not twice, f"two choices for {k} are called {name(twice[0])!r} ({twice[0]} is the second); sounds are named after them: rename one, or leave it out" if twice else '')
     return {k: {name(t): curve(k, t, frames)[0].numpy() for t in v} for k, v in texts.items() if v}
 
-# %% ../nbs/81_cli.ipynb #c026c
+# %% ../nbs/81_cli.ipynb #c043
 def several(help:str): return typer.Option(help=help + " May be repeated.")
 
 @app.command()
@@ -306,7 +311,7 @@ def combine(
     with bar: sounds = [generate(loaded, one, steps, seed, guidance, autoguidance, progress=progress, **options)[0] for one in each]
     for path in write_jingles(cond, levelled(sounds, loudness), out, loaded.spec.rate, names): print(path)
 
-# %% ../nbs/81_cli.ipynb #d3352750
+# %% ../nbs/81_cli.ipynb #c045
 def what_was_made(out, manifests:dict) -> list:
     "A line for each database of an export; those that are finished get their card"
     from jingles.data.cards import write_card
@@ -316,7 +321,7 @@ def what_was_made(out, manifests:dict) -> list:
         return f"{folder(m)}: {m['counts']['train']} clips to train with, {m['counts']['valid']} to test with; see {write_card(folder(m))}"
     return [line(m) for m in manifests.values()]
 
-# %% ../nbs/81_cli.ipynb #c028
+# %% ../nbs/81_cli.ipynb #c046
 @app.command()
 def export(
     out: Annotated[Path, typer.Argument(help="Folder of the new database; with several formats, of the databases.")],
@@ -346,7 +351,7 @@ def export(
     made = run(out, source_of(midi, audio, soundfont), formats_of(format, codec), Recipe((train, valid), seconds, seed, shard_mb), workers, part_of(part))
     for line in what_was_made(out, made): print(line)
 
-# %% ../nbs/81_cli.ipynb #714e163f
+# %% ../nbs/81_cli.ipynb #c048
 @app.command('check')
 def check_databases(folder: Annotated[Path, typer.Argument(help="A database, or a folder of databases.")]):
     "Compare every shard with the checksum in the manifest, and name those that are missing, cut short or damaged."
@@ -361,7 +366,7 @@ def check_databases(folder: Annotated[Path, typer.Argument(help="A database, or 
     for file, why in wrong.items(): print(f"  {file} {why}")
     check(not wrong, f"{len(wrong)} of the files under {folder} are not as they should be, the first is {next(iter(wrong), None)}; delete those and export again into the same folder")
 
-# %% ../nbs/81_cli.ipynb #7506db9a
+# %% ../nbs/81_cli.ipynb #c050
 @app.command()
 def card(
     databases: Annotated[list[Path], typer.Argument(help="Folders of finished databases.")],
@@ -372,7 +377,7 @@ def card(
     from jingles.data.cards import write_card
     for d in databases: print(write_card(d, to, clip_seconds))
 
-# %% ../nbs/81_cli.ipynb #c029
+# %% ../nbs/81_cli.ipynb #c052
 @app.command('train-codec')
 def train_codec(
     data: Annotated[Path, typer.Option(help="A database exported with --format audio.")],
@@ -386,7 +391,7 @@ def train_codec(
     run(data, out, Plan(steps=steps, lr=lr, cooldown=0.4, seed=seed))
     print(f"{out/'model.safetensors'}: the codec; export with --codec {out}")
 
-# %% ../nbs/81_cli.ipynb #c030
+# %% ../nbs/81_cli.ipynb #c054
 @app.command('train-codes')
 def train_codes(
     data: Annotated[Path, typer.Option(help="A database exported in the codec's latents.")],
@@ -401,7 +406,7 @@ def train_codes(
     run(data, out, codec or None)
     print(f"{out/'quantizer.safetensors'}: the codebooks; export with --format codec-codes --codec {out}")
 
-# %% ../nbs/81_cli.ipynb #c031
+# %% ../nbs/81_cli.ipynb #c056
 @app.command()
 def train(
     data: Annotated[Path, typer.Option(help="A database exported in the model's format.")],
@@ -427,7 +432,7 @@ def train(
     for _ in run: pass
     if run.main: print(f"{out/'model.safetensors'}: the model; hear it with: jingles generate --model {out}")
 
-# %% ../nbs/81_cli.ipynb #c032
+# %% ../nbs/81_cli.ipynb #c058
 @app.command()
 def evaluate(
     model: ModelFolder = None,
@@ -450,7 +455,7 @@ def evaluate(
     with atomic(out.with_suffix('.md')) as f: f.write_text(tables_of(metrics))
     print(tables_of(metrics))
 
-# %% ../nbs/81_cli.ipynb #c033
+# %% ../nbs/81_cli.ipynb #c060
 @app.command()
 def settings(preset: Annotated[str, typer.Option(help="Whose settings.")] = 'small'):
     "List the settings of a training run: name, value in the preset, meaning; and the presets."
@@ -460,18 +465,18 @@ def settings(preset: Annotated[str, typer.Option(help="Whose settings.")] = 'sma
     for f in fields(cfg): print(f"{f.name:18}{getattr(cfg, f.name)!r:24} {f.metadata['meaning']}")
     print(f"\npresets: {', '.join(system.PRESETS)}")
 
-# %% ../nbs/81_cli.ipynb #c035
+# %% ../nbs/81_cli.ipynb #c062
 def fail(message:str, code:int):
     print(f'jingles: {message}', file=sys.stderr)
     sys.exit(code)
 
-# %% ../nbs/81_cli.ipynb #c036
+# %% ../nbs/81_cli.ipynb #c063
 def what_was_said(error):
     "The words of the KeyboardInterrupt that `error` came from; Typer turns it into an exit with code 130"
     while error is not None and not isinstance(error, KeyboardInterrupt): error = error.__cause__ or error.__context__
     return str(error or '') or 'stopped; what was finished is kept'
 
-# %% ../nbs/81_cli.ipynb #c037
+# %% ../nbs/81_cli.ipynb #c064
 def main():
     "Entry point of the `jingles` command"
     os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
