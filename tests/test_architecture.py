@@ -253,3 +253,17 @@ def test_links_lead_somewhere():
     dead = [f'{p.relative_to(ROOT)}: {link}' for p, link in links if not (p.parent/link).exists()]
     assert len(links) > 5
     assert not dead, '\n'.join(dead)
+
+
+def test_what_a_cell_ends_in_is_shown():
+    "A cell of a chapter that ends in a value has it as a saved output: a reader sees it without running anything"
+    silent, checked = [], 0
+    for c in chapters():
+        for cell in c.cells:
+            if cell.kind != 'code' or cell.directives or cell.source.rstrip().endswith(';'): continue
+            body = ast.parse(code(cell.source)).body
+            if not body or not isinstance(body[-1], ast.Expr) or isinstance(body[-1].value, ast.Call): continue      # a call may return nothing
+            checked += 1
+            if not cell.outputs: silent.append(f'{c.path.name}: {cell.source.splitlines()[-1][:80]}')
+    assert checked > 100
+    assert not silent, 'run and save: ' + '\n'.join(silent)
