@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['app', 'Velocity', 'Chroma', 'Instrument', 'Midi', 'Curves', 'Feature', 'Seconds', 'Seed', 'Variations', 'Steps',
            'Sampler', 'Guidance', 'Autoguidance', 'Like', 'Strength', 'Redo', 'Was', 'Morph', 'Share', 'Loudness',
-           'ModelFolder', 'Sound', 'is_file_name', 'is_sound_name', 'frames_in', 'number', 'curve', 'midi_control',
+           'ModelFolder', 'Sound', 'is_file_name', 'is_sound_name', 'number', 'curve', 'midi_control',
            'recorded_control', 'base_control', 'named', 'single', 'control', 'writable', 'write_jingles', 'bar_of',
            'stretch', 'towards', 'kept', 'make', 'option', 'guiding', 'levelled', 'asked', 'generate', 'choices',
            'several', 'combine', 'what_was_made', 'export', 'check_databases', 'card', 'train_codec', 'train_codes',
@@ -25,9 +25,6 @@ app = typer.Typer(help="Draw how a short sound evolves and hear it, made by a di
 # %% ../nbs/81_cli.ipynb #c006
 def is_file_name(text) -> bool: return str(text).lower().endswith(('.csv', '.json', '.npz'))
 def is_sound_name(text) -> bool: return str(text).lower().endswith(('.wav', '.flac', '.ogg', '.mp3'))
-
-# %% ../nbs/81_cli.ipynb #c007
-def frames_in(seconds:float, rate:float) -> int: return math.ceil(round(seconds*rate, 6))     # 0.28 s are 21 frames of 1/75 s, although 0.28*75 > 21
 
 # %% ../nbs/81_cli.ipynb #c008
 def number(text:str, option:str) -> float:
@@ -70,6 +67,7 @@ def base_control(midi, curves, seconds:float|None, instrument, rate:float, featu
     if midi: return midi_control(midi, instrument, seconds or 8, rate, features)
     if not curves: return None
     if is_sound_name(curves): return recorded_control(curves, seconds, rate, features)
+    from jingles.generate import frames_in
     cond = read_curves(curves)
     return resample_curves(cond, frames_in(seconds, rate)) if seconds else cond
 
@@ -95,7 +93,7 @@ def control(given:dict={}, midi=None, curves=None, seconds=None, rate:float=75, 
     "The `Cond` that the options ask for, single curves `given` as `{feature: text}`; the built-in call when they ask for nothing, unless `blank`"
     from jingles.control.curves import SETS, agreeing, left_open, validate
     from jingles.core import Cond, check
-    from jingles.generate import demo
+    from jingles.generate import demo, frames_in
     check(seconds is None or 0.1 <= seconds <= 30, f"--seconds is {seconds}; expected 0.1 to 30")
     foreign = [k for k in given if k not in SETS[features]]
     check(not foreign, f"this model follows {', '.join(SETS[features])}, not {', '.join(foreign)}; leave that out, or choose another --model")
@@ -231,9 +229,9 @@ def asked(model, given, midi, curves, seconds, like):
     "The curves of all options for a loaded `model`; `like` is the sound (n,) to begin with, or None. ValueError, FileNotFoundError"
     from jingles.control.curves import resample_curves
     rate = model.spec.rate
-    length = seconds or (None if like is None or curves else len(like)/24000)
+    length = len(like)/24000 if seconds is None and like is not None and not curves else seconds
     cond = control(given, midi, curves, length, rate, model.config.features, like is not None)
-    if length or not is_file_name(curves): cond = resample_curves(cond, model.format.frames(cond.frames/rate))     # some formats need one more
+    if length is not None or not is_file_name(curves): cond = resample_curves(cond, model.format.frames(cond.frames/rate))     # some formats need one more
     return cond
 
 # %% ../nbs/81_cli.ipynb #c040
@@ -299,7 +297,7 @@ def combine(
         jingles combine --velocity soft.csv --velocity 0.9 --instrument piano --instrument violin --seconds 2
     """
     writable(out)
-    from jingles.generate import generate
+    from jingles.generate import frames_in, generate
     from jingles.system import load_model, sampler_of
     from jingles.variations import combine as combined
     loaded, guidance = load_model(model), guiding(guidance)

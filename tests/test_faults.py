@@ -58,6 +58,7 @@ def test_curves_of_different_lengths(rejected, tmp_path):
 
 def test_unknown_instrument(rejected, tmp_path):
     assert 'piano, violin, trumpet' in rejected('generate', '--instrument', 'kazoo', '--out', tmp_path/'a.wav')
+    for seconds in (0, -1, 31, 'nan'): assert 'expected 0.1 to 30' in rejected('generate', '--seconds', seconds, '--out', tmp_path/'a.wav')
     assert not os.listdir(tmp_path)
 
 
