@@ -155,7 +155,8 @@ def test_files_and_humming(page, kernel):
     midi.write(str(page.folder/'tune.mid'))
     tune = to_rows(from_midi(page.folder/'tune.mid', None, 1))
     page.page.set_input_files('.jingles-draw input[type=file]', page.folder/'tune.mid')
-    assert (soon(lambda: kernel.rows, lambda r: (r == tune).all()) == tune).all() and 'tune.mid is what is drawn' in page.page.text_content('.jingles-draw .said')
+    assert (soon(lambda: kernel.rows, lambda r: (r == tune).all()) == tune).all()
+    page.page.wait_for_selector('.jingles-draw .said:has-text("tune.mid is what is drawn")')      # the kernel has the curves before the page has the words
 
     length = page.page.locator('.jingles-draw input[type=number]')
     length.click(click_count=3); length.press_sequentially('2'); length.press('Tab')
