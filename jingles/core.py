@@ -75,11 +75,13 @@ def switch_off(cond:Cond, *names) -> Cond:
 
 # %% ../nbs/00_core.ipynb #c016
 def drop_features(cond:Cond, p:float=0.3, generator=None) -> Cond:
-    "Set each feature of each item to -1 with probability `p`, independently; `generator` may be one per item"
-    def draw(n, g): return torch.cat([draw(1, one) for one in g]) if isinstance(g, (list, tuple)) else torch.rand(n, generator=g)
+    "Set each feature of each item, and each number of its vector, to -1 with probability `p`, independently; `generator` may be one per item"
+    def draw(shape, g):
+        if isinstance(g, (list, tuple)): return torch.cat([draw((1, *shape[1:]), one) for one in g])
+        return torch.rand(shape, generator=g)
     def drop(_, v):
-        gone = draw(len(v), generator) < p
-        return torch.where(gone.to(v.device).view(-1, *[1]*(v.ndim-1)), torch.full_like(v, -1), v)
+        gone = draw(v.shape if v.ndim == 2 else v.shape[:1], generator) < p
+        return torch.where(gone.to(v.device).view(*gone.shape, *[1]*(v.ndim - gone.ndim)), torch.full_like(v, -1), v)
     return cond.change(drop)
 
 # %% ../nbs/00_core.ipynb #c019

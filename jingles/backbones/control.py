@@ -209,12 +209,13 @@ class GlobalBranch(nn.Module):
     def __init__(self, size:int, channels:int, levels:int):
         super().__init__()
         def mlp(c, first): return nn.Sequential(*first, nn.Linear(c, channels), nn.SiLU(), nn.Linear(channels, channels), nn.Sigmoid())
-        self.size, self.mlps = size, nn.ModuleList([mlp(channels, [nn.LayerNorm(channels)]) if i else mlp(size, []) for i in range(levels)])
+        self.size, self.mlps = size, nn.ModuleList([mlp(channels, [nn.LayerNorm(channels)]) if i else mlp(2*size, []) for i in range(levels)])
 
     def forward(self, vector) -> list:
         if vector is None: vector = self.mlps[0][0].weight.new_full((1, self.size), -1.)
         check(vector.shape[-1] == self.size, f"a global vector of {vector.shape[-1]} numbers; this network was made for {self.size}")
-        h, given, out = vector.to(self.mlps[0][0].weight.dtype), (vector != -1).any(1, keepdim=True), []
+        controlled, out = (vector >= 0).to(self.mlps[0][0].weight.dtype), []
+        given, h = controlled.any(1, keepdim=True), torch.cat([vector.to(controlled)*controlled, controlled], 1)
         for mlp in self.mlps:
             h = mlp(h)
             out.append(h*given)
