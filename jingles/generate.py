@@ -15,7 +15,7 @@ from .control.curves import plot_curves, validate
 from .control.heard import doors
 from .core import Cond, check, generator
 from .data.melody import Note
-from .paradigms.guidance import embolden, guide
+from .paradigms.guidance import with_guidance, with_unconditional_scale, without_scale_0
 from .system import check_control, load_model
 
 # %% ../nbs/70_generate.ipynb #c006
@@ -42,10 +42,10 @@ def generate(model,              # from `load_model`
              **options,          # of the paradigm's `sample`, e.g. `sampler`, `churn` or `progress`
 ) -> np.ndarray:
     "Sounds `(b, n)` at 24 kHz that follow `cond`, `n` = what its frames hold; ValueError for curves that cannot be"
-    cond = check_control(model.config, validate(cond)).to(model.device)
+    cond = without_scale_0(check_control(model.config, validate(cond)), guidance).to(model.device)
     draws = [generator(seed + i) for i in range(len(cond))]
     with torch.inference_mode():
-        net = embolden(guide(model.net, guidance), autoguidance, model.paradigm)
+        net = with_unconditional_scale(with_guidance(model.net, guidance), autoguidance, model.paradigm)
         x = model.paradigm.sample(net, model.spec.shape(cond.frames, len(cond)), cond, steps=steps, generator=draws, **options)
         audio = model.decode(x)
     return audio.float().cpu().numpy()
