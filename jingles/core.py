@@ -86,10 +86,11 @@ def drop_features(cond:Cond, p:float=0.3, generator=None) -> Cond:
 
 # %% ../nbs/00_core.ipynb #c019
 def stack(conds) -> Cond:
-    "One `Cond` whose batch holds those of `conds`, in order"
+    "One `Cond` whose batch holds those of `conds`, in order; where some have a vector, that of the others is all -1"
     conds = list(conds)
-    vectors = [c.vector for c in conds]
-    return Cond({k: torch.cat([c[k] for c in conds]) for k in conds[0].local}, None if vectors[0] is None else torch.cat(vectors))
+    given = next((c.vector for c in conds if c.vector is not None), None)
+    vectors = [c.vector if c.vector is not None else given.new_full((len(c), given.shape[1]), -1) for c in conds if given is not None]
+    return Cond({k: torch.cat([c[k] for c in conds]) for k in conds[0].local}, torch.cat(vectors) if vectors else None)
 
 # %% ../nbs/00_core.ipynb #c022
 def generator(seed:int) -> torch.Generator:

@@ -16,7 +16,7 @@ from .control.heard import doors
 from .core import Cond, check, generator
 from .data.melody import Note
 from .paradigms.guidance import with_guidance, with_unconditional_scale, without_scale_0
-from .system import check_control, load_model
+from .system import load_model
 
 # %% ../nbs/70_generate.ipynb #c006
 CALL = [(0.0, 0.45, 60, 70), (0.5, 0.95, 64, 80), (1.0, 1.45, 67, 90), (1.5, 2.9, 72, 110), (3.2, 3.6, 71, 96), (3.65, 4.05, 67, 88),
@@ -42,11 +42,11 @@ def generate(model,              # from `load_model`
              **options,          # of the paradigm's `sample`, e.g. `sampler`, `churn` or `progress`
 ) -> np.ndarray:
     "Sounds `(b, n)` at 24 kHz that follow `cond`, `n` = what its frames hold; ValueError for curves that cannot be"
-    cond = without_scale_0(check_control(model.config, validate(cond)), guidance).to(model.device)
+    frames, cond = validate(cond).frames, without_scale_0(model.condition(cond), guidance)
     draws = [generator(seed + i) for i in range(len(cond))]
     with torch.inference_mode():
         net = with_unconditional_scale(with_guidance(model.net, guidance), autoguidance, model.paradigm)
-        x = model.paradigm.sample(net, model.spec.shape(cond.frames, len(cond)), cond, steps=steps, generator=draws, **options)
+        x = model.paradigm.sample(net, model.spec.shape(frames, len(cond)), cond, steps=steps, generator=draws, **options)
         audio = model.decode(x)
     return audio.float().cpu().numpy()
 

@@ -485,8 +485,8 @@ def to_batch(part:Part, model, cfg) -> tuple:
     clips, frames = part.arrays['x'], min(round(cfg.seconds*model.spec.rate), part.arrays['x'].shape[-1])
     x, starts = random_crops(clips, frames, len(clips), part.draws)
     local = {k: torch.stack([row[..., s:s + frames] for row, s in zip(v, starts)]) for k, v in part.arrays.items() if k in names_of(cfg)}
-    cond = forget(Cond(local), cfg, part.draws)
-    return model.normalise(x.to(model.device)), cond.to(model.device)
+    cond = forget(Cond(local, part.arrays.get(cfg.global_features)), cfg, part.draws)
+    return model.normalise(x.to(model.device)), model.condition(cond)
 
 # %% ../nbs/61_training.ipynb #de211c8e
 def manifest_of(data) -> dict:
@@ -525,8 +525,9 @@ def check_curves(cfg, data):
     "ValueError unless the export `data` has the curves that a model of `cfg` follows"
     from jingles.data.records import read_shapes
     has = read_shapes(Path(data)/'train')
-    missing = [name for name in names_of(cfg) if name not in has]
-    check(not missing, f"{data} has no curves of {', '.join(missing)}, which features {cfg.features!r} need; there are {', '.join(k for k in has if k != 'x')}")
+    wanted = names_of(cfg) + ([] if cfg.global_features == 'none' else [cfg.global_features])
+    missing = [name for name in wanted if name not in has]
+    check(not missing, f"{data} has no curves of {', '.join(missing)}, which features {cfg.features!r} and global_features {cfg.global_features!r} need; there are {', '.join(k for k in has if k != 'x')}")
 
 # %% ../nbs/61_training.ipynb #c048
 def start_from(model, folder):

@@ -206,16 +206,18 @@ def along_time(layer, h):
 # %% ../../nbs/22_backbones.control.ipynb #c054
 class GlobalBranch(nn.Module):
     "A vector `(b, size)` to activations `(b, channels)` for each of `levels`, each made from the one before; 0 for items whose vector is all -1"
+    gain = 4.      # of each perceptron's input: at 1, the default start of its linear layers hardly tells two vectors apart
     def __init__(self, size:int, channels:int, levels:int):
         super().__init__()
         def mlp(c, first): return nn.Sequential(*first, nn.Linear(c, channels), nn.SiLU(), nn.Linear(channels, channels), nn.Sigmoid())
         self.size, self.mlps = size, nn.ModuleList([mlp(channels, [nn.LayerNorm(channels)]) if i else mlp(2*size, []) for i in range(levels)])
+        for m in self.mlps[1:]: nn.init.constant_(m[0].weight, self.gain)
 
     def forward(self, vector) -> list:
         if vector is None: vector = self.mlps[0][0].weight.new_full((1, self.size), -1.)
         check(vector.shape[-1] == self.size, f"a global vector of {vector.shape[-1]} numbers; this network was made for {self.size}")
         controlled, out = (vector >= 0).to(self.mlps[0][0].weight.dtype), []
-        given, h = controlled.any(1, keepdim=True), torch.cat([vector.to(controlled)*controlled, controlled], 1)
+        given, h = controlled.any(1, keepdim=True), self.gain*torch.cat([vector.to(controlled)*controlled, controlled], 1)
         for mlp in self.mlps:
             h = mlp(h)
             out.append(h*given)

@@ -194,7 +194,7 @@ def plot_x(ax, x, seconds:float):
 def plot_record(item:dict, seconds:float):
     "The curves of a record above its `x`, on one time axis; returns the figure"
     import matplotlib.pyplot as plt
-    curves = {k: np.asarray(v) for k, v in item.items() if k != 'x'}
+    curves = {k: np.asarray(v) for k, v in item.items() if k != 'x' and np.ndim(v) == 2}
     fig, axes = plt.subplots(len(curves) + 1, figsize=(6.4, 0.9*len(curves) + 1.9), sharex=True, height_ratios=[1]*len(curves) + [2.2], layout='constrained')
     for ax, (name, v) in zip(axes, curves.items()): plot_lane(ax, name, v, v.shape[-1]/seconds)
     plot_x(axes[-1], np.asarray(item['x']), seconds)

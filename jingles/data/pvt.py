@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ..control.curves import curves
+from ..control.curves import STYLE, curves, style
 from ..core import SAMPLE_RATE, Spec, atomic, check, fingerprint, rng_for
 from .melody import BadMelody, Note, invent, load_melody, modulate, sources, window
 from .records import checksum, open_shard, shapes_of, told_shapes, write_shapes
@@ -146,7 +146,9 @@ class Played(NamedTuple):
     soundfont: str
 
     def sound(self, seconds): return synth(self.soundfont).render(self.melody, self.instrument, seconds)
-    def curves(self, sound, frames, rate): return curves(self.melody, self.instrument, frames, rate)
+    def curves(self, sound, frames, rate):
+        "The arrays of this clip's record beside its sound: curves [c, frames], and its style [4]"
+        return curves(self.melody, self.instrument, frames, rate) | dict(style=style(self.melody, frames/rate))
 
 # %% ../../nbs/55_data.pvt.ipynb #c032
 def called(path) -> str:
@@ -176,7 +178,7 @@ class Melodies:
     title = 'PVT'
     def __init__(self, midi=None, soundfont=None):
         self.midi, self.soundfont, self.blank = midi, str(find_soundfont(soundfont)), Played((), next(iter(INSTRUMENTS)), '')
-        self.parameters = dict(midi=midi and called(midi), soundfont=describe_soundfont(self.soundfont))
+        self.parameters = dict(midi=midi and called(midi), soundfont=describe_soundfont(self.soundfont), style=list(STYLE))
 
     def read(self, seconds, run, keep=None):
         "Read the files by `run` of a pool, or what was kept of them in the folder `keep`; ValueError when none is usable. What came of it, for the manifest"

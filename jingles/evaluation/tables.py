@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from ..control.curves import SETS, curves, to_cond
+from ..control.curves import SETS, curves, style
 from ..control.descriptors import descriptors
 from ..core import SAMPLE_RATE, check, stack, switch_off
 from ..data.pvt import as_format, clip, curve_grid, load_melodies, members
@@ -23,6 +23,7 @@ from ..data.synth import synth
 from .adherence import (cents_agreement, in_parallel, instrument_classifier, mel_distance, midi_pitch, report, row, si_sdr, side_by_side,
                                           timbre, track_pitch)
 from ..generate import generate
+from ..system import cond_of
 
 # %% ../../nbs/73_evaluation.tables.ipynb #c005
 class Clip(NamedTuple):
@@ -31,6 +32,7 @@ class Clip(NamedTuple):
     curves: dict         # name -> (c, t)
     instrument: str
     rate: float          # of the curves, frames per second
+    style: np.ndarray|None = None   # of the whole clip, (4,); None where no notes are known
 
 # %% ../../nbs/73_evaluation.tables.ipynb #c006
 def real_clips(melodies,           # what `load_melodies` gives first; None for the generator
@@ -45,7 +47,8 @@ def real_clips(melodies,           # what `load_melodies` gives first; None for 
     frames, rate = curve_grid(as_format(format), seconds)
     for k in range(count):
         melody, instrument = clip(source, seed, split, k, seconds)
-        out.append(Clip(player.render(melody, instrument, seconds), curves(melody, instrument, frames, rate), instrument, rate))
+        sound = player.render(melody, instrument, seconds)
+        out.append(Clip(sound, curves(melody, instrument, frames, rate), instrument, rate, style(melody, seconds)))
     return out
 
 # %% ../../nbs/73_evaluation.tables.ipynb #3cb73901
@@ -73,7 +76,7 @@ def generated(model, clips, controlled:bool=True, sampling=Sampling(), batch:int
     "What `model` makes of the clips' curves (all at -1 when not `controlled`)"
     sounds = []
     for i in tqdm(range(0, len(clips), batch), desc='generating', leave=False):
-        cond = stack([to_cond(c.curves) for c in clips[i:i + batch]])
+        cond = stack([cond_of(model.config, c.curves | dict(style=c.style)) for c in clips[i:i + batch]])
         if not controlled: cond = switch_off(cond)
         sounds += list(generate(model, cond, sampling.steps, sampling.seed + i, sampling.guidance if controlled else 1, sampling.autoguidance))
     return sounds

@@ -19,7 +19,7 @@ from ..core import SAMPLE_RATE, Cond, check, stack, switch_off
 from .adherence import RATE, report, side_by_side
 from .tables import Sampling
 from ..generate import generate
-from ..system import names_of
+from ..system import cond_of, names_of
 from ..training import read_log
 
 # %% ../../nbs/76_evaluation.watch.ipynb #c005
@@ -45,7 +45,7 @@ def clips_of(model, data, count:int, split:str='valid') -> Held:
     try: found = list(islice(Records(Path(data)/split, batch=1), count))
     except FileNotFoundError: found = []      # no shard, and none that is missing
     none = Cond({k: torch.empty(0, *shapes[k][1]) for k in names_of(model.config)})
-    cond = stack([none, *(Cond({k: clip[k] for k in names_of(model.config)}) for clip in found)])
+    cond = stack([none, *(cond_of(model.config, {k: v[0] for k, v in clip.items()}) for clip in found)])
     with torch.inference_mode(): sounds = [model.format.decode(clip['x'].to(model.device), round(cond.frames/model.spec.rate*SAMPLE_RATE))[0].float().cpu().numpy() for clip in found]
     return Held(cond, sounds)
 

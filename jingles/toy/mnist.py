@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['KERAS', 'BOUND', 'Digits', 'pictures', 'idx', 'read', 'from_folder', 'from_keras', 'from_sklearn', 'digits', 'sheet',
-           'flat', 'Judge', 'shares', 'imbalance', 'asked', 'batches', 'Score', 'samples', 'side_by_side']
+           'flat', 'Judge', 'shares', 'imbalance', 'asked', 'asked_globally', 'batches', 'Score', 'samples',
+           'side_by_side']
 
 # %% ../../nbs/31_toy.mnist.ipynb #c003
 import gzip, math, os
@@ -110,13 +111,17 @@ def asked(labels, frames:int) -> Cond:
     "The control that asks for the digits `labels` `(n,)` in pictures of `frames` columns; -1 for no matter which"
     return Cond({'digit': torch.where(labels < 0, -1., labels/9)[:, None, None].expand(-1, 1, frames)})
 
+def asked_globally(labels, frames:int) -> Cond:
+    "The same as a global vector (n, 10): 1 for the digit, 0 for the others, all -1 for no matter which"
+    return Cond({}, torch.where(labels[:, None] < 0, -1., (labels[:, None] == torch.arange(10)).float()))
+
 # %% ../../nbs/31_toy.mnist.ipynb #c028
-def batches(known, size:int=32, p=0.1):
+def batches(known, size:int=32, p=0.1, ask=asked):
     "A function that draws `size` pictures and their controls, of which the share `p` is switched off, for `train`"
     def batch(generator):
         i = torch.randint(len(known), (size,), generator=generator)
         off = torch.rand(size, generator=generator) < p
-        return known.images[i], asked(known.labels[i].masked_fill(off, -1), known.images.shape[-1])
+        return known.images[i], ask(known.labels[i].masked_fill(off, -1), known.images.shape[-1])
     return batch
 
 # %% ../../nbs/31_toy.mnist.ipynb #c033
@@ -131,9 +136,9 @@ class Score(NamedTuple):
 BOUND = Score(0.4, 0.4, 0.2)     # of samples that pass, 300 of them; by chance 0.1 are right
 
 # %% ../../nbs/31_toy.mnist.ipynb #c034
-def samples(paradigm, net, labels, shape, generator=None, **options):
+def samples(paradigm, net, labels, shape, generator=None, ask=asked, **options):
     "Pictures of `shape` (rows, columns), one for each of `labels` (-1: any digit)"
-    return paradigm.sample(net, (len(labels), 1, *shape), asked(labels, shape[-1]), generator=generator, **options)
+    return paradigm.sample(net, (len(labels), 1, *shape), ask(labels, shape[-1]), generator=generator, **options)
 
 # %% ../../nbs/31_toy.mnist.ipynb #c042
 def side_by_side(data, samples, width:int=10):
