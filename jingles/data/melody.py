@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['LAST', 'MODES', 'FIGURES', 'Note', 'sounding', 'plot_melody', 'BadMelody', 'read_midi', 'takes_over', 'monophonic',
            'voices', 'heard_share', 'melodiousness', 'melody_of', 'octaves_into', 'fit_range', 'separate',
-           'load_melody', 'sounding_before', 'cut', 'window', 'modulate', 'semitones', 'Style', 'invent_style',
-           'invent_rhythm', 'invent_walk', 'new_motif', 'vary', 'cadence', 'invent_bars', 'perform', 'invent',
-           'is_gzip', 'unpacked', 'Source', 'is_midi', 'archive_sources', 'folder_sources', 'sources']
+           'load_melody', 'sounding_before', 'cut', 'worth_hearing', 'window', 'modulate', 'semitones', 'Style',
+           'invent_style', 'invent_rhythm', 'invent_walk', 'new_motif', 'vary', 'cadence', 'invent_bars', 'perform',
+           'invent', 'is_gzip', 'unpacked', 'Source', 'is_midi', 'archive_sources', 'folder_sources', 'sources']
 
 # %% ../../nbs/50_data.melody.ipynb #c003
 import gzip, io, math, os, re, tarfile, warnings, zlib
@@ -172,16 +172,23 @@ def cut(melody, start, seconds, shortest=0.1) -> tuple:
     return tuple(n._replace(start=max(n.start - start, 0.), end=min(n.end - start, end)) for n in part)
 
 # %% ../../nbs/50_data.melody.ipynb #c044
-def window(melody, rng, seconds=8, share=0.4, notes=4) -> tuple:
-    "A random stretch of `seconds` that sounds for `share` of its time and has `notes` notes; raises BadMelody('too-short')"
-    if not melody: raise BadMelody('too-short', "a melody without notes")
+def worth_hearing(melody, starts, seconds, share=0.4, notes=4):
+    "For each note of `melody`, whether `seconds` from its `starts` sound for `share` of their time and have `notes` notes from it on"
     first = np.array([n.start for n in melody])
-    starts = first - rng.uniform(0, min(0.5, seconds/8), len(first))
     count = np.searchsorted(first, starts + seconds - LAST) - np.arange(len(first))
     heard = sounding_before(melody, starts + seconds) - sounding_before(melody, starts)
-    good = np.flatnonzero((count >= notes) & (heard >= share*seconds))
-    if not len(good): raise BadMelody('too-short', f"no {seconds:g} s with {notes} notes that sound for {share:.0%} of the time")
-    return cut(melody, starts[rng.choice(good)], seconds)
+    return (count >= notes) & (heard >= share*seconds)
+
+def window(melody, rng, seconds=8, share=0.4, notes=4) -> tuple:
+    "A random stretch of `seconds` that sounds for `share` of its time and has `notes` notes; BadMelody('too-short') if none has that begins with a note, whatever `rng`"
+    if not melody: raise BadMelody('too-short', "a melody without notes")
+    first = np.array([n.start for n in melody])
+    sure = worth_hearing(melody, first, seconds, share, notes)
+    if not sure.any(): raise BadMelody('too-short', f"no {seconds:g} s with {notes} notes that sound for {share:.0%} of the time")
+    starts = first - rng.uniform(0, min(0.5, seconds/8), len(first))
+    good = worth_hearing(melody, starts, seconds, share, notes)
+    if not good.any(): starts, good = first, sure        # the silence before leaves too little: begin with the note
+    return cut(melody, starts[rng.choice(np.flatnonzero(good))], seconds)
 
 # %% ../../nbs/50_data.melody.ipynb #c047
 def modulate(melody, rng, seconds=8, centre=81, depth=46) -> tuple:
