@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SAMPLE_RATE', 'Spec', 'Cond', 'crop', 'switch_off', 'drop_features', 'stack', 'generator', 'seed_everything',
-           'default_device', 'randn', 'rand', 'integers', 'rng_for', 'atomic', 'check', 'plain_values',
+           'default_device', 'has_bf16', 'randn', 'rand', 'integers', 'rng_for', 'atomic', 'check', 'plain_values',
            'check_parameters', 'Known', 'Logits', 'load_tensors', 'read_json', 'fingerprint']
 
 # %% ../nbs/00_core.ipynb #c003
@@ -106,6 +106,12 @@ def seed_everything(seed:int):
 def default_device() -> torch.device:
     "The accelerator when there is one, else the CPU; asked for when called, never at import"
     return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device('cpu')
+
+# %% ../nbs/00_core.ipynb #cg00a
+def has_bf16(device) -> bool:
+    "Whether `device` computes in bfloat16 by itself: a CUDA GPU that has it; CPUs, which are slower at it, do not count"
+    if torch.device(device).type != 'cuda': return False
+    with torch.cuda.device(device): return torch.cuda.is_bf16_supported(including_emulation=False)
 
 # %% ../nbs/00_core.ipynb #c025
 def randn(shape, generator=None, like=torch.empty(0)) -> torch.Tensor:

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['BEGINNINGS', 'DRAWN', 'MOST', 'Take', 'listened', 'Job', 'take_of', 'data_url', 'wav_bytes', 'picture', 'Card',
-           'knob', 'Controls', 'how_of', 'Combinations', 'combinations', 'Stopped', 'buttons', 'Studio', 'plan',
-           'counter', 'listen_to', 'draw_takes', 'steps_of', 'work']
+           'knob', 'Controls', 'recommend', 'how_of', 'Combinations', 'combinations', 'Stopped', 'buttons', 'Studio',
+           'plan', 'counter', 'listen_to', 'draw_takes', 'steps_of', 'work']
 
 # %% ../nbs/82_studio.ipynb #c003
 import base64, io, threading
@@ -22,7 +22,7 @@ from .control.draw import PRESETS, Board, preset, with_curve
 from .control.heard import measured_in
 from .core import SAMPLE_RATE, Cond, check
 from .generate import demo, generate, plot_control_and_mel
-from .system import PARADIGMS, load_model, sampler_of
+from .system import PARADIGMS, load_model, plain_sampling, sampler_of
 from .variations import keep_outside, keep_same, morph, redraw, vary
 
 # %% ../nbs/82_studio.ipynb #c005
@@ -117,20 +117,29 @@ class Controls(w.VBox):
         self.steps = knob(w.BoundedIntText, 'steps', own.steps, 1, getattr(own, 'T', 1000), width='120px')
         self.sampler = w.Dropdown(options=samplers or ['own'], description='sampler', style=dict(description_width='initial'), layout=w.Layout(width='170px'))
         self.level = w.Checkbox(False, description='same loudness (-16 LUFS)', indent=False, layout=w.Layout(width='200px'))
-        self.guidance = {k: knob(w.FloatSlider, f'follow {k}', 2., 0., 5., 0.1) for k in features}
-        self.bold = knob(w.FloatSlider, 'boldness', 1.6, 1., 2.5, 0.1)
+        self.guidance = {k: knob(w.FloatSlider, f'follow {k}', 1., 0., 5., 0.1) for k in features}
+        self.unconditional = knob(w.FloatSlider, 'unconditional scale', 1., 1., 4., 0.1)
         self.begin = w.Dropdown(options=list(BEGINNINGS), description='begin with', style=dict(description_width='initial'), layout=w.Layout(width='360px'))
         self.strength = knob(w.FloatSlider, 'strength', 0.5, 0.05, 1., 0.05)
         self.stretch = knob(w.FloatRangeSlider, 'stretch [s]', (0., 1.), 0., 10., 0.05, width='320px')
         wrap = lambda *row: w.HBox(row, layout=w.Layout(flex_flow='row wrap'))
         super().__init__([wrap(self.seed, self.another, self.variations, self.steps, self.sampler, self.level),
-                          wrap(*self.guidance.values(), self.bold), wrap(self.begin, self.strength, self.stretch)])
+                          wrap(*self.guidance.values(), self.unconditional), wrap(self.begin, self.strength, self.stretch)])
+        recommend(self)
+
+# %% ../nbs/82_studio.ipynb #cg82a
+def recommend(controls):
+    "Set the controls to what the configuration of the model recommends"
+    own = plain_sampling(controls.model)
+    controls.steps.value, controls.unconditional.value = own['steps'], own['unconditional_scale']
+    for knob in controls.guidance.values(): knob.value = own['guidance']
+    if own['sampler']: controls.sampler.value = own['sampler']
 
 # %% ../nbs/82_studio.ipynb #c018
 def how_of(controls) -> dict:
     "What the controls say to `generate`"
     sampler = {} if controls.sampler.value == 'own' else dict(sampler=sampler_of(controls.model.config, controls.sampler.value))
-    return dict(steps=controls.steps.value, guidance={k: g.value for k, g in controls.guidance.items()}, autoguidance=controls.bold.value) | sampler
+    return dict(steps=controls.steps.value, guidance={k: g.value for k, g in controls.guidance.items()}, unconditional_scale=controls.unconditional.value) | sampler
 
 # %% ../nbs/82_studio.ipynb #f1e09ef7
 DRAWN = 'as drawn'

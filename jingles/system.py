@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['WORDS', 'READERS', 'ABOVE_0', 'SHARES', 'EMBEDDINGS', 'INJECTORS', 'GLOBAL_FEATURES', 'SCHEDULES', 'PARADIGMS',
            'FORMATS', 'BACKBONES', 'FALLS', 'AVERAGES', 'PRECISIONS', 'TABLES', 'PRESETS', 'setting', 'Sound', 'Noise',
-           'Network', 'Steering', 'Learning', 'Running', 'RunConfig', 'whole', 'real', 'logical', 'wholes', 'text',
-           'check_ranges', 'configure', 'chain', 'Row', 'exponential', 'power', 'learning', 'make_format', 'formats_of',
-           'report', 'preset', 'overrides', 'Model', 'build_net', 'build_paradigm', 'sampler_of', 'build', 'names_of',
+           'Network', 'Steering', 'SamplingDefaults', 'Learning', 'Running', 'RunConfig', 'whole', 'real', 'logical',
+           'wholes', 'text', 'check_ranges', 'check_sampling', 'configure', 'chain', 'Row', 'exponential', 'power',
+           'learning', 'make_format', 'formats_of', 'report', 'preset', 'overrides', 'Model', 'build_net',
+           'build_paradigm', 'sampler_of', 'own_way', 'sampling_of', 'plain_sampling', 'build', 'names_of',
            'check_control', 'cond_of', 'save_model', 'load_model']
 
 # %% ../nbs/60_system.ipynb #c003
@@ -77,6 +78,17 @@ class Steering:
     drop_all: float = setting(0.1, "probability that all are left out")
     drop_stretch: float = setting(0.2, "probability that a feature is left out for some stretch of time")
 
+# %% ../nbs/60_system.ipynb #cg60b
+@dataclass(frozen=True)
+class SamplingDefaults:
+    sampler: str = setting('own', "how sampling steps are taken: a sampler's name, or the paradigm's own choice")
+    sampling_steps: int = setting(0, "steps of sampling; 0: the paradigm's own choice")
+    guidance: float = setting(2., "classifier-free guidance scale; 1 disables it and halves the cost, 0 turns control off")
+    guidance_sigma_min: float = setting(0.2, "smallest noise level at which guidance acts")
+    guidance_sigma_max: float = setting(20., "largest noise level at which guidance acts")
+    unconditional_scale: float = setting(2.4, "output scale for uncontrolled features; 1 turns it off")
+    unconditional_sigma_min: float = setting(2., "smallest noise level at which that scale acts")
+
 # %% ../nbs/60_system.ipynb #new11155320
 @dataclass(frozen=True)
 class Learning:
@@ -109,7 +121,7 @@ class Running:
     tensorboard: bool = setting(False, "also log for TensorBoard, into the run's folder")
 
 @dataclass(frozen=True)
-class RunConfig(Running, Learning, Steering, Network, Noise, Sound):
+class RunConfig(SamplingDefaults, Running, Learning, Steering, Network, Noise, Sound):
     "Everything that defines a model and its training"
 
 # %% ../nbs/60_system.ipynb #c007
@@ -154,6 +166,15 @@ def check_ranges(cfg):
     for name in ('accumulate', 'streams'): check(cfg.batch % getattr(cfg, name) == 0, f"batch {cfg.batch} is not a multiple of {name} {getattr(cfg, name)}; change one of them")
     check(cfg.batch % (cfg.streams*cfg.accumulate) == 0, f"batch {cfg.batch} cannot be dealt to {cfg.streams} streams, in {cfg.accumulate} parts each; make it a multiple of {cfg.streams*cfg.accumulate}")
 
+# %% ../nbs/60_system.ipynb #cg60c
+def check_sampling(cfg):
+    "ValueError for a recommendation that cannot be followed"
+    numbers = [f.name for f in fields(SamplingDefaults) if f.name != 'sampler']
+    for name in numbers: check(getattr(cfg, name) >= 0, f"{name} is {getattr(cfg, name)}; expected 0 or more")
+    low, high = cfg.guidance_sigma_min, cfg.guidance_sigma_max
+    check(low <= high, f"guidance_sigma_min is {low:g} and guidance_sigma_max {high:g}; expected the smaller one first")
+    if cfg.sampler != 'own': sampler_of(cfg, cfg.sampler)
+
 # %% ../nbs/60_system.ipynb #c008
 def configure(base:RunConfig=RunConfig(), **changes) -> RunConfig:
     "`base` with `changes`, names and types checked; ValueError"
@@ -161,7 +182,7 @@ def configure(base:RunConfig=RunConfig(), **changes) -> RunConfig:
     for name in changes: check(name in kinds, f"no setting {name!r}; there are {', '.join(kinds)}")
     cfg = replace(base, **{k: _typed(k, v, kinds[k]) for k, v in changes.items()})
     for name, table in TABLES.items(): check(getattr(cfg, name) in table, f"no {name} {getattr(cfg, name)!r}; there is {', '.join(table)}")
-    check_ranges(cfg)
+    check_ranges(cfg); check_sampling(cfg)
     return cfg
 
 # %% ../nbs/60_system.ipynb #c010
@@ -181,14 +202,15 @@ def chain(cfg): return dict(T=cfg.times) | (dict(schedule=SCHEDULES[cfg.schedule
 
 # %% ../nbs/60_system.ipynb #c013
 class Row(NamedTuple):
-    "A paradigm's row: the class, `make(cfg, spec)` and its samplers by name"
+    "A paradigm's row: the class, `make(cfg, spec)`, its samplers by name, and the steps of those that need fewer than it takes"
     paradigm: type
     make: object
     samplers: dict = {}
+    steps: dict = {}
 
 PARADIGMS = dict(
-    edm=Row(EDM, lambda cfg, spec: EDM(cfg.sigma_data, cfg.sigma_mean, cfg.sigma_std), dict(heun=heun, euler=euler, dpmpp=dpmpp_2m)),
-    ddpm=Row(DDPM, lambda cfg, spec: DDPM(**chain(cfg)), dict(ddim=ddim, ancestral=ancestral, heun=by_sigma(heun), dpmpp=by_sigma(dpmpp_2m))),
+    edm=Row(EDM, lambda cfg, spec: EDM(cfg.sigma_data, cfg.sigma_mean, cfg.sigma_std), dict(dpmpp=dpmpp_2m, heun=heun, euler=euler)),
+    ddpm=Row(DDPM, lambda cfg, spec: DDPM(**chain(cfg)), dict(dpmpp=by_sigma(dpmpp_2m), ddim=ddim, ancestral=ancestral, heun=by_sigma(heun)), dict(dpmpp=25)),
     discdpm=Row(DiscDPM, lambda cfg, spec: DiscDPM(spec.classes, **chain(cfg))))
 
 # %% ../nbs/60_system.ipynb #c015
@@ -322,6 +344,29 @@ def sampler_of(cfg:RunConfig, name:str):
     samplers = PARADIGMS[cfg.paradigm].samplers
     check(name in samplers, f"no sampler {name!r} for paradigm {cfg.paradigm!r}; " + (f"there is {', '.join(samplers)}" if samplers else "it has one way only"))
     return samplers[name]
+
+# %% ../nbs/60_system.ipynb #cg60e
+def own_way(cfg:RunConfig, sampler=None, churn=None) -> dict:
+    "`dict(sampler, steps)`: `sampler`, or the recommended one, or the one that takes `churn`; no sampler for a paradigm with one way only, steps None for its own"
+    row, steps = PARADIGMS[cfg.paradigm], cfg.sampling_steps or None
+    if not row.samplers: return dict(steps=steps)
+    name = 'heun' if churn else next(iter(row.samplers)) if cfg.sampler == 'own' else cfg.sampler
+    found = sampler or sampler_of(cfg, name)
+    needed = [min(n, cfg.times) for name, n in row.steps.items() if row.samplers[name] is found]
+    return dict(sampler=found, steps=steps or next(iter(needed), None))
+
+def sampling_of(cfg:RunConfig, **given) -> dict:
+    "How sounds are drawn: what is `given` and not None, else what the model's configuration recommends"
+    own = dict(guidance=cfg.guidance, guidance_interval=(cfg.guidance_sigma_min, cfg.guidance_sigma_max),
+               unconditional_scale=cfg.unconditional_scale, unconditional_sigma_min=cfg.unconditional_sigma_min)
+    return own | own_way(cfg, given.get('sampler'), given.get('churn')) | {k: v for k, v in given.items() if v is not None}
+
+# %% ../nbs/60_system.ipynb #cg60h
+def plain_sampling(model, **given) -> dict:
+    "`sampling_of` of a model as plain values: the sampler by its name (None for a paradigm with one way only), and the number of steps"
+    how, samplers = sampling_of(model.config, **given), PARADIGMS[model.config.paradigm].samplers
+    name = next((name for name, s in samplers.items() if s is how.get('sampler')), None)
+    return how | dict(sampler=name, steps=how['steps'] or model.paradigm.steps)
 
 # %% ../nbs/60_system.ipynb #c024
 def build(cfg:RunConfig, statistics=None, format=None) -> Model:

@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 
 from .core import Cond, atomic, check, drop_features, fingerprint, generator, integers, rand, read_json, rng_for, seed_everything
 from .paradigms.edm import sigma_data_of
-from .system import FALLS, Running, build, configure, exponential, learning, load_model, make_format, names_of, preset, save_model
+from .system import FALLS, Running, SamplingDefaults, build, configure, exponential, learning, load_model, make_format, names_of, preset, save_model
 
 # %% ../nbs/61_training.ipynb #c005
 class Plan(NamedTuple):
@@ -541,7 +541,7 @@ def plan_of(cfg) -> Plan:
     "The plan of a run with the configuration `cfg`"
     return Plan(**{k: v for k, v in asdict(cfg).items() if k in Plan._fields} | learning(cfg))
 
-FREE = {f for f in asdict(Running())} | {'steps', 'accumulate', 'sigma_data', 'start_from'}     # settings that may change when a run is taken up; sigma_data is measured again
+FREE = {*asdict(Running()), *asdict(SamplingDefaults())} | {'steps', 'accumulate', 'sigma_data', 'start_from'}     # settings that may change when a run is taken up; sigma_data is measured again
 
 # %% ../nbs/61_training.ipynb #new77431283
 @torch.no_grad()

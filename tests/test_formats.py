@@ -101,7 +101,7 @@ def test_a_model_of_240_frames_a_second_is_evaluated(classifier, monkeypatch):
     "The whole evaluation of a tiny untrained CQT model: curves of 240 Hz ask, the measures answer on their own clock"
     model = tiny(format='cqt')
     monkeypatch.setattr(tables, 'instrument_classifier', lambda clips: classifier)
-    found = tables.evaluate(model, count=2, sampling=Sampling(steps=1, guidance=1, autoguidance=1), workers=1, teach=1)
+    found = tables.evaluate(model, count=2, sampling=Sampling(steps=1, guidance=1, unconditional_scale=1), workers=1, teach=1)
     def mean(name, measure): return next(r['mean'] for r in found['follow'][name] if r['measure'] == measure)
     assert mean('real clips', 'pitch class') > 0.9 and mean('through the codec', 'pitch class') > 0.9
     assert mean('real clips', 'onset F1') > 0.8 and not mean('model', 'pitch class') > 0.6
@@ -115,7 +115,7 @@ def test_a_jingle_is_as_long_as_its_curves(name):
     from jingles.control.curves import to_cond
     cond = to_cond(clip.curves)
     assert clip.rate == model.spec.rate and cond.frames == model.format.frames(1)
-    sound = generate(model, cond, steps=1, guidance=1, autoguidance=1)
+    sound = generate(model, cond, steps=1, guidance=1, unconditional_scale=1)
     assert sound.shape == (1, 24_000) and np.isfinite(sound).all()
 
 

@@ -23,7 +23,7 @@ from ..data.synth import synth
 from .adherence import (cents_agreement, in_parallel, instrument_classifier, mel_distance, midi_pitch, report, row, si_sdr, side_by_side,
                                           timbre, track_pitch)
 from ..generate import generate
-from ..system import cond_of
+from ..system import cond_of, plain_sampling
 
 # %% ../../nbs/73_evaluation.tables.ipynb #c005
 class Clip(NamedTuple):
@@ -59,11 +59,14 @@ def in_features(clips, features:str) -> list:
 
 # %% ../../nbs/73_evaluation.tables.ipynb #c009
 class Sampling(NamedTuple):
-    "How sounds are drawn"
-    steps: int|None = None       # the paradigm's own choice
-    guidance: float = 2.
-    autoguidance: float = 1.6
+    "How sounds are drawn; what is None is as the model's configuration recommends"
+    steps: int|None = None
+    guidance: float|dict|None = None
+    unconditional_scale: float|None = None
     seed: int = 0
+    sampler: object = None
+
+    def options(self, item:int=0) -> dict: return self._replace(seed=self.seed + item)._asdict()     # for `generate`, from this item of a batch on
 
 # %% ../../nbs/73_evaluation.tables.ipynb #c010
 def through_codec(model, clips) -> list:
@@ -78,7 +81,7 @@ def generated(model, clips, controlled:bool=True, sampling=Sampling(), batch:int
     for i in tqdm(range(0, len(clips), batch), desc='generating', leave=False):
         cond = stack([cond_of(model.config, c.curves | dict(style=c.style)) for c in clips[i:i + batch]])
         if not controlled: cond = switch_off(cond)
-        sounds += list(generate(model, cond, sampling.steps, sampling.seed + i, sampling.guidance if controlled else 1, sampling.autoguidance))
+        sounds += list(generate(model, cond, **sampling.options(i)))
     return sounds
 
 # %% ../../nbs/73_evaluation.tables.ipynb #c012
@@ -141,7 +144,7 @@ def evaluate(model, midi=None, count:int=200, sampling=Sampling(), soundfont=Non
     tables = dict(follow=follow_table(clips, sounds, classifier, workers), codec=codec_table(clips, sounds['through the codec'], workers))
     plain = {t: {k: [r._asdict() for r in rows] for k, rows in table.items()} for t, table in tables.items()}
     plain['variety'] = {name: variety(sounds[name], classifier) for name in ('real clips', 'model', 'model, no control')}
-    return dict(plain, clips=count, **sampling._asdict(), melodies='invented' if midi is None else Path(midi).name,
+    return dict(plain, clips=count, **plain_sampling(model, **sampling.options()), melodies='invented' if midi is None else Path(midi).name,
                 classifier=dict(accuracy=classifier.accuracy, wounded_accuracy=classifier.wounded_accuracy, held_out=classifier.held_out))
 
 # %% ../../nbs/73_evaluation.tables.ipynb #c031

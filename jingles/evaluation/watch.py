@@ -53,7 +53,7 @@ def clips_of(model, data, count:int, split:str='valid') -> Held:
 def played(model, cond:Cond, sampling=Sampling(), batch:int=8) -> list:
     "Sounds `[(n,)]` that `model` makes of `cond`"
     parts = [cond.map(lambda v: v[i:i + batch]) for i in range(0, len(cond), batch)]
-    return [s for i, c in enumerate(parts) for s in generate(model, c, sampling.steps, sampling.seed + i*batch, sampling.guidance, sampling.autoguidance)]
+    return [s for i, c in enumerate(parts) for s in generate(model, c, **sampling.options(i*batch))]
 
 # %% ../../nbs/76_evaluation.watch.ipynb #c013
 def followed(held:Held, sounds, rate:float) -> list:
@@ -65,7 +65,7 @@ def followed(held:Held, sounds, rate:float) -> list:
 def follow(model, held:Held, sampling=Sampling()) -> str:
     "A Markdown table: do the held-out clips, the model's answers, and its sounds without control follow the curves?"
     if not len(held): return 'There are no held-out clips to follow.'
-    free = played(model, switch_off(held.cond), sampling._replace(guidance=1.))
+    free = played(model, switch_off(held.cond), sampling)
     sounds = {'held-out clips': held.sounds, 'model': played(model, held.cond, sampling), 'model, no control': free}
     return side_by_side({name: followed(held, made, model.spec.rate) for name, made in sounds.items()})
 
