@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['FREE', 'Plan', 'rate', 'blend', 'Place', 'Run', 'mixed', 'told_by_slurm', 'accelerate', 'begin', 'flat_state', 'part',
            'restore', 'reseed', 'load_state', 'resume', 'kept', 'writing', 'keep', 'name_again', 'clear_away',
-           'optimize', 'agreed', 'Meter', 'memory', 'read_log', 'take_back', 'writer_of', 'note', 'polite_stop',
-           'fetched', 'due', 'look', 'keep_all', 'go', 'give_up', 'fit', 'Part', 'draws_of', 'lanes', 'stream',
-           'batches_of', 'random_crops', 'audio_batches', 'device_of', 'train_codec', 'train_codes', 'drop_together',
-           'drop_stretches', 'forget', 'to_batch', 'manifest_of', 'check_format', 'read_statistics', 'measured',
-           'check_curves', 'start_from', 'plan_of', 'held_out_loss', 'Training', 'training', 'train', 'sweep_of']
+           'optimize', 'agreed', 'Meter', 'memory', 'read_log', 'take_back', 'writer_of', 'note', 'count_signals',
+           'polite_stop', 'fetched', 'due', 'look', 'keep_all', 'go', 'give_up', 'fit', 'Part', 'draws_of', 'lanes',
+           'stream', 'batches_of', 'random_crops', 'audio_batches', 'device_of', 'train_codec', 'train_codes',
+           'drop_together', 'drop_stretches', 'forget', 'to_batch', 'manifest_of', 'check_format', 'read_statistics',
+           'measured', 'check_curves', 'start_from', 'plan_of', 'held_out_loss', 'Training', 'training', 'train',
+           'sweep_of']
 
 # %% ../nbs/61_training.ipynb #c003
 import json, math, os, re, resource, shutil, signal, sys, threading, time
@@ -289,17 +290,29 @@ def note(run, row, writer=None):
     if writer: [writer.add_scalar(k, v, run.step) for k, v in row.items() if k != 'step']
 
 # %% ../nbs/61_training.ipynb #c023
+def count_signals(caught:list, old:dict):
+    "A handler that appends each signal and its time to `caught`; a SIGINT a second or more after another goes to the handler in `old`"
+    def handler(number, frame):
+        times = [t for n, t in caught if n == number == signal.SIGINT]
+        caught.append((number, time.monotonic()))
+        if not times and number == signal.SIGINT: os.write(2, b'\nsaving after this step; Ctrl-C again ends at once\n')      # print() may be under way
+        if times and caught[-1][1] - times[0] >= 1: (old[number] if callable(old[number]) else signal.default_int_handler)(number, frame)
+    return handler
+
 @contextmanager
 def polite_stop():
-    "Inside, SIGINT, SIGTERM and SIGUSR1 only append to the list that is yielded; outside, the old handlers are back"
-    caught, signals = [], [getattr(signal, n) for n in ('SIGINT', 'SIGTERM', 'SIGUSR1') if hasattr(signal, n)]
+    "Inside, SIGINT, SIGTERM and SIGUSR1 only append `(signal, time)` to the list that is yielded, but for a second SIGINT; outside, the old handlers are back"
+    caught = []
     if threading.current_thread() is not threading.main_thread():
         yield caught
         return
-    old = [signal.signal(s, lambda number, _: caught.append(number)) for s in signals]
+    old = {s: signal.getsignal(s) for n in ('SIGINT', 'SIGTERM', 'SIGUSR1') if (s := getattr(signal, n, None))}
+    kept_ignored = [s for s in (signal.SIGINT, signal.SIGTERM) if old[s] == signal.SIG_IGN]
+    old = {s: h for s, h in old.items() if h is not None and s not in kept_ignored}     # None: not Python's to put back
+    for s in old: signal.signal(s, count_signals(caught, old))
     try: yield caught
     finally:
-        for s, handler in zip(signals, old): signal.signal(s, handler)
+        for s, handler in old.items(): signal.signal(s, handler)
 
 # %% ../nbs/61_training.ipynb #c024
 def fetched(run, batches, meter):
@@ -358,7 +371,7 @@ def go(run, loss, batches, save=None, judge=None):
 def give_up(run, caught):
     "Leave word that the run wants to go on"
     if run.main:
-        with atomic(run.out/'stopped.json') as f: f.write_text(json.dumps(dict(step=run.step, steps=run.plan.steps, signals=sorted({signal.Signals(n).name for n in caught}))))
+        with atomic(run.out/'stopped.json') as f: f.write_text(json.dumps(dict(step=run.step, steps=run.plan.steps, signals=sorted({signal.Signals(n).name for n, _ in caught}))))
     run.accelerator.wait_for_everyone()
     raise KeyboardInterrupt(f"stopped after step {run.step} of {run.plan.steps}; the same command goes on from there")
 

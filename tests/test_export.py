@@ -47,10 +47,13 @@ def test_killed_and_taken_up_is_the_same(whole, tmp_path, jingles):
     assert not list(out.rglob('.*'))                # nothing half-written is left
 
 
+def hears_ctrl_c(): signal.signal(signal.SIGINT, signal.SIG_DFL)      # tests that run in the background inherit that it is ignored
+
+
 def test_ctrl_c_and_then_half_and_half(whole, tmp_path, jingles):
     "Stopped by hand it ends at once; and two machines may finish it"
     out = tmp_path/'db'
-    running = subprocess.Popen(command('export', out, *SIZE), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(command('export', out, *SIZE), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=hears_ctrl_c)
     deadline = time.time() + 240
     while not shards(out) and running.poll() is None and time.time() < deadline: time.sleep(0.01)
     running.send_signal(signal.SIGINT)

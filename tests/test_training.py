@@ -1,5 +1,5 @@
 "A run of training: killed at any step, stopped by a signal, dealt to two processes, or out of luck, it goes on where it was"
-import json, os, resource, signal, sys
+import json, os, resource, signal, sys, time
 
 import numpy as np
 import pytest
@@ -77,6 +77,41 @@ def test_signals_save_and_stop(tiny, whole, tmp_path, sign, monkeypatch):
     monkeypatch.setattr(training, 'optimize', plain)
     train(config(tiny), tiny/'db', tmp_path)
     assert same(tmp_path, whole) and losses(tmp_path) == losses(whole) and not (tmp_path/'stopped.json').exists()
+
+
+def press_ctrl_c(monkeypatch, times):
+    "In step 7 send this process SIGINT, so often, with a second between"
+    plain = training.optimize
+    def pressed(run, *rest):
+        for i in range(times*(run.step == 7)): time.sleep(1.1*(i > 0)); os.kill(os.getpid(), signal.SIGINT)
+        return plain(run, *rest)
+    monkeypatch.setattr(training, 'optimize', pressed)
+
+
+@pytest.mark.parametrize('times', [1, 2])
+def test_ctrl_c_twice_ends_at_once(tiny, whole, tmp_path, monkeypatch, times):
+    "Once: the step in progress is finished and saved. Twice: it is not; the run goes on from its last checkpoint"
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)       # ignored, where the tests run in the background
+    try:
+        with monkeypatch.context() as m:
+            press_ctrl_c(m, times)
+            with pytest.raises(KeyboardInterrupt): train(config(tiny), tiny/'db', tmp_path)
+    finally: signal.signal(signal.SIGINT, before)
+    reached = load_state(tmp_path/'last.safetensors')[0]
+    assert (tmp_path/'stopped.json').exists() == (times == 1) and (reached == 6 if times == 2 else 7 < reached < 10)
+    train(config(tiny), tiny/'db', tmp_path)
+    assert same(tmp_path, whole) and losses(tmp_path) == losses(whole)
+
+
+def test_ignored_sigint_stays_ignored(tiny, whole, tmp_path, monkeypatch):
+    "As a shell starts what runs in the background: `jingles train ... &` is not stopped by the Ctrl-C meant for another"
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    press_ctrl_c(monkeypatch, 1)
+    try:
+        train(config(tiny), tiny/'db', tmp_path)
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally: signal.signal(signal.SIGINT, before)
+    assert same(tmp_path, whole)
 
 
 def test_command_line_tells_stopped_from_failed(tiny, tmp_path, monkeypatch, capsys):
