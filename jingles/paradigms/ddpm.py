@@ -172,8 +172,10 @@ class DDPM(NoiseChain):
         return (net(diffuse(x0, noise, self.alpha_bar[t]), (t - 1).to(x0), cond) - noise).square().mean()
 
     def nothing(self, x, t):
-        "What a network that knows only that the data's variance is 1 answers: the best linear guess at the noise"
-        return like((1 - self.alpha_bar[t.long().cpu() + 1])**0.5, x)*x
+        "What a network that knows only that the data's variance is 1 answers, the best linear guess at the noise; linear in ln sigma between steps, as `step_at`"
+        levels, low = sigma_of(self.alpha_bar[1:]).log().to(x.device, torch.promote_types(x.dtype, torch.float32)), t.long()
+        ln_sigma = torch.lerp(levels[low], levels[(low + 1).clamp(max=self.T - 1)], (t - low).to(levels))
+        return like((2*ln_sigma).sigmoid()**0.5, x)*x
 
     def sample(self, net, shape, cond=None, steps=None, generator=None, sampler=ddim, known=None, **options):
         "Draw `shape` `(b, c, ..., t)` in `steps` steps, 100 unless said, T for the whole chain; `generator` may be one per item, `known` is taken over, `options` go to the `sampler`"
