@@ -69,8 +69,8 @@ jingle: $(BIN)/.stamp-base  ## out/jingle.wav and out/jingle.png from the shippe
 lab: $(BIN)/.stamp-lab  ## JupyterLab at the notebooks to explore with
 	JUPYTER_CONFIG_PATH="$(LABCONFIG)$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" $(BIN)/jupyter lab $$([ "$$(id -u)" != 0 ] || echo --allow-root) nbs/explore
 
-app: $(BIN)/.stamp-lab  ## the studio as a page of its own in the browser, without notebooks
-	$(BIN)/voila nbs/explore/app.ipynb
+app: $(BIN)/.stamp-lab  ## the studio as a page of its own in the browser, without notebooks, with limits for visitors
+	$(BIN)/voila nbs/explore/app.ipynb --MappingKernelManager.cull_idle_timeout=600 --MappingKernelManager.cull_interval=60
 
 # --- tests
 

@@ -20,11 +20,13 @@ def resample(wav, rate:int, to:int=SAMPLE_RATE) -> np.ndarray:
     return wav if rate == to else soxr.resample(wav, rate, to)
 
 # %% ../nbs/40_audio.ipynb #c006
-def load(path) -> np.ndarray:
-    "The sound file `path` as float32 `(n,)`, mono, 24 kHz"
+def load(path, seconds:float|None=None) -> np.ndarray:
+    "The sound file `path`, or no more than its first `seconds`, as float32 `(n,)`, mono, 24 kHz"
     import soundfile as sf
     check(Path(path).exists(), f"no sound file at {path}", FileNotFoundError)
-    try: wav, rate = sf.read(path, dtype='float32', always_2d=True)
+    try:
+        most = -1 if seconds is None else int(seconds*sf.info(path).samplerate) + 1
+        wav, rate = sf.read(path, most, dtype='float32', always_2d=True)
     except sf.LibsndfileError as e: raise ValueError(f"{path} is not a sound file that can be read ({e}); try WAV, FLAC, OGG or MP3") from e
     return resample(wav.mean(1), rate)
 

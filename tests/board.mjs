@@ -5,16 +5,19 @@ import { readFileSync } from "node:fs";
 
 const nothing = () => {}, turn = () => new Promise((ok) => setTimeout(ok, 5));
 const brush = new Proxy({}, { get: () => nothing, set: () => true });
-const count = { audio: [], urls: new Set(), on: 0, recorder: null, broken: false };
+const count = { audio: [], urls: new Set(), on: 0, recorder: null, broken: false, scale: 1, deaf: false, shelf: {} };
 
 class Node_ {
   constructor(tag) { Object.assign(this, { tag, dataset: {}, style: {}, children: [], on: {}, clientWidth: 694, files: [] }); }
   append(...c) { this.children.push(...c); }
   addEventListener(name, f) { this.on[name] = f; }
   send(name, e = {}) { return this.on[name]({ preventDefault: nothing, stopPropagation: nothing, button: 0, pointerId: 1, ...e }); }
-  getBoundingClientRect() { return { left: 0, top: 0 }; }
+  getBoundingClientRect() { return { left: 0, top: 0, width: count.scale * this.clientWidth, height: count.scale * parseFloat(this.style.height) }; }
+  contains(e) { return e === this || this.children.some((c) => c.contains?.(e)); }
+  get textContent() { return this.text ?? this.children.map((c) => c.textContent ?? c).join(""); }
+  set textContent(text) { this.text = text; }
   getContext() { return brush; }
-  setPointerCapture() {} focus() {} click() { this.onclick?.(); }
+  setPointerCapture() {} focus() { document.activeElement = this; } click() { this.onclick?.(); }
 }
 
 class Recorder { constructor(stream) { this.stream = stream; count.recorder = this; } start() { this.state = "recording"; } stop() { this.state = "inactive"; this.ondataavailable({ data: "hm" }); this.onstop(); } }
@@ -23,7 +26,8 @@ class Decoder { async decodeAudioData() { if (count.broken) throw new Error("no 
 class Sound { constructor(url) { this.src = url; this.paused = true; this.currentTime = 0; count.audio.push(this); } pause() { this.paused = true; } play() { this.paused = false; } }
 
 Object.assign(globalThis, {
-  document: { createElement: (tag) => new Node_(tag), body: {}, activeElement: null }, window: {}, requestAnimationFrame: (f) => setTimeout(f, 0), Audio: Sound,
+  document: { createElement: (tag) => new Node_(tag), body: {}, activeElement: null }, window: {}, location: { pathname: "/page" },
+  localStorage: { getItem: (k) => count.shelf[k] ?? null, setItem: (k, v) => { count.shelf[k] = v; }, removeItem: (k) => { delete count.shelf[k]; } }, requestAnimationFrame: (f) => setTimeout(f, 0), Audio: Sound,
   getComputedStyle: () => ({ getPropertyValue: () => "" }), ImageData: class { constructor(w, h) { this.data = new Uint8ClampedArray(4 * w * h); } },
   MediaRecorder: Recorder, AudioContext: Decoder,
   ResizeObserver: class { observe() {} disconnect() {} }, MutationObserver: class { observe() {} disconnect() {} },
@@ -39,7 +43,11 @@ class Model {                           // what anywidget gives a view: traits, 
   get(name) { return this.traits[name]; }
   set(name, value) { this.traits[name] = value; for (const f of this.heard[`change:${name}`] || []) f(); }
   save_changes() {}
-  send(content, _, buffers) { this.sent.push({ ...content, buffers }); }
+  send(content, _, buffers) {           // a kernel answers a greeting, at once
+    if (content.kind !== "hello") this.sent.push({ ...content, buffers });
+    else if (!count.deaf) this.hear("msg:custom", { kind: "hello" });
+  }
+  hear(event, ...args) { for (const f of this.heard[event] || []) f(...args); }
   on(event, f) { (this.heard[event] ||= new Set()).add(f); }
   off(event, f) { this.heard[event].delete(f); }
 }
@@ -48,16 +56,17 @@ const [lanes, name] = process.argv.slice(2), LANES = JSON.parse(lanes);
 const bytes = (values) => new DataView(Float32Array.from(values).buffer), rows = (seconds, value = 0.5) => new Float32Array(5 * 75 * seconds).fill(value);
 const { default: widget } = await import(`data:text/javascript,${encodeURIComponent(readFileSync(new URL("../jingles/control/draw.js", import.meta.url)))}`);
 
-async function board(seconds, features = "pvt") {      // a board of `seconds`, 0.5 everywhere, painted once; a pixel is 600/frames
-  const model = new Model({ lanes: LANES[features], rate: 75, bands: 80, presets: {}, message: "", data: bytes(rows(seconds)), mel: null, sound: null, loudness: null, measured: null });
+async function board(seconds, features = "pvt", more = {}) {      // a board of `seconds`, 0.5 everywhere, painted once; a pixel is 600/frames
+  const model = new Model({ lanes: LANES[features], rate: 75, bands: 80, presets: { velocity: ["swell", "decay"], chroma: ["scale"] }, opens: [".csv", ".wav"], saves: ["csv"], longest: 10, name: "mine", lasting: false, message: "", data: bytes(rows(seconds)), mel: null, sound: null, loudness: null, measured: null, ...more });
+  model.widget_manager = { kernel: { statusChanged: { connect: (f) => { model.status = (state) => f(null, state); }, disconnect: nothing } } };
   const el = new Node_("div"), close = widget.render({ model, el });
   await turn();
-  const [, bar, canvas, said] = el.children[0].children, place = JSON.parse(canvas.dataset.place);
+  const [, bar, notice, field, said] = el.children[0].children, [canvas, names] = field.children, place = JSON.parse(canvas.dataset.place);
   const values = () => new Float32Array(model.get("data").buffer), frames = () => values().length / 5;
-  const point = (label, share, value = 0.5) => ({ clientX: place.left + share * (place.right - place.left), clientY: place.lanes[label][0] + 3 + (place.lanes[label][1] - 6) * (1 - value) });
+  const point = (label, share, value = 0.5) => ({ clientX: count.scale * (place.left + share * (place.right - place.left)), clientY: count.scale * (place.lanes[label][0] + 3 + (place.lanes[label][1] - 6) * (1 - value)) });
   const button = (label) => [...bar.children].find((b) => b.ariaLabel?.startsWith(label));
   const give = (file) => el.children[0].send("drop", { dataTransfer: { files: [file] } });
-  return { model, canvas, said, close, give, point, button, values, frames, key: (key) => canvas.send("keydown", { key }),
+  return { model, canvas, names, notice, bar, said, close, give, point, button, values, frames, key: (key) => canvas.send("keydown", { key }),
     changed: () => values().reduce((found, v, i) => (v === 0.5 ? found : [...found, [Math.floor(i / frames()), i % frames()]]), []) };
 }
 
@@ -162,12 +171,109 @@ const tests = {
     const lowest = Math.round(85 * b.values()[37]);
     assert.ok(lowest <= 70 && 70 < lowest + 37 && (23 + lowest) % 12 === 0, `${lowest}`);
   },
+  async fingers() {                     // only the first pointer draws, and one Undo brings back what there was
+    const b = await board(4), one = { pointerId: 7, pointerType: "touch" }, two = { pointerId: 8, pointerType: "touch" };
+    b.canvas.send("pointerdown", { ...b.point("velocity", 0.1, 0.9), ...one });
+    b.canvas.send("pointerdown", { ...b.point("chroma", 0.8), ...two });                   // the palm
+    b.canvas.send("pointermove", { ...b.point("velocity", 0.9, 0.1), ...two });
+    b.canvas.send("pointermove", { ...b.point("velocity", 0.2, 0.9), ...one });
+    b.canvas.send("pointerup", two); b.canvas.send("pointermove", { ...b.point("velocity", 0.3, 0.9), ...one });
+    b.canvas.send("pointerup", one);
+    const drawn = b.changed();
+    assert.deepEqual(drawn, [...Array(61).keys()].map((i) => [0, 30 + i]));
+    b.canvas.send("pointermove", { ...b.point("velocity", 0.9, 0.1), ...two });
+    b.button("Undo").click();
+    assert.deepEqual(b.changed(), []);
+  },
+  async pen() {                         // a pen takes back what the palm before it has smeared; a gesture whose end was lost hinders nobody
+    const b = await board(4), palm = { pointerId: 7, pointerType: "touch" }, pen = { pointerId: 8, pointerType: "pen" };
+    b.canvas.send("pointerdown", { ...b.point("chroma", 0.1), ...palm }); b.canvas.send("pointermove", { ...b.point("chroma", 0.9, 0.9), ...palm });
+    b.canvas.send("pointerdown", { ...b.point("velocity", 0.5, 0.9), ...pen }); b.canvas.send("pointerup", pen);
+    assert.deepEqual(b.changed(), [[0, 150]]);
+    b.button("Undo").click();
+    assert.deepEqual(b.changed(), []);
+    b.canvas.send("pointerdown", { ...b.point("velocity", 0.1, 0.9), ...palm }); b.canvas.send("lostpointercapture", palm);
+    b.canvas.send("pointerdown", { ...b.point("velocity", 0.2, 0.9), pointerId: 9 }); b.canvas.send("pointerup", { pointerId: 9 });
+    assert.deepEqual(b.changed(), [[0, 30], [0, 60]]);
+  },
+  async scaled() {                      // on a page at half its size the stroke is under the pointer
+    count.scale = 0.5;
+    const b = await board(4);
+    b.canvas.send("pointerdown", b.point("velocity", 0.9, 0.25)); b.canvas.send("pointerup");
+    assert.deepEqual(b.changed(), [[0, 270]]);
+    assert.ok(Math.abs(b.values()[270] - 0.25) < 0.02, `${b.values()[270]}`);
+  },
+  async names() {                       // a click on a lane's name chooses it for the keyboard and draws nothing
+    const b = await board(1);
+    b.names.send("click", b.point("violin", 0));
+    assert.deepEqual(b.changed(), []); assert.match(b.said.textContent, /^violin/);
+    b.key("Delete");
+    assert.deepEqual([...new Set(b.changed().map(([row]) => row))], [2, 3, 4]);            // instruments are open together
+  },
+  async nobody() {                      // no instrument at all is no answer: it is left to the model, and not (0, 0, 0)
+    const b = await board(1), values = rows(1);
+    values.fill(0, 150, 300); values.fill(1, 300); b.model.set("data", bytes(values));      // trumpet alone
+    b.canvas.send("pointerdown", b.point("trumpet", 0.5, 0)); b.canvas.send("pointerup");
+    assert.deepEqual([2, 3, 4].map((row) => b.values()[75 * row + 37]), [-1, -1, -1]);
+    b.canvas.send("pointerdown", b.point("piano", 0.2, 0)); b.canvas.send("pointerup");
+    assert.deepEqual([2, 3, 4].map((row) => b.values()[75 * row + 15]), [0, 0, 1]);
+  },
+  async menus() {                       // a menu is walked through with the keys, and only what is chosen is asked for
+    const b = await board(1), box = b.bar.children.find((c) => c.children[0]?.ariaLabel === "Presets"), list = box.children[1], key = (key) => box.send("keydown", { key });
+    for (const k of ["ArrowDown", "ArrowDown", "ArrowDown", "ArrowUp"]) key(k);
+    assert.equal(document.activeElement.ariaLabel, "velocity: decay"); assert.equal(b.model.sent.length, 0); assert.equal(list.hidden, false);
+    key("s"); assert.equal(document.activeElement.ariaLabel, "chroma: scale");
+    key("Escape"); assert.equal(list.hidden, true); assert.equal(document.activeElement, box.children[0]);
+    key("ArrowUp"); document.activeElement.click();
+    assert.deepEqual(b.model.sent, [{ kind: "preset", feature: "chroma", name: "scale", buffers: [] }]); assert.equal(list.hidden, true);
+    key("ArrowDown"); box.send("focusout", { relatedTarget: b.canvas }); assert.equal(list.hidden, true);
+  },
+  async insecure() {                    // a page without https has no microphone, and says what is needed
+    const b = await board(1), devices = navigator.mediaDevices;
+    delete navigator.mediaDevices;
+    b.button("Hum").click(); await turn();
+    assert.match(b.said.textContent, /^the microphone needs https or localhost/);
+    navigator.mediaDevices = { getUserMedia: async () => { throw Object.assign(new Error("no"), { name: "NotAllowedError" }); } };
+    b.button("Hum").click(); await turn();
+    assert.match(b.said.textContent, /does not allow the microphone here/); navigator.mediaDevices = devices;
+  },
+  async restarted() {                   // the page sees that the kernel has gone, keeps what is drawn then, and the next board takes it up
+    const b = await board(1);
+    assert.match(b.said.textContent, /^Draw in a lane; what is grey/); assert.equal(b.notice.textContent, "");
+    b.model.status("busy"); assert.equal(b.notice.textContent, "");
+    count.deaf = true; b.model.status("restarting"); b.model.hear("comm_live_update");
+    assert.match(b.notice.textContent, /^Nobody listens/);
+    b.give({ name: "a.wav", size: 9, arrayBuffer: async () => new ArrayBuffer(9) }); await turn();
+    assert.equal(b.model.sent.length, 0);
+    b.canvas.send("pointerdown", b.point("velocity", 0.5, 0.9)); b.canvas.send("pointerup");
+    const drawn = b.values();
+    const other = await board(1, "pvt", { name: "another" }), deaf = await board(1);        // a saved notebook: nobody answers
+    assert.match(deaf.said.textContent, /No kernel has answered yet/); assert.deepEqual([other.changed(), deaf.changed()], [[], []]);
+    count.deaf = false;
+    const c = await board(1);           // the cell was run again
+    assert.deepEqual([...c.values()], [...drawn]); assert.match(c.said.textContent, /is back; Undo takes it away/);
+    c.button("Undo").click(); assert.deepEqual(c.changed(), []);
+    assert.deepEqual((await board(1)).changed(), []);      // once
+    b.model.hear("comm_live_update"); assert.equal(b.notice.textContent, "");               // it was only the connection
+  },
+  async lasting() {                     // where no file keeps the drawing the browser does; what cannot be curves is left there
+    const b = await board(1, "pvt", { lasting: true });
+    b.canvas.send("pointerdown", b.point("velocity", 0.5, 0.9)); b.canvas.send("pointerup");
+    const drawn = b.values(), [key] = Object.keys(count.shelf);
+    for (let k = 0; k < 2; k++) assert.deepEqual([...(await board(2, "pvt", { lasting: true })).values()], [...drawn]);
+    for (const wrong of ["no", "[]", "{}", "[1,2]", JSON.stringify(Array(375).fill(7)), JSON.stringify(Array(5 * 751).fill(0))]) {
+      count.shelf[key] = wrong;
+      assert.deepEqual((await board(1)).changed(), []);
+    }
+  },
   async files() {                       // what is too large for the connection never leaves
     const b = await board(1), give = async (file) => { await b.give(file); await turn(); };
     await give({ name: "a.wav", size: 9e6, arrayBuffer: async () => new ArrayBuffer(9) });
     assert.match(b.said.textContent, /a.wav has 9 MB; at most 8/); assert.equal(b.model.sent.length, 0);
-    await give({ name: "a folder", size: 0, arrayBuffer: async () => { throw new Error("no file"); } });
-    assert.match(b.said.textContent, /a folder cannot be read/);
+    await give({ name: "a.exe", size: 9 });
+    assert.match(b.said.textContent, /a.exe cannot be opened here; what can be ends in .csv, .wav/); assert.equal(b.model.sent.length, 0);
+    await give({ name: "a folder.wav", size: 0, arrayBuffer: async () => { throw new Error("no file"); } });
+    assert.match(b.said.textContent, /a folder.wav cannot be read/);
     await give({ name: "b.wav", size: 9, arrayBuffer: async () => new ArrayBuffer(9) });
     assert.equal(b.model.sent[0].name, "b.wav");
   },

@@ -113,7 +113,8 @@ class Page:
         place, box = json.loads(canvas.get_attribute('data-place')), canvas.bounding_box()
         top, height = place['lanes'][label]
         y = top + height*(1 - (11*value + 0.5)/12) if label == 'chroma' else top + 3 + (height - 6)*(1 - value)
-        return box['x'] + place['left'] + share*(place['right'] - place['left']), box['y'] + y
+        scale = box['width']/canvas.evaluate('canvas => canvas.clientWidth')
+        return box['x'] + scale*(place['left'] + share*(place['right'] - place['left'])), box['y'] + scale*y
 
     def drag(self, label, start, stop, steps=25):
         "Drag with the mouse from one (share of time, value) to another"
@@ -130,6 +131,11 @@ class Page:
         cdp.send('Input.dispatchTouchEvent', dict(type='touchEnd', touchPoints=[]))
 
     def picture(self): return self.page.locator('.jingles-draw canvas').evaluate('canvas => canvas.toDataURL()')
+
+    def choose(self, menu, item):
+        "An item of one of the board's menus, by its name for those who cannot see it"
+        self.page.click(f'.jingles-draw button[aria-label="{menu}"]')
+        self.page.click(f'.jingles-draw [role=menuitem][aria-label="{item}"]')
 
     def tool(self, name): self.page.click(f'.jingles-draw button[aria-label^="{name}"]')
     def says(self, text): self.page.wait_for_selector(f'.jingles-said:has-text("{text}")')

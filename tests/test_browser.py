@@ -7,7 +7,7 @@ import pretty_midi
 import pytest
 
 from book import ROOT
-from jingles.audio import save
+from jingles.audio import load, save
 from jingles.control.curves import from_midi, read_curves, save_curves
 from jingles.control.draw import preset, to_rows
 from jingles.generate import demo
@@ -124,9 +124,34 @@ def test_finger_keys_and_presets(page, kernel):
     for _ in range(3): canvas.press('Control+z')
     assert (soon(lambda: kernel.rows, lambda r: (r == rows).all()) == rows).all()
 
-    page.page.select_option('.jingles-draw select[aria-label="Presets"]', 'velocity/crescendo')
+    page.choose('Presets', 'velocity: crescendo')
     rising = preset('velocity', 'crescendo', 150)[0]
     assert (soon(lambda: kernel.rows[0], lambda r: (r == rising).all()) == rising).all()
+
+
+def test_palm_and_scale(page, kernel):
+    "A second finger draws nothing and one Undo brings back what there was; on a page at half its size the stroke is under the pointer; names scroll"
+    page.tool('Draw')
+    before, undo = kernel.rows, '.jingles-draw button[aria-label^="Undo"]'
+    cdp = page.page.context.new_cdp_session(page.page)
+    def fingers(kind, *places): cdp.send('Input.dispatchTouchEvent', dict(type=kind, touchPoints=[dict(zip('xy', page.point(*p)), id=i) for i, p in enumerate(places)]))
+    fingers('touchStart', ('velocity', 0.1, 0.9))
+    fingers('touchStart', ('velocity', 0.1, 0.9), ('velocity', 0.9, 0.1))
+    for k in range(1, 6): fingers('touchMove', ('velocity', 0.1 + 0.02*k, 0.9), ('velocity', 0.9 - 0.1*k, 0.1))
+    fingers('touchEnd')
+    drawn = soon(lambda: kernel.rows, lambda r: (r != before).any())
+    assert set(np.nonzero((drawn != before).any(0))[0]) <= set(range(14, 32)) and np.abs(drawn[0, 15:30] - 0.9).max() < 0.02
+    page.page.click(undo)
+    assert (soon(lambda: kernel.rows, lambda r: (r == before).all()) == before).all()
+
+    page.page.evaluate("document.querySelector('.jingles-draw').style = 'transform: scale(0.5); transform-origin: 0 0'")
+    page.drag('velocity', (0.85, 0.9), (0.95, 0.9))
+    drawn = soon(lambda: kernel.rows, lambda r: (r != before).any())
+    assert (drawn[:, :126] == before[:, :126]).all() and np.abs(drawn[0, 128:142] - 0.9).max() < 0.03
+    page.page.evaluate("document.querySelector('.jingles-draw').style = ''")
+    page.page.click(undo)
+    assert (soon(lambda: kernel.rows, lambda r: (r == before).all()) == before).all()
+    assert page.page.evaluate("['canvas', '.names', '.below'].map((k) => getComputedStyle(document.querySelector('.jingles-draw ' + k)).touchAction)") == ['none', 'manipulation', 'manipulation']
 
 
 def test_themes(page):
@@ -145,7 +170,7 @@ def test_files_and_humming(page, kernel):
     with page.page.expect_download() as download:
         page.page.set_input_files('.jingles-draw input[type=file]', page.folder/'given.csv')
         assert soon(lambda: kernel.rows.shape, lambda shape: shape == (5, 75)) == (5, 75)
-        page.page.select_option('.jingles-draw select[aria-label="Save the curves"]', 'npz')
+        page.choose('Save the curves', 'npz')
     download.value.save_as(page.folder/'saved.npz')
     assert (to_rows(read_curves(page.folder/'saved.npz')) == to_rows(demo(1))).all() and (kernel.rows == to_rows(demo(1))).all()
 
@@ -171,13 +196,18 @@ def test_files_and_humming(page, kernel):
 def test_generate(page, kernel):
     "A click leads to a player, and what was asked for is what was drawn"
     page.page.click('.jingles-generate')
+    page.page.click('.jingles-card button:has-text("play")')
     page.page.wait_for_selector('.jingles-card audio')
     asked, drawn = (np.array(kernel(f'{c}["velocity"][0, 0].tolist()'), np.float32) for c in ('studio.takes[0].cond', 'studio.board.cond'))
     assert (asked == drawn).all()
     length = page.page.wait_for_function("document.querySelector('.jingles-card audio').duration || 0").json_value()
     assert abs(length - 2) < 0.15                       # MP3 pads to whole blocks
     page.page.wait_for_selector('.jingles-card img')
-    assert page.page.locator('.jingles-card a[download$=".wav"]').get_attribute('href').startswith('data:audio/wav;base64,UklGR')
+    with page.page.expect_download() as download: page.page.click('.jingles-card button:has-text("download")')
+    download.value.save_as(page.folder/'take.wav')
+    assert download.value.suggested_filename == 'jingle-0.wav' and len(load(page.folder/'take.wav')) == 48000
+    page.page.click('.jingles-card button:has-text("keep")')
+    assert soon(lambda: kernel('studio.cards.children[0].keep'), bool)
     page.says('done')
     page.page.screenshot(path=page.folder/'generated.png', full_page=True)
 
@@ -212,8 +242,24 @@ def test_reload(page, kernel):
     assert not ours, ours
 
 
+def test_restart(lab, page):
+    "The page says that the kernel has gone; what is drawn meanwhile is there when the cell runs again"
+    page.page.evaluate("void jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+    page.page.wait_for_selector('.jingles-draw .notice:has-text("Nobody listens")')
+    page.tool('Erase')
+    page.drag('velocity', (0.6, 0.5), (0.8, 0.5))
+    page.page.screenshot(path=page.folder/'restarted.png')
+    page.ready()
+    page.command('notebook:run-all-cells')
+    page.page.wait_for_selector('.jingles-draw .said:has-text("is back; Undo takes it away")')
+    kernel = Kernel(*lab)
+    assert (soon(lambda: kernel.rows, lambda r: (r[0, 92:118] == -1).all())[0, 92:118] == -1).all()
+    assert page.page.locator('.jingles-draw .notice').text_content() == ''
+    kernel.close()
+
+
 def test_another_day(lab, page):
-    "Without its kernel the board is seen as it was saved in the notebook; with a new one the same cell brings the drawing back from the file that it is kept in"
+    "Without its kernel the board is seen as it was saved in the notebook; with a new one the same cell brings the drawing back from the file that it is kept in, and what was drawn without one"
     assert f'JUPYTER_CONFIG_PATH="{LABCONFIG}' in subprocess.run(['make', '--dry-run', 'lab'], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     kernel = Kernel(*lab)
     kernel('setattr(studio.board, "cond", __import__("jingles.generate").generate.demo(2, "violin"))')      # not what the cell would draw by itself
@@ -224,12 +270,16 @@ def test_another_day(lab, page):
     assert soon(lambda: json.loads(answers(f'{lab[1]}/api/sessions')), lambda sessions: not sessions) == []
     page.page.reload(); page.ready(); page.board()                     # from the notebook alone: the new kernel knows nothing
     assert soon(page.picture, lambda picture: picture == seen) == seen
+    page.tool('Erase')
+    page.drag('velocity', (0.2, 0.5), (0.3, 0.5))                      # nobody hears it
+    rows[0, 30:45] = -1
     kernel.close()
     kernel = Kernel(*lab)                                              # with ears for the new one: what it says before they are open is lost
     assert not kernel('"studio" in globals()')
     page.command('notebook:run-all-cells')
     assert soon(lambda: kernel('"studio" in globals()'), bool, 60)
-    assert (kernel.rows == rows).all()
+    there = soon(lambda: kernel.rows, lambda r: (r[0, 31:44] == -1).all())
+    assert (np.delete(there, range(29, 46), 1) == np.delete(rows, range(29, 46), 1)).all() and (there[0, 31:44] == -1).all()
     kernel.close()
 
 
@@ -246,7 +296,10 @@ def test_app(lab, browser):
         page.set_default_timeout(90_000)
         page.goto(f'http://127.0.0.1:{port}/')
         page.wait_for_selector('.jingles-draw canvas[data-place]')
+        page.wait_for_selector(':text("up to 8 sounds of up to 8 s")')
         page.click('.jingles-generate')
+        page.click('.jingles-card button:has-text("play")')
         page.wait_for_selector('.jingles-card audio')
+        page.screenshot(path=folder/'app.png', full_page=True)
         page.close()
     finally: stop(app)

@@ -90,7 +90,7 @@ def test_studio(small):
     studio = Studio(load_model(small/'model', device='cpu'), from_audio(tone(6), 1))
     studio.controls.steps.value = 3
     for begin in BEGINNINGS:
-        if begin.endswith('changed'): studio.board.put('brightness', np.where(np.arange(75) < 40, studio.board.rows[3], 0.6))
+        if begin == 'changed': studio.board.put('brightness', np.where(np.arange(75) < 40, studio.board.rows[3], 0.6))
         studio.controls.begin.value = begin
         studio.generate(); studio.worker.join()
         assert studio.said.value == 'done', (begin, studio.said.value)

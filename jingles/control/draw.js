@@ -10,6 +10,7 @@ const HELP = {
   draw: "Draw: drag over a lane", line: "Straight line: drag from its start to its end",
   smooth: "Smooth: drag over what is rough", erase: "Erase: leave a stretch to the model",
 };
+const WELCOME = "Draw in a lane; what is grey is left to the model.";
 const KEYS = "arrow keys move and change, Shift+arrow carries the value along, Page Up and Down change lane, Delete erases, 1 to 4 choose a tool, Ctrl+Z undoes";
 const MAGMA = [[0, 0, 4], [81, 18, 124], [183, 55, 121], [252, 137, 97], [252, 253, 191]];
 
@@ -24,8 +25,19 @@ const STYLE = `
 .jingles-draw .bar > label input { font: inherit; color: inherit; background: var(--paper); border: 1px solid var(--faint); }
 .jingles-draw button { cursor: pointer; } .jingles-draw button:disabled { opacity: .4; cursor: default; }
 .jingles-draw button[aria-pressed=true] { border-color: var(--brand); box-shadow: inset 0 0 0 1px var(--brand); }
+.jingles-draw .field { position: relative; }
+.jingles-draw .names, .jingles-draw .below { position: absolute; left: 0; bottom: 0; touch-action: manipulation; }
+.jingles-draw .names { top: 0; width: ${LEFT}px; cursor: pointer; } .jingles-draw .below { right: 0; }
+.jingles-draw .names span { display: none; position: absolute; right: 6px; color: var(--dim); font-size: 11px; }
+@media (pointer: coarse) { .jingles-draw .names span { display: block; } }
+.jingles-draw .bar > .choice { position: relative; padding: 0; border: 0; } .jingles-draw .choice > button { font: inherit; color: inherit; background: var(--paper); border: 1px solid var(--faint); border-radius: 4px; padding: 3px 7px; min-height: 28px; }
+.jingles-draw .menu { position: absolute; z-index: 10; top: 100%; left: 0; display: flex; gap: 10px; background: var(--paper); border: 1px solid var(--dim); border-radius: 4px; padding: 6px; max-width: 80vw; overflow: auto; }
+.jingles-draw .menu[hidden], .jingles-draw .notice:empty { display: none; } .jingles-draw .menu b { padding: 2px 6px; }
+.jingles-draw .menu div { display: flex; flex-direction: column; } .jingles-draw .menu button { font: inherit; color: inherit; background: none; border: 0; border-radius: 3px; padding: 3px 6px; text-align: left; white-space: nowrap; }
+.jingles-draw .menu button:focus, .jingles-draw .menu button:hover { background: var(--open); outline: none; }
+.jingles-draw .notice { border-left: 4px solid #c62828; background: var(--open); padding: 4px 8px; margin-bottom: 4px; }
 .jingles-draw canvas { display: block; width: 100%; touch-action: none; cursor: crosshair; border-radius: 3px; }
-.jingles-draw canvas:focus-visible, .jingles-draw .bar > *:focus-visible { outline: 2px solid var(--brand); outline-offset: 1px; }
+.jingles-draw canvas:focus-visible, .jingles-draw .bar > *:focus-visible, .jingles-draw .choice > button:focus-visible { outline: 2px solid var(--brand); outline-offset: 1px; }
 .jingles-draw .said { min-height: 1.4em; color: var(--dim); }`;
 
 // ---- the array
@@ -62,6 +74,7 @@ export function put(s, lane, f, v) {    // one frame of a lane; lanes of a group
   for (const l of others) if (s.values[at(s, l, f)] < 0) s.values[at(s, l, f)] = 0;
   const sum = others.reduce((total, l) => total + s.values[at(s, l, f)], 0);
   if (sum > 1 - v) for (const l of others) s.values[at(s, l, f)] *= (1 - v) / sum;
+  if (lane.group && v <= 0 && sum <= 0) for (const l of together(s, lane)) s.values[at(s, l, f)] = -1;      // none of them is no answer: the model chooses
 }
 
 export function stroke(s, lane, from, to) {     // a straight line between two points {f, v}
@@ -97,7 +110,7 @@ export function layout(lanes, width, result) {
     y += lane.height + (lanes[i + 1]?.group && lanes[i + 1].group === lane.group ? 2 : GAP);
     return box;
   });
-  const place = { left: LEFT, right: width - RIGHT, boxes, axis: y };
+  const place = { width, left: LEFT, right: width - RIGHT, boxes, axis: y };
   y += AXIS;
   if (result) { place.mel = { top: y, height: MEL }; place.loud = { top: y + MEL + 4, height: LOUD }; y += MEL + LOUD + 8; }
   return { ...place, height: y };
@@ -127,8 +140,12 @@ function fit(s) {                       // see to it that the notes that are dra
   }
 }
 
+export function within(rect, place, e) { // the pointer in the board's own pixels, at whatever scale the page shows it
+  return { x: (e.clientX - rect.left) * place.width / rect.width, y: (e.clientY - rect.top) * place.height / rect.height };
+}
+
 function pointAt(s, box, e) {           // the frame and value under the pointer
-  const r = s.canvas.getBoundingClientRect(), x = e.clientX - r.left, y = e.clientY - r.top;
+  const { x, y } = within(s.canvas.getBoundingClientRect(), s.place, e);
   const f = clamp(Math.floor((x - s.place.left) / (s.place.right - s.place.left) * s.frames), 0, s.frames - 1);
   const { lane, top, height } = box;
   const v = lane.kind === "notes" ? (lane.span * (1 - (y - top) / height) - 0.5 + s.bottom[lane.label]) / lane.steps : 1 - (y - top - 3) / (height - 6);
@@ -136,7 +153,7 @@ function pointAt(s, box, e) {           // the frame and value under the pointer
 }
 
 function boxAt(s, e) {
-  const y = e.clientY - s.canvas.getBoundingClientRect().top;
+  const { y } = within(s.canvas.getBoundingClientRect(), s.place, e);
   return s.place.boxes.find((b) => y >= b.top - 2 && y < b.top + b.height + 2);
 }
 
@@ -270,6 +287,7 @@ function paint(s) {
   s.place = layout(s.lanes, width, s.picture);
   if (s.canvas.height !== Math.round(s.place.height * dpr) || s.canvas.width !== Math.round(width * dpr)) {
     s.canvas.width = Math.round(width * dpr); s.canvas.height = Math.round(s.place.height * dpr); s.canvas.style.height = s.place.height + "px";
+    s.below.style.top = s.hand.style.top = s.place.axis + "px";
     s.canvas.dataset.place = JSON.stringify({ left: s.place.left, right: s.place.right,         // for whoever steers the board from outside
       lanes: Object.fromEntries(s.place.boxes.map((b) => [b.lane.label, [b.top, b.height]])) });
   }
@@ -293,6 +311,49 @@ export function melPicture(view, bands) {       // bytes (bands, columns), low b
   return canvas;
 }
 
+// ---- who listens: what is drawn while nobody does is laid aside in the browser, and the next board of the same name takes it up
+
+const WAITING = "waiting", HEARD = "heard", GONE = "gone";      // s.listens: no answer yet, an answer, no kernel any more
+const DEAD = ["restarting", "autorestarting", "terminating", "dead"];
+
+const shelf = (s) => `jingles:${location.pathname}:${s.model.get("name")}`;
+
+function lay(s) { try { localStorage.setItem(shelf(s), JSON.stringify([...s.values])); } catch { /* no room, or not allowed: then it is only drawn */ } }
+
+export function fits(s, values) {       // can that be curves of this board?
+  const frames = values?.length / s.lanes.length;
+  return Array.isArray(values) && frames >= 1 && Number.isInteger(frames) && frames <= s.model.get("longest") * s.rate && values.every((v) => v === -1 || (v >= 0 && v <= 1));
+}
+
+function takeUp(s) {                    // what was laid aside is drawn again, once; Undo brings back what there was
+  let values = null;
+  try { values = JSON.parse(localStorage.getItem(shelf(s))); if (!s.model.get("lasting")) localStorage.removeItem(shelf(s)); } catch { return; }
+  if (!fits(s, values) || same(Float32Array.from(values), s.values)) return;
+  remember(s); take(s, Float32Array.from(values)); fit(s); commit(s);
+  s.say("what you drew here before is back; Undo takes it away");
+}
+
+function tellUnheard(s) {
+  s.say("");
+  s.notice.textContent = "Nobody listens: the kernel was restarted or has ended. What is drawn now waits in this browser; run the cell again, and it is taken up.";
+}
+
+function listen(s) {                    // a greeting that the kernel answers, and its end; returns how to stop
+  const gone = () => { s.listens = GONE; tellUnheard(s); };
+  const status = (_, state) => { if (DEAD.includes(state)) gone(); };
+  const greet = () => { try { s.model.send({ kind: "hello" }); } catch { /* nobody there */ } };
+  const again = () => { gone(); greet(); };     // the connection changed: whoever is still there says so
+  const kernel = s.model.widget_manager?.kernel;
+  s.listens = WAITING; kernel?.statusChanged?.connect(status); s.model.on("comm_live_update", again); greet();
+  return () => { kernel?.statusChanged?.disconnect(status); s.model.off("comm_live_update", again); };
+}
+
+function answered(s) {
+  const first = s.listens === WAITING;
+  s.listens = HEARD; s.notice.textContent = "";
+  if (first) { s.say(s.model.get("message") || WELCOME); takeUp(s); }
+}
+
 // ---- what can be undone, and what Python knows
 
 const same = (a, b) => a.length === b.length && a.every((v, i) => v === b[i]);
@@ -305,6 +366,8 @@ function take(s, values) {              // other curves, perhaps of another leng
 
 function commit(s) {                    // tell Python, at the end of a gesture
   s.told = s.values.slice();
+  if (s.listens !== HEARD || s.model.get("lasting")) lay(s);
+  if (s.listens === GONE) tellUnheard(s);
   s.model.set("data", new DataView(s.told.slice().buffer)); s.model.save_changes(); refresh(s);
 }
 
@@ -342,34 +405,50 @@ function newSound(s) {
 
 // ---- gestures
 
-function bindPointer(s) {               // s.drag: box, first and last point, and the values before it
+function bindPointer(s) {               // s.drag: whose gesture it is, its lane, first and last point, and the values before it
   const apply = (to) => {
     const { box, first, last, before } = s.drag;
     if (s.tool === "line") { s.values = before.slice(); stroke(s, box.lane, first, to); }
     else ({ draw: stroke, smooth, erase })[s.tool](s, box.lane, last, to);
     s.drag.last = to; repaint(s);
   };
-  s.canvas.addEventListener("pointerdown", (e) => {
-    const box = boxAt(s, e);
-    if (!box || e.button > 0) return;
-    const at = pointAt(s, box, e);
-    s.canvas.setPointerCapture(e.pointerId); s.active = s.place.boxes.indexOf(box); s.keyboard = false; s.cursor = clamp(at.f, 0, lastStep(s));
-    s.drag = { box, first: at, last: at, before: s.values.slice() };
-    if (s.tool !== "line") apply(at);
-    e.preventDefault(); s.canvas.focus({ preventScroll: true });
-  });
-  s.canvas.addEventListener("pointermove", (e) => {
-    const over = s.drag?.box || boxAt(s, e);
-    if (over) { const p = pointAt(s, over, e); s.say(describe(s, over.lane, p.f, p.v)); }
-    if (s.drag) for (const each of (e.getCoalescedEvents?.().length ? e.getCoalescedEvents() : [e])) apply(pointAt(s, s.drag.box, each));
-  });
-  const stop = () => {
-    if (!s.drag) return;
+  const mine = (e) => s.drag?.pointer === e.pointerId;
+  const stop = (e) => {
+    if (!mine(e)) return;
     const { before } = s.drag;
     s.drag = null;
     if (!same(before, s.values)) { remember(s, before); commit(s); }
   };
-  s.canvas.addEventListener("pointerup", stop); s.canvas.addEventListener("pointercancel", stop);
+  const free = (e) => {                 // may this pointer begin? Not a second one; but a pen takes back what the palm has smeared
+    stop(e);
+    if (s.drag && e.pointerType === "pen" && s.drag.type !== "pen") { s.values = s.drag.before; s.drag = null; }
+    return !s.drag;
+  };
+  s.canvas.addEventListener("pointerdown", (e) => {
+    const box = boxAt(s, e);
+    if (!box || e.button > 0 || !free(e)) return;
+    const at = pointAt(s, box, e);
+    s.canvas.setPointerCapture(e.pointerId); s.active = s.place.boxes.indexOf(box); s.keyboard = false; s.cursor = clamp(at.f, 0, lastStep(s));
+    s.drag = { pointer: e.pointerId, type: e.pointerType, box, first: at, last: at, before: s.values.slice() };
+    if (s.tool !== "line") apply(at);
+    e.preventDefault(); s.canvas.focus({ preventScroll: true });
+  });
+  s.canvas.addEventListener("pointermove", (e) => {
+    if (s.drag && !mine(e)) return;
+    const over = s.drag?.box || boxAt(s, e);
+    if (over) { const p = pointAt(s, over, e); s.say(describe(s, over.lane, p.f, p.v)); }
+    if (s.drag) for (const each of (e.getCoalescedEvents?.().length ? e.getCoalescedEvents() : [e])) apply(pointAt(s, s.drag.box, each));
+  });
+  for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) s.canvas.addEventListener(end, stop);
+}
+
+function bindNames(s) {                 // a click on a lane's name chooses the lane; a finger scrolls the page there
+  s.names.addEventListener("click", (e) => {
+    const box = boxAt(s, e);
+    if (!box) return;
+    s.active = s.place.boxes.indexOf(box); s.canvas.focus({ preventScroll: true }); s.keyboard = true;
+    s.say(describe(s, box.lane, s.cursor, s.values[at(s, box.lane, s.cursor)])); repaint(s);
+  });
 }
 
 function noteName(lane, v) {
@@ -429,13 +508,46 @@ function play(s) {
   follow();
 }
 
+function menu(text, title, groups, pick) {      // a button and its list, for mouse, finger and keyboard; groups are [heading, names]
+  const items = [], box = make("div", { className: "choice" }), list = make("div", { className: "menu", role: "menu", hidden: true, ariaLabel: title });
+  const button = make("button", { type: "button", title, ariaLabel: title, ariaHasPopup: "menu", ariaExpanded: "false" }, text);
+  const show = (open) => { list.hidden = !open; button.ariaExpanded = String(open); };
+  const open = (i) => { show(true); items[i].focus(); }, back = () => { show(false); button.focus(); };
+  const item = (heading, name) => {
+    const one = make("button", { type: "button", role: "menuitem", tabIndex: -1, ariaLabel: heading ? `${heading}: ${name}` : name, onclick: () => { back(); pick(heading, name); } }, name);
+    items.push(one);
+    return one;
+  };
+  list.append(...groups.map(([heading, names]) => make("div", { role: "group", ariaLabel: heading }, ...(heading ? [make("b", {}, heading)] : []), ...names.map((n) => item(heading, n)))));
+  button.onclick = () => { if (list.hidden) open(0); else back(); };
+  box.addEventListener("keydown", (e) => {
+    if (list.hidden && !e.key.startsWith("Arrow")) return;
+    const i = items.indexOf(document.activeElement), last = items.length - 1, letter = (n) => e.key.length === 1 && items[n].textContent.toLowerCase().startsWith(e.key.toLowerCase());
+    const to = { ArrowDown: i < last ? i + 1 : 0, ArrowUp: i > 0 ? i - 1 : last, Home: 0, End: last }[e.key] ?? [...items.keys()].map((k) => (i + 1 + k) % items.length).find((n) => i >= 0 && e.key !== " " && letter(n));
+    if (e.key === "Escape" && !list.hidden) back(); else if (to === undefined) return; else open(to);
+    e.preventDefault(); e.stopPropagation();
+  });
+  box.addEventListener("focusout", (e) => { if (!box.contains(e.relatedTarget)) show(false); });
+  list.addEventListener("pointerdown", (e) => e.preventDefault());      // the focus stays, or the list would close before the click
+  box.append(button, list);
+  return box;
+}
+
 const MOST = 8;                         // MB; a Jupyter server cuts the connection at messages of 10
+
+function ask(s, content, buffers = []) { // a request; whoever has gone is not asked
+  if (s.listens === GONE) { tellUnheard(s); return; }
+  if (s.listens === WAITING) s.say("asked; the kernel has not answered yet: it is busy, or the cell is to be run");
+  try { s.model.send(content, undefined, buffers); } catch (e) { s.say(`the kernel cannot be reached (${e.message}); run the cell again`); }
+}
 
 async function openFile(s, file) {
   if (!file) return;
+  const name = file.name.toLowerCase(), endings = s.model.get("opens");
+  if (!endings.some((e) => name.endsWith(e))) { s.say(`${file.name} cannot be opened here; what can be ends in ${endings.join(", ")}`); return; }
   if (file.size > MOST * 1e6) { s.say(`${file.name} has ${Math.ceil(file.size / 1e6)} MB; at most ${MOST} can be opened here, so take an excerpt, or jingles.control.draw.opened`); return; }
   s.say(`reading ${file.name}`);
-  try { s.model.send({ kind: "open", name: file.name }, undefined, [await file.arrayBuffer()]); }
+  try { ask(s, { kind: "open", name: file.name }, [await file.arrayBuffer()]); }
   catch (e) { s.say(`${file.name} cannot be read (${e.message})`); }
 }
 
@@ -447,9 +559,16 @@ async function decoded(parts) {         // what was recorded, as {rate, samples}
   } finally { context.close(); }
 }
 
+const SILENT = {
+  NotAllowedError: "the browser does not allow the microphone here; allow it beside the page's address and click again",
+  NotFoundError: "there is no microphone; plug one in, or open a recording",
+  NotReadableError: "the microphone is in use elsewhere, or switched off; free it and click again",
+};
+
 async function record(s) {              // hum or play into the microphone; a second click ends it
   if (s.recorder) { s.recorder.stop(); return; }
   if (s.asking) return;                 // the browser still asks whether we may
+  if (!navigator.mediaDevices?.getUserMedia) { s.say("the microphone needs https or localhost: open this page so, or open a recording"); return; }
   s.asking = true;
   let stream = null;
   const off = () => { stream?.getTracks().forEach((t) => t.stop()); s.recorder = null; };
@@ -463,15 +582,15 @@ async function record(s) {              // hum or play into the microphone; a se
       clearTimeout(end); off();
       if (s.closed) return;
       refresh(s);
-      try { const { rate, samples } = await decoded(parts); s.model.send({ kind: "sound", rate }, undefined, [samples.buffer]); }
+      try { const { rate, samples } = await decoded(parts); s.say("listening to what was recorded"); ask(s, { kind: "sound", rate }, [samples.buffer]); }
       catch (e) { s.say(`what was recorded cannot be read (${e.message}); try again, or open a recording`); }
     };
     recorder.start(); s.say("recording; click again to stop"); refresh(s);
-  } catch (e) { off(); s.say(`no microphone to be had (${e.message})`); }
+  } catch (e) { off(); s.say(SILENT[e.name] || `no microphone to be had (${e.message})`); }
   finally { s.asking = false; }
 }
 
-function download(content, buffers) {
+function download(_, content, buffers) {
   const url = URL.createObjectURL(new Blob([buffers[0]]));
   make("a", { href: url, download: content.name }).click();
   setTimeout(() => URL.revokeObjectURL(url), 1000);
@@ -482,18 +601,11 @@ function bar(s) {
   const button = (name, text, title, onclick) => b[name] = make("button", { type: "button", title, onclick, ariaLabel: title }, text);
   const tools = Object.keys(TOOLS).map((t, i) => button(t, TOOLS[t], `${HELP[t]} (${i + 1})`, () => { s.tool = t; s.say(HELP[t]); refresh(s); }));
   const snap = make("input", { type: "checkbox", checked: true, onchange: () => { s.snap = snap.checked; } });
-  const presets = make("select", { title: "Presets", ariaLabel: "Presets", onchange: () => {
-    const [feature, name] = presets.value.split("/");
-    if (name) s.model.send({ kind: "preset", feature, name });
-    presets.value = "";
-  } }, make("option", { value: "" }, "presets"));
-  for (const [feature, names] of Object.entries(s.model.get("presets")))
-    presets.append(make("optgroup", { label: feature }, ...names.map((n) => make("option", { value: `${feature}/${n}` }, n))));
-  b.seconds = make("input", { type: "number", min: 1, max: 10, step: .5, ariaLabel: "Length in seconds", style: "width: 4.5em",
-    onchange: () => s.model.send({ kind: "length", seconds: +b.seconds.value }) });
-  const file = make("input", { type: "file", hidden: true, accept: ".csv,.json,.npz,.mid,.midi,.wav,.flac,.ogg,.mp3", onchange: () => { openFile(s, file.files[0]); file.value = ""; } });
-  const save = make("select", { title: "Save the curves", ariaLabel: "Save the curves", onchange: () => { if (save.value) s.model.send({ kind: "save", ending: save.value }); save.value = ""; } },
-    make("option", { value: "" }, "save"), ...["csv", "json", "npz"].map((e) => make("option", { value: e }, e.toUpperCase())));
+  const presets = menu("presets ▾", "Presets", Object.entries(s.model.get("presets")), (feature, name) => ask(s, { kind: "preset", feature, name }));
+  b.seconds = make("input", { type: "number", min: 1, max: s.model.get("longest"), step: .5, ariaLabel: "Length in seconds", style: "width: 4.5em",
+    onchange: () => ask(s, { kind: "length", seconds: +b.seconds.value }) });
+  const file = make("input", { type: "file", hidden: true, accept: s.model.get("opens").join(), onchange: () => { openFile(s, file.files[0]); file.value = ""; } });
+  const save = menu("save ▾", "Save the curves", [["", s.model.get("saves")]], (_, ending) => ask(s, { kind: "save", ending }));
   const octaves = s.lanes.filter(scrolls).flatMap((lane) => [["▾", "down", -12], ["▴", "up", 12]].map(([text, way, by]) =>
     button(way, `8va ${text}`, `The ${lane.label} lane an octave ${way}`, () => { scroll(s, lane, s.bottom[lane.label] + by); repaint(s); })));
   return make("div", { className: "bar", role: "toolbar" }, ...tools, make("label", {}, snap, "semitones"), ...octaves,
@@ -525,19 +637,22 @@ function render({ model, el }) {
   s.canvas = make("canvas", { tabIndex: 0, role: "application", ariaLabel: `Control curves over time: ${KEYS}` });
   const said = make("div", { className: "said", role: "status", ariaLive: "polite" });
   s.say = (text) => { said.textContent = text; };
-  s.root = make("div", { className: "jingles-draw" }, make("style", {}, STYLE), bar(s), s.canvas, said);
+  s.names = make("div", { className: "names", title: "Click: the lane for the keyboard. A finger scrolls the page here" }, s.hand = make("span", {}, "⇕ page")); s.below = make("div", { className: "below" });
+  s.notice = make("div", { className: "notice", role: "alert" });
+  s.root = make("div", { className: "jingles-draw" }, make("style", {}, STYLE), bar(s), s.notice, make("div", { className: "field" }, s.canvas, s.names, s.below), said);
   s.root.dataset.lmSuppressShortcuts = "true";          // JupyterLab's own keys stay out of the drawing
   el.append(s.root);
   s.root.addEventListener("dragover", (e) => e.preventDefault());
   s.root.addEventListener("drop", (e) => { e.preventDefault(); e.stopPropagation(); openFile(s, e.dataTransfer.files[0]); });
-  bindPointer(s); bindKeys(s); newPicture(s); newSound(s); s.say(model.get("message") || "Draw in a lane; what is grey is left to the model.");
+  bindPointer(s); bindNames(s); bindKeys(s); newPicture(s); newSound(s); s.say("Draw in a lane. No kernel has answered yet: run the cell, and what is drawn is taken up.");
 
-  const heard = { "change:data": () => heardFromPython(s), "change:message": () => s.say(model.get("message")), "msg:custom": download,
+  const heard = { "change:data": () => heardFromPython(s), "change:message": () => s.say(model.get("message")), "msg:custom": (content, buffers) => ({ hello: answered, file: download })[content?.kind]?.(s, content, buffers),
     "change:sound": () => newSound(s), ...Object.fromEntries(["mel", "loudness", "measured"].map((k) => [`change:${k}`, () => newPicture(s)])) };
   for (const [event, f] of Object.entries(heard)) model.on(event, f);
+  const deaf = listen(s);
   const size = new ResizeObserver(() => repaint(s)), theme = new MutationObserver(() => setTimeout(() => repaint(s), 100));
   size.observe(s.root); theme.observe(document.body, { attributes: true });
-  return () => { for (const [event, f] of Object.entries(heard)) model.off(event, f); size.disconnect(); theme.disconnect(); close(s); };
+  return () => { for (const [event, f] of Object.entries(heard)) model.off(event, f); size.disconnect(); theme.disconnect(); deaf(); close(s); };
 }
 
 export default { render };
