@@ -125,7 +125,7 @@ def preset(feature:str, name:str, frames:int, rate:float=75) -> np.ndarray:
     return np.atleast_2d(PRESETS[feature][name](t, np.linspace(0, 1, frames))).astype(np.float32)
 
 # %% ../../nbs/80_control.draw.ipynb #c023
-SOUNDS, MIDI = ('.wav', '.flac', '.ogg', '.mp3'), ('.mid', '.midi')
+SOUNDS, MIDI = ('.wav', '.flac', '.ogg', '.oga', '.opus', '.mp3', '.aif', '.aiff'), ('.mid', '.midi', '.kar')
 OPENS, SAVES = (*KINDS, *MIDI, *SOUNDS), tuple(ending[1:] for ending in KINDS)
 UNPACKED = 64_000_000     # bytes that the arrays of a file may take
 
