@@ -1,5 +1,5 @@
 "A run of training: killed at any step, stopped by a signal, dealt to two processes, or out of luck, it goes on where it was"
-import json, os, resource, signal, sys, time
+import json, os, resource, signal, socket, sys, time
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from jingles import training
 from jingles.core import load_tensors
 from jingles.data.records import write_shapes, write_shard
 from jingles.system import PARADIGMS, load_model
-from jingles.training import Plan, batches_of, begin, draws_of, fit, held_out_loss, load_state, optimize, read_log, train
+from jingles.training import Plan, batches_of, begin, claim, draws_of, fit, held_out_loss, load_state, optimize, read_log, train, training_seconds
 
 
 def start(*args, **options):
@@ -56,9 +56,12 @@ def test_killed_and_resumed_is_the_same(tiny, whole, tmp_path):
     for step in (1, 8):
         assert ended(start(tiny, tmp_path, deadly=step)) == -signal.SIGKILL
         assert load_state(tmp_path/'last.safetensors')[0] == step//3*3        # smoke saves every third step
+        assert (tmp_path/'running.json').exists()                             # left behind, and in nobody's way
         (tmp_path/'.last-half.safetensors').write_bytes(b'as a kill in the middle of writing leaves it')
     train(config(tiny), tiny/'db', tmp_path)
     assert same(tmp_path, whole) and losses(tmp_path) == losses(whole)
+    seconds = [r['seconds'] for r in read_log(tmp_path)]
+    assert seconds == sorted(seconds) and abs(training_seconds(tmp_path) - seconds[-1]) < 60 and 0 < training_seconds(tmp_path/'best') <= training_seconds(tmp_path), 'training time adds up'
     assert same(tmp_path/'best', whole/'best') and not list(tmp_path.rglob('.*'))
     assert sorted(p.name for p in tmp_path.glob('step-*')) == ['step-00000012.safetensors', 'step-00000014.safetensors']
 
@@ -126,7 +129,29 @@ def test_command_line_tells_stopped_from_failed(tiny, tmp_path, monkeypatch, cap
     assert done.value.code == 1 and 'choose another folder' in capsys.readouterr().err
 
 
+def test_two_runs_in_one_folder(tiny, whole, tmp_path, monkeypatch):
+    "The second is refused in one line that names the first, and harms nothing; when the first is killed the next one goes on by itself"
+    plain, refused = training.optimize, []
+    def meanwhile(run, *rest):
+        if run.step == 5: refused.append(ended(start(tiny, tmp_path)))
+        return plain(run, *rest)
+    with monkeypatch.context() as m:
+        m.setattr(training, 'optimize', meanwhile)
+        train(config(tiny), tiny/'db', tmp_path)
+    said = (tmp_path/'said-0.txt').read_text()
+    assert refused == [1] and f'ValueError: {tmp_path} is in use by process {os.getpid()} on {socket.gethostname()}, since ' in said and '\n' not in said
+    assert same(tmp_path, whole) and losses(tmp_path) == losses(whole) and not (tmp_path/'running.json').exists()
+
+
 # ---- several processes
+
+def test_processes_of_a_run_are_refused_together(tiny, tmp_path):
+    "By a run that is there already: none of them waits for the others for ever"
+    claimed = claim(tmp_path)
+    try: assert [ended(p) for p in [start(tiny, tmp_path, env=env) for env in together(2)]] == [1, 1]
+    finally: claimed.release()
+    assert all(f'in use by process {os.getpid()}' in (tmp_path/f'said-{rank}.txt').read_text() for rank in (0, 1))
+
 
 def test_two_processes_follow_one(tiny, whole, tmp_path):
     """Two gloo processes with half of the batch each, stopped by a signal to one of them and finished by a single process, follow the losses of one.
@@ -250,3 +275,15 @@ def test_best_is_kept(tiny, whole):
     assert list(held) == [6, 12, 14]
     model = load_model(whole/'best')
     assert held_out_loss(model, model.net, tiny/'db') == pytest.approx(min(held.values()), rel=1e-3)      # stored in half precision
+    assert held_out_loss(model, model.net, tiny/'db', 1) == pytest.approx(held_out_loss(model, model.net, tiny/'db'), rel=1e-5)
+
+
+def test_held_out_loss_takes_no_more_at_once_than_training(tiny, tmp_path, monkeypatch):
+    "The network sees the share of the batch that it sees in training, with gradients or without"
+    seen, plain = {True: set(), False: set()}, training.to_batch
+    def counted(part, *rest):
+        seen[torch.is_grad_enabled()].add(len(part.draws))
+        return plain(part, *rest)
+    monkeypatch.setattr(training, 'to_batch', counted)
+    train(config(tiny, accumulate=2), tiny/'db', tmp_path)
+    assert seen == {True: {2}, False: {2}}

@@ -20,7 +20,7 @@ from .adherence import RATE, report, side_by_side
 from .tables import Sampling
 from ..generate import generate
 from ..system import cond_of, names_of
-from ..training import read_log
+from ..training import read_log, training_seconds
 
 # %% ../../nbs/76_evaluation.watch.ipynb #c005
 def summary(net) -> dict:
@@ -90,7 +90,7 @@ def last_words(out) -> dict:
     check(rows, f"no log in {out}; train first", FileNotFoundError)
     held = {r['step']: r['held_out'] for r in rows if 'held_out' in r}
     best = min(held, key=held.get, default=None)
-    return dict({k: rows[-1][k] for k in ('step', 'loss', 'clips_per_second', 'memory_gib')}, held_out=held.get(rows[-1]['step']), best_step=best, best=held.get(best))
+    return dict({k: rows[-1][k] for k in ('step', 'loss', 'clips_per_second', 'memory_gib')}, seconds=training_seconds(out), held_out=held.get(rows[-1]['step']), best_step=best, best=held.get(best))
 
 # %% ../../nbs/76_evaluation.watch.ipynb #new18890915
 def swept(out, variants:dict) -> str:
