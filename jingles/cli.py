@@ -25,7 +25,9 @@ app = typer.Typer(help="Draw how a short sound evolves and hear it, made by a di
 
 # %% ../nbs/81_cli.ipynb #c006
 def is_file_name(text) -> bool: return str(text).lower().endswith(('.csv', '.json', '.npz'))
-def is_sound_name(text) -> bool: return str(text).lower().endswith(('.wav', '.flac', '.ogg', '.mp3'))
+def is_sound_name(text) -> bool:
+    from jingles.audio import SOUND_ENDINGS
+    return str(text).lower().endswith(SOUND_ENDINGS)
 
 # %% ../nbs/81_cli.ipynb #c008
 def number(text:str, option:str) -> float:
