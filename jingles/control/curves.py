@@ -6,9 +6,9 @@
 __all__ = ['PVT', 'DESCRIPTORS', 'SETS', 'FEATURES', 'LOWEST', 'SEMITONES', 'STYLE', 'NOTES_PER_SECOND', 'LOW', 'HIGH', 'COLUMNS',
            'KINDS', 'frame_span', 'one_hot', 'curves', 'check_feature', 'check_vector', 'validate', 'as_curve',
            'set_of', 'left_open', 'to_cond', 'agreeing', 'with_curve', 'plot_lane', 'plot_curves', 'chroma_of',
-           'pitch_of', 'constant', 'style', 'style_vector', 'resample_curves', 'melody_in', 'from_melody', 'from_midi',
-           'number', 'read_csv', 'write_csv', 'read_json', 'write_json', 'read_npz', 'write_npz', 'kind', 'read_curves',
-           'save_curves']
+           'pitch_of', 'constant', 'style', 'style_vector', 'resample_curves', 'first_start', 'melody_in',
+           'from_melody', 'from_midi', 'number', 'read_csv', 'write_csv', 'read_json', 'write_json', 'read_npz',
+           'write_npz', 'kind', 'read_curves', 'save_curves']
 
 # %% ../../nbs/52_control.curves.ipynb #c003
 import csv, io, json, math, zipfile
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core import Cond, atomic, check
-from ..data.melody import cut, load_melody
+from ..data.melody import cut, load_melody, worth_hearing
 from ..data.synth import INSTRUMENTS, program
 
 # %% ../../nbs/52_control.curves.ipynb #c005
@@ -204,10 +204,16 @@ def resample_curves(cond:Cond, frames:int) -> Cond:
     return cond.map(lambda v: v[..., nearest.to(v.device)])
 
 # %% ../../nbs/52_control.curves.ipynb #c037
-def melody_in(file, seconds=8, start=None) -> tuple:
-    "The notes of `seconds` of a MIDI file (path or bytes); BadMelody, ValueError, FileNotFoundError"
-    melody = load_melody(file)
-    start = melody[0].start if start is None and melody else start or 0.
+def first_start(melody, seconds) -> float:
+    "When the first `seconds` worth hearing begin (chapter 50), else the first note"
+    starts = np.array([n.start for n in melody] or [0.])
+    good = worth_hearing(melody, starts, seconds) if melody else [False]
+    return float(starts[np.argmax(good)])
+
+def melody_in(file, seconds=8, start=None, **choice) -> tuple:
+    "The notes of `seconds` of a MIDI file (path or bytes), from `start` on; `choice` of `voice` and `track` as for `load_melody`; BadMelody, ValueError, FileNotFoundError"
+    melody = load_melody(file, **choice)
+    start = first_start(melody, seconds) if start is None else start
     part = cut(melody, start, seconds)
     check(part, f"no notes in the {seconds:g} s after {start:g} s of this MIDI file; choose another start")
     return part
@@ -218,9 +224,9 @@ def from_melody(melody, instrument, frames:int, rate:float) -> Cond:
     if instrument is None: del arrays['instruments']
     return to_cond(arrays)
 
-def from_midi(file, instrument=None, seconds=8, rate=75, start=None) -> Cond:
+def from_midi(file, instrument=None, seconds=8, rate=75, start=None, **choice) -> Cond:
     "The curves of the melody in a MIDI file (path or bytes), `seconds` long; BadMelody, ValueError, FileNotFoundError"
-    return from_melody(melody_in(file, seconds, start), instrument, round(seconds*rate), rate)
+    return from_melody(melody_in(file, seconds, start, **choice), instrument, round(seconds*rate), rate)
 
 # %% ../../nbs/52_control.curves.ipynb #c040
 COLUMNS = {name: (name, 0) for name, channels in FEATURES.items() if channels == 1} | {name: ('instruments', i) for i, name in enumerate(INSTRUMENTS)}

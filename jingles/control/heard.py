@@ -92,9 +92,9 @@ def doors(features:str) -> Doors:
     check(features in DOORS, f"no set of features {features!r}; there is {', '.join(DOORS)}")
     return DOORS[features]
 
-def played_in(file, seconds:float=8, rate:float=75, features:str='pvt', instrument=None) -> Cond:
-    "The curves of the melody in a MIDI file (path or bytes); BadMelody, ValueError, FileNotFoundError"
-    return doors(features).played(melody_in(file, seconds), instrument, round(seconds*rate), rate)
+def played_in(file, seconds:float=8, rate:float=75, features:str='pvt', instrument=None, start=None, **choice) -> Cond:
+    "The curves of the melody in a MIDI file (path or bytes), from `start` on; `choice` of `voice` and `track`; BadMelody, ValueError, FileNotFoundError"
+    return doors(features).played(melody_in(file, seconds, start, **choice), instrument, round(seconds*rate), rate)
 
 # %% ../../nbs/58_control.heard.ipynb #c025
 def heard_in(wav, seconds:float, rate:float=75, features:str='pvt') -> Cond:

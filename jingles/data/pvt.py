@@ -97,7 +97,7 @@ def _read_melodies(midi, seconds, run, found=None):
         for batch in run(partial(_scan_all, seconds=seconds), batches):
             scanned += batch
             bar.update(len(batch))
-    usable, skipped = _sort_out(scanned)
+    usable, skipped = _sort_out(sorted(scanned, key=lambda one: os.fsencode(one[0])))       # in whatever order they were packed
     reasons = ', '.join(f"{len(names)} {reason}" for reason, names in sorted(skipped.items()))
     check(usable, f"no usable melody in {midi}: {len(found)} MIDI files, of them {reasons}; give a folder with melodies, or none to have them invented")
     return usable, skipped
