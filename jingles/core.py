@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['SAMPLE_RATE', 'Spec', 'Cond', 'crop', 'switch_off', 'drop_features', 'stack', 'generator', 'seed_everything',
            'default_device', 'has_bf16', 'randn', 'rand', 'integers', 'rng_for', 'atomic', 'check', 'plain_values',
-           'check_parameters', 'Known', 'Logits', 'load_tensors', 'read_json', 'fingerprint']
+           'assigned', 'parameters_of', 'fitting', 'check_parameters', 'Known', 'Logits', 'load_tensors', 'read_json',
+           'fingerprint']
 
 # %% ../nbs/00_core.ipynb #c003
-import json, os, random, tempfile
+import ast, json, os, random, tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -161,13 +162,36 @@ def plain_values(variables:dict) -> dict:
     "What a notebook's `variables` hold of plain values: no modules, functions or objects, and nothing of IPython's own"
     return {k: v for k, v in variables.items() if k not in ('In', 'Out') and k[0] != '_' and isinstance(v, (str, int, float, list, tuple, dict, type(None)))}
 
+def assigned(source:str) -> set:
+    "The names that a cell's `source` assigns at its top level"
+    try: body = ast.parse(source).body
+    except SyntaxError: return set()
+    targets = [t for node in body if isinstance(node, (ast.Assign, ast.AnnAssign)) for t in getattr(node, 'targets', None) or [node.target]]
+    return {t.id for t in targets if isinstance(t, ast.Name)}
+
+def parameters_of(variables:dict, own) -> dict:
+    "The plain values among a notebook's `variables` that were set from its parameters' cell (the last that sets all names in `own`) to the cell that asks; without a history all"
+    plain, cells = plain_values(variables), variables.get('In') or []
+    first = next((i for i in reversed(range(len(cells))) if assigned(cells[i]) >= set(own)), None)
+    if first is None: return plain
+    given = set().union(*map(assigned, cells[first:cells.index(cells[-1], first)]))
+    return {k: v for k, v in plain.items() if k in given}
+
+# %% ../nbs/00_core.ipynb #par002
+def fitting(name:str, value, example):
+    "`value` as a parameter of the type of `example`; ValueError"
+    kind, number = type(example), isinstance(value, (int, float)) and not isinstance(value, bool)
+    if kind is str and type(value) is int and value >= 1000: return str(value)
+    check(kind is not str or not number, f"{name} is {value!r}, a number; expected text. papermill takes 0042 for 42: give it by -r {name} 0042 in place of -p")
+    fits = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
+    check(fits, f"{name} is {value!r}; expected {kind.__name__}, such as {example!r}")
+    return value
+
 def check_parameters(variables:dict, **expected):
-    "ValueError for a plain value among a notebook's `variables` whose name is not one of `expected`, or that has not the type of the example there"
-    for name, value in plain_values(variables).items():
+    "ValueError for a parameter among a notebook's `variables` whose name is not one of `expected`, or that has not the type of the example there; digits become text where text is expected"
+    for name, value in parameters_of(variables, expected).items():
         check(name in expected, f"no parameter {name!r}; there are {', '.join(expected)}")
-        kind = type(expected[name])
-        fits = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
-        check(fits, f"{name} is {value!r}; expected {kind.__name__}, such as {expected[name]!r}")
+        variables[name] = fitting(name, value, expected[name])
 
 # %% ../nbs/00_core.ipynb #c044b
 @dataclass(frozen=True)

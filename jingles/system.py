@@ -26,7 +26,7 @@ from .backbones.control import any_rate, Blends, Concat, CondConv, Control, Cros
 from .backbones.toy import CNN, MLP
 from .backbones.unet import SIZES, UNet, UNetExpand
 from .control.curves import DESCRIPTORS, PVT, SEMITONES, STYLE, resample_curves, to_cond
-from .core import Cond, atomic, check, check_parameters, default_device, fingerprint, load_tensors, plain_values, read_json
+from .core import Cond, atomic, check, default_device, fingerprint, fitting, load_tensors, parameters_of, read_json
 from .formats.codec import WEIGHTS, half, load_codec, load_codes
 from .formats.cqt import CQT
 from .formats.encodec import EnCodecCodes, EnCodecLatents, bandwidth, load_encodec
@@ -282,13 +282,12 @@ def preset(name:str) -> RunConfig:
 
 # %% ../nbs/60_system.ipynb #new4226764
 def overrides(variables:dict, **own) -> dict:
-    "The settings among a notebook's `variables`; what it has of its `own` must have the types of the examples there. ValueError for a name that is neither"
-    plain = plain_values(variables)
-    names = [f.name for f in fields(RunConfig)]
-    given = {k: v for k, v in plain.items() if k not in own}
-    for k in given: check(k in names, f"no setting {k!r}; there are {', '.join((*own, *names))}")
-    check_parameters({k: v for k, v in plain.items() if k in own}, **own)
-    return given
+    "The settings among the parameters in a notebook's `variables`; its `own` must have the types of the examples there. ValueError for a name that is neither"
+    plain = parameters_of(variables, own)
+    settings = {f.name: f.default for f in fields(RunConfig)}
+    for k in plain: check(k in own or k in settings, f"no setting {k!r}; there are {', '.join((*own, *settings))}")
+    for k in plain.keys() & own.keys(): variables[k] = fitting(k, plain[k], own[k])
+    return {k: fitting(k, v, settings[k]) if isinstance(settings[k], str) else v for k, v in plain.items() if k not in own}
 
 # %% ../nbs/60_system.ipynb #c019
 @dataclass

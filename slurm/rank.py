@@ -7,7 +7,7 @@ it becomes a SIGUSR1 to the kernel of rank 0, once a second until that ends, and
 went through, 75 when it stopped and can be gone on with, 1 when it failed. Of several ranks of a SLURM step none ends with 75, lest SLURM end those that are
 a moment behind; there a file `again` beside RECORD says the same.
 """
-import os, signal, sys, tempfile, threading, time
+import ast, json, os, signal, sys, tempfile, threading, time
 from pathlib import Path
 
 from jupyter_client.manager import AsyncKernelManager
@@ -50,11 +50,19 @@ def engine(folder, stop=None):
     return Ranks
 
 
-def options(settings) -> list:
-    "papermill's options for `NAME=VALUE`s"
+def numbers(notebook) -> set:
+    "The names of the parameters of a notebook that are numbers"
+    cell = next((c for c in json.loads(Path(notebook).read_text())['cells'] if 'parameters' in c['metadata'].get('tags', ())), dict(source=''))
+    assignments = [node for node in ast.parse(''.join(cell['source'])).body if isinstance(node, ast.Assign)]
+    return {node.targets[0].id for node in assignments if not (isinstance(node.value, ast.Constant) and isinstance(node.value.value, str))}
+
+
+def options(notebook, settings) -> list:
+    "papermill's options for `NAME=VALUE`s: what is not to be a number stays as it is written, or a folder 0042 would become 42"
     wrong = [s for s in settings if '=' not in s]
     if wrong: sys.exit(f"rank.py: {wrong[0]!r} is no setting; expected NAME=VALUE, such as preset=smoke")
-    return [word for s in settings for word in ('-p', *s.split('=', 1))]
+    known = numbers(notebook)
+    return [word for s in settings for word in ('-p' if s.split('=')[0] in known else '-r', *s.split('=', 1))]
 
 
 def main(notebook, record, *settings) -> int:
@@ -63,7 +71,7 @@ def main(notebook, record, *settings) -> int:
     record = of_rank(record, RANK)
     with tempfile.TemporaryDirectory(prefix='rank') as folder:
         papermill_engines.register('ranks', engine(folder, stop))
-        try: papermill([notebook, str(record), '--engine', 'ranks', '--no-progress-bar', *options(settings)], standalone_mode=False)
+        try: papermill([notebook, str(record), '--engine', 'ranks', '--no-progress-bar', *options(notebook, settings)], standalone_mode=False)
         except PapermillExecutionError as e:
             print(f'rank {RANK}: {e.ename}: {e.evalue}; see {record}', file=sys.stderr)
             if e.ename != 'KeyboardInterrupt': return 1

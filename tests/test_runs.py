@@ -1,8 +1,10 @@
 "The run notebooks, as papermill runs them: from end to end at the smallest size, with wrong parameters, and by two processes at once"
 import json, os, re, subprocess, sys
+from copy import deepcopy
 from types import SimpleNamespace
 
 import IPython.display
+import nbformat
 import pytest
 from book import ROOT, cells, code
 from jingles.core import load_tensors
@@ -10,6 +12,7 @@ from jingles.data.pvt import Recipe, export
 from jingles.formats.codec import load_codec
 from jingles.system import configure, preset
 from jingles.training import read_log, sweep_of, train
+from nbclient import NotebookClient
 
 RUNS = ROOT/'nbs'/'runs'
 
@@ -112,6 +115,42 @@ def test_wrong_parameters_of_each_notebook(name, given, complaint, tmp_path, mon
     assert 'parameters' in next(ran).tags
     with pytest.raises(ValueError, match=re.escape(complaint)) as e: next(ran)
     assert '\n' not in str(e.value) and not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('name, given', [
+    ('train', dict(preset='smoke', steps=2, epoch_steps=2, tries=2, shown=1, scored=0, sampling_steps=2)),
+    ('sweep', dict(presets='smoke', setting='lr', values='1e-3,3e-3', steps=2, epoch_steps=2, tries=2)),
+    ('evaluate', dict(count=1, teach=15, shown=1, sampling_steps=2, workers=1)),
+    ('export', dict(train=2, valid=1, seconds=1., workers=1)),
+    ('train_codec', dict(sounds=4, latents=4, held_out=2, seconds=1., steps=2, save_every=2, batch=4, width=16, depth=1, books=2, classes=8, book_steps=2, book_batch=32, shown=1, workers=1))])
+def test_cells_twice_in_one_kernel(name, given, tiny, tmp_path, monkeypatch):
+    "As in Jupyter: what the cells left behind the first time is no parameter the second"
+    for k, v in environment().items(): monkeypatch.setenv(k, v)
+    monkeypatch.delenv('MPLBACKEND', raising=False)
+    out = dict(out=str(tmp_path/('metrics.json' if name == 'evaluate' else 'out'))) | (dict(data=str(tiny/'db'), codec=str(tiny/'codec')) if name in ('train', 'sweep') else {})
+    nb = nbformat.read(RUNS/f'{name}.ipynb', 4)
+    first = next(i for i, c in enumerate(nb.cells) if 'parameters' in c.metadata.get('tags', ()))
+    nb.cells.insert(first + 1, nbformat.v4.new_code_cell('# Parameters\n' + '\n'.join(f'{k} = {v!r}' for k, v in {**given, **out}.items())))
+    nb.cells = [deepcopy(c) for _ in range(2) for c in nb.cells if c.cell_type == 'code']
+    for c in nb.cells: c.pop('id', None)
+    NotebookClient(nb, timeout=300, kernel_name='python3', resources=dict(metadata=dict(path=str(ROOT)))).execute()
+    half = len(nb.cells)//2
+    assert [c.execution_count for c in nb.cells] == [*range(1, 2*half + 1)]
+
+
+def test_digits_are_a_folder(tmp_path, monkeypatch):
+    "papermill makes numbers of them; a job of the cluster hands them over as they are"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(ROOT/'slurm'))
+    import rank
+    assert rank.options(RUNS/'train.ipynb', ['out=0042', 'shown=3', 'codec=007']) == ['-r', 'out', '0042', '-p', 'shown', '3', '-r', 'codec', '007']
+    variables = {}
+    ran = in_here('train', variables, preset='smoke', out=20261127, codec=20261128)
+    next(ran), next(ran)
+    assert variables['out'] == '20261127' and variables['cfg'].codec == '20261128'
+    ran = in_here('export', {}, out=42)
+    next(ran)
+    with pytest.raises(ValueError, match='out is 42, a number; expected text.*give it by -r out 0042'): next(ran)
 
 
 def test_sweep(tiny, tmp_path):
