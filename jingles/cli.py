@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['RENAMED', 'app', 'Velocity', 'Chroma', 'Instrument', 'Midi', 'Voice', 'TrackName', 'Start', 'Curves', 'Feature',
            'Seconds', 'Seed', 'Variations', 'Steps', 'Sampler', 'Guidance', 'UnconditionalScale', 'Like', 'Strength',
-           'Redo', 'Was', 'Morph', 'Share', 'Loudness', 'ModelFolder', 'Sound', 'is_file_name', 'is_sound_name',
-           'number', 'curve', 'Tune', 'midi_control', 'recorded_control', 'base_control', 'named', 'single', 'control',
-           'writable', 'write_jingles', 'bar_of', 'stretch', 'towards', 'kept', 'make', 'option', 'guiding', 'levelled',
-           'asked', 'generate', 'choices', 'several', 'combine', 'what_was_made', 'export', 'check_databases', 'card',
-           'train_codec', 'train_codes', 'train', 'evaluate', 'settings', 'fail', 'what_was_said', 'main']
+           'Redo', 'Was', 'Morph', 'Share', 'Loudness', 'CodecFolder', 'ModelFolder', 'Sound', 'is_file_name',
+           'is_sound_name', 'number', 'curve', 'Tune', 'midi_control', 'recorded_control', 'base_control', 'named',
+           'single', 'control', 'writable', 'write_jingles', 'bar_of', 'stretch', 'towards', 'kept', 'make', 'option',
+           'guiding', 'levelled', 'asked', 'generate', 'choices', 'several', 'combine', 'what_was_made', 'export',
+           'check_databases', 'card', 'train_codec', 'train_codes', 'train', 'evaluate', 'settings', 'fail',
+           'what_was_said', 'main']
 
 # %% ../nbs/81_cli.ipynb #c003
 import math, os, sys, time
@@ -230,6 +231,7 @@ Share = Annotated[float, option("How far to morph: 0 is no change, 1 the curves 
 Loudness = Annotated[Optional[float], option("Bring what is written to this many LUFS, e.g. -16. [default: as it came]", max=0)]
 
 # %% ../nbs/81_cli.ipynb #c035
+CodecFolder = Annotated[Optional[Path], option("Folder of the weights of the model's format, where it does not carry them. [default: its own]")]
 ModelFolder = Annotated[Optional[Path], option("Folder of a trained model. [default: the small one in the package]")]
 Sound = Annotated[Path, option("Where the sound goes, .wav or .flac; its picture goes beside it.")]
 
@@ -255,7 +257,7 @@ def generate(velocity:Velocity=None, chroma:Chroma=None, instrument:Instrument=N
              out:Sound=Path('jingle.wav'), seed:Seed=0, variations:Variations=1, steps:Steps=None, sampler:Sampler=None,
              guidance:Guidance=None, unconditional_scale:UnconditionalScale=None, model:ModelFolder=None, like:Like=None, strength:Strength=0.5, redo:Redo=None,
              was:Was=None, morph:Morph=None, share:Share=0.5, loudness:Loudness=None, feature:Feature=None,
-             voice:Voice='melody', track:TrackName=None, start:Start=None):
+             voice:Voice='melody', track:TrackName=None, start:Start=None, codec:CodecFolder=None):
     """Make a jingle that follows control curves.
 
     With no curves at all it plays a built-in call. Curves that are not given are left to the model.
@@ -274,7 +276,7 @@ def generate(velocity:Velocity=None, chroma:Chroma=None, instrument:Instrument=N
     from jingles.audio import load
     from jingles.core import stack
     from jingles.system import load_model, plain_sampling, sampler_of
-    old, loaded = load(like) if like else None, load_model(model)
+    old, loaded = load(like) if like else None, load_model(model, codec=codec)
     options = dict(sampler=sampler_of(loaded.config, sampler)) if sampler else {}
     cond = towards(asked(loaded, single(velocity, chroma, instrument, feature), midi and Tune(midi, voice, track, start), curves, seconds, old), morph, share)
     keep, loaded_at = kept(cond, redo, was, loaded.spec.rate), time.time()
@@ -305,7 +307,7 @@ def combine(
     instrument: Annotated[Optional[list[str]], several("piano, violin or trumpet, or a file of curves.")] = None,
     seconds: Annotated[float, option("Length.", min=0.2, max=30)] = 4.,
     out: Sound = Path('jingle.wav'), seed: Seed = 0, steps: Steps = None, sampler: Sampler = None, guidance: Guidance = None,
-    unconditional_scale: UnconditionalScale = None, model: ModelFolder = None, loudness: Loudness = None, feature: Feature = None,
+    unconditional_scale: UnconditionalScale = None, model: ModelFolder = None, loudness: Loudness = None, feature: Feature = None, codec: CodecFolder = None,
 ):
     """Make a jingle for each combination of the curves that are given.
 
@@ -316,7 +318,7 @@ def combine(
     from jingles.generate import frames_in, generate
     from jingles.system import load_model, plain_sampling, sampler_of
     from jingles.variations import combine as combined
-    loaded, guidance = load_model(model), guiding(guidance)
+    loaded, guidance = load_model(model, codec=codec), guiding(guidance)
     options = dict(sampler=sampler_of(loaded.config, sampler)) if sampler else {}
     frames = loaded.format.frames(frames_in(seconds, loaded.spec.rate)/loaded.spec.rate)
     names, cond = combined(**choices(frames, **dict(velocity=velocity, chroma=chroma, instruments=instrument) | named(feature)))
@@ -450,6 +452,7 @@ def train(
 @app.command()
 def evaluate(
     model: ModelFolder = None,
+    codec: CodecFolder = None,
     midi: Annotated[Optional[Path], typer.Option(help="The MIDI folder of the training; melodies held out of it are asked for. [default: invented ones]")] = None,
     count: Annotated[int, typer.Option(min=2, help="Held-out clips.")] = 200,
     steps: Steps = None,
@@ -465,7 +468,7 @@ def evaluate(
     from jingles.core import atomic
     from jingles.evaluation.tables import Sampling, evaluate as run, tables_of
     from jingles.system import load_model, sampler_of
-    loaded = load_model(model)
+    loaded = load_model(model, codec=codec)
     sampling = Sampling(steps, guiding(guidance), unconditional_scale, seed, sampler_of(loaded.config, sampler) if sampler else None)
     metrics = run(loaded, midi, count, sampling, workers=workers)
     with atomic(out) as f: f.write_text(json.dumps(metrics, indent=1))

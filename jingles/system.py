@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['WORDS', 'READERS', 'ABOVE_0', 'SHARES', 'EMBEDDINGS', 'INJECTORS', 'GLOBAL_FEATURES', 'SCHEDULES', 'PARADIGMS',
-           'FORMATS', 'BACKBONES', 'FALLS', 'AVERAGES', 'PRECISIONS', 'TABLES', 'PRESETS', 'setting', 'Sound', 'Noise',
-           'Network', 'Steering', 'SamplingDefaults', 'Learning', 'Running', 'RunConfig', 'whole', 'real', 'logical',
-           'wholes', 'text', 'check_ranges', 'check_sampling', 'configure', 'chain', 'Row', 'exponential', 'power',
-           'learning', 'make_format', 'formats_of', 'report', 'preset', 'overrides', 'Model', 'build_net',
-           'build_paradigm', 'sampler_of', 'own_way', 'sampling_of', 'plain_sampling', 'build', 'names_of',
-           'check_control', 'cond_of', 'save_model', 'load_model']
+           'FORMATS', 'BACKBONES', 'FALLS', 'AVERAGES', 'PRECISIONS', 'TABLES', 'PRESETS', 'VERSION', 'MISSING',
+           'CARRIED', 'setting', 'Sound', 'Noise', 'Network', 'Steering', 'SamplingDefaults', 'Learning', 'Running',
+           'RunConfig', 'whole', 'real', 'logical', 'wholes', 'text', 'check_ranges', 'check_sampling', 'configure',
+           'chain', 'Row', 'exponential', 'power', 'learning', 'make_format', 'formats_of', 'report', 'preset',
+           'overrides', 'Model', 'build_net', 'build_paradigm', 'sampler_of', 'own_way', 'sampling_of',
+           'plain_sampling', 'build', 'names_of', 'check_control', 'cond_of', 'read_config', 'save_both', 'is_shipped',
+           'carry_format', 'codec_of', 'save_model', 'load_model']
 
 # %% ../nbs/60_system.ipynb #c003
 import json, math
@@ -27,7 +28,7 @@ from .backbones.toy import CNN, MLP
 from .backbones.unet import SIZES, UNet, UNetExpand
 from .control.curves import DESCRIPTORS, PVT, SEMITONES, STYLE, resample_curves, to_cond
 from .core import Cond, atomic, check, default_device, fingerprint, fitting, load_tensors, parameters_of, read_json
-from .formats.codec import WEIGHTS, half, load_codec, load_codes
+from .formats.codec import WEIGHTS, half, load_codec, load_codes, save_codec, save_codes
 from .formats.cqt import CQT
 from .formats.encodec import EnCodecCodes, EnCodecLatents, bandwidth, load_encodec
 from .paradigms.ddpm import DDPM, ancestral, by_sigma, ddim
@@ -391,23 +392,64 @@ def cond_of(cfg:RunConfig, arrays:dict) -> Cond:
     "The control, of batch 1, in those of a clip's `arrays` `{name: [c, t]}` that a model of `cfg` follows"
     return to_cond({k: arrays[k] for k in (*names_of(cfg), cfg.global_features) if arrays.get(k) is not None})
 
+# %% ../nbs/60_system.ipynb #cl60a
+VERSION = 1                                                    # of the layout of a model folder
+MISSING = dict(                                                # what a setting means that a model of version 1, or from before versions, does not name
+    format='codec', codec='', books=16, paradigm='edm', times=1000, schedule='own', sigma_data=1., sigma_mean=-0.6, sigma_std=1.3,
+    backbone='unet', widths=(128, 192, 256, 256), up_widths=(), depth=1, emb=256, injection='concat', features='pvt', embedding='spelled',
+    control_channels=32, control_rate=0., global_features='none', drop=0.3, drop_all=0.1, drop_stretch=0.2,
+    sampler='own', sampling_steps=0, guidance=2., guidance_sigma_min=0.2, guidance_sigma_max=20., unconditional_scale=2.4, unconditional_sigma_min=2.,
+    start_from='', seconds=4., batch=16, accumulate=1, streams=1, steps=7000, lr=6e-4, warmup=200, cooldown=0.4, fall='linear', clip=1.,
+    averaging='exponential', ema=0.999, ema_width=0.1, seed=0, epoch_steps=1000, save_every=500, log_every=50, keep_last=1, tries=64,
+    precision='auto', compile=False, tensorboard=False)
+
+def read_config(folder) -> tuple:
+    "The configuration in a model's `folder` and the fingerprint of its format; FileNotFoundError, ValueError"
+    kept = read_json(Path(folder)/'config.json')
+    version, expected = kept.pop('version', 1), kept.pop('format_sha256', None)
+    known = isinstance(version, int) and 1 <= version <= VERSION
+    check(known, f"{folder} is of version {version!r}, and this jingles reads models up to version {VERSION}; install a newer jingles")
+    check(not kept.pop('vector', 0), f"{folder} has a global vector that no data were ever made for; train it again with global_features=style")
+    return configure(**MISSING | kept), expected
+
+# %% ../nbs/60_system.ipynb #cl60d
+def save_both(codes, folder): save_codec(codes.codec, folder); save_codes(codes, folder)
+CARRIED = {'codec': save_codec, 'codec-codes': save_both}      # how a model's folder gets the weights of its format
+
+def is_shipped(cfg:RunConfig, format) -> bool:
+    "Whether `format` has the weights that come with the package"
+    try: return fingerprint(make_format(replace(cfg, codec=''))) == fingerprint(format)
+    except (OSError, ValueError): return False                 # more codebooks than the shipped ones have
+
+def carry_format(model:Model, folder) -> str:
+    "Put the weights of the model's format under `folder` where that is needed; what its `codec` is called there"
+    if model.config.format not in CARRIED: return model.config.codec
+    if is_shipped(model.config, model.format): return ''
+    CARRIED[model.config.format](model.format, Path(folder)/'codec')
+    return 'codec'
+
+def codec_of(cfg:RunConfig, folder) -> str:
+    "Where the weights of the format of the model in `folder` are"
+    beside = Path(folder)/cfg.codec
+    return str(beside) if cfg.codec and beside.exists() else cfg.codec
+
 # %% ../nbs/60_system.ipynb #c032
 def save_model(model:Model, folder):
-    "Write `model.safetensors` and `config.json` under `folder`"
+    "Write `model.safetensors` and `config.json` under `folder`, and `codec/` where the package has not got it"
     folder = Path(folder)
     state = half({f'net.{k}': v for k, v in model.net.state_dict().items()}) | dict(mean=model.mean, std=model.std)
     with atomic(folder/'model.safetensors') as f: save_file({k: v.cpu().contiguous() for k, v in state.items()}, f)
-    with atomic(folder/'config.json') as f: f.write_text(json.dumps(dict(asdict(model.config), format_sha256=fingerprint(model.format)), indent=1))
+    kept = dict(version=VERSION) | asdict(model.config) | dict(codec=carry_format(model, folder), format_sha256=fingerprint(model.format))
+    with atomic(folder/'config.json') as f: f.write_text(json.dumps(kept, indent=1))
 
 # %% ../nbs/60_system.ipynb #c033
-def load_model(folder=None, format=None, device=None) -> Model:
-    "The model kept in `folder` (None: the shipped small one); FileNotFoundError or ValueError that names what is wrong"
+def load_model(folder=None, format=None, device=None, codec=None) -> Model:
+    "The model kept in `folder` (None: the shipped small one), its format's weights from `codec` (None: its own); FileNotFoundError or ValueError that names what is wrong"
     folder = Path(folder) if folder else WEIGHTS/'small'
-    state, kept = load_tensors(folder/'model.safetensors'), read_json(folder/'config.json')
-    expected = kept.pop('format_sha256', None)
-    check(not kept.pop('vector', 0), f"{folder} has a global vector that no data were ever made for; train it again with global_features=style")
-    model = build(configure(**kept), (state.pop('mean'), state.pop('std')), format)
-    check(fingerprint(model.format) == expected, f"{folder} was trained with another {model.config.format} than the one that was loaded; set codec to the folder of its own")
+    state, (cfg, expected) = load_tensors(folder/'model.safetensors'), read_config(folder)
+    cfg = replace(cfg, codec=str(codec or codec_of(cfg, folder)))
+    model = build(cfg, (state.pop('mean'), state.pop('std')), format)
+    check(fingerprint(model.format) == expected, f"{folder} was trained with another {cfg.format} than the one that was loaded; name the folder of its own with --codec, or codec=")
     try: model.net.load_state_dict({k[4:]: v for k, v in state.items()})
     except RuntimeError as e: raise ValueError(f"{folder}/model.safetensors does not fit config.json ({str(e).splitlines()[1].strip()}); retrain it") from e
     model.net.eval().requires_grad_(False)
