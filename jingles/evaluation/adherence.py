@@ -8,13 +8,13 @@ __all__ = ['HOP', 'RATE', 'WINDOW', 'LEVELS', 'as_sound', 'asked', 'sounding', '
            'moments', 'pearson', 'loudness_correlation', 'asked_onsets', 'spectral_flux', 'before_after', 'pitch_steps',
            'flux_peaks', 'detect_onsets', 'onset_f1', 'timbre', 'wounded', 'Classifier', 'instrument_classifier',
            'si_sdr', 'mel_distance', 'cents_agreement', 'level_pairs', 'level_figures', 'heard_of', 'sound_figures',
-           'Measured', 'measure_sound', 'measure', 'Row', 'bootstrap', 'row', 'in_parallel', 'report', 'side_by_side']
+           'Measured', 'measure_sound', 'measure', 'Row', 'bootstrap', 'row', 'report', 'side_by_side']
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #c003
 from typing import NamedTuple
 
 from functools import partial
-import joblib, librosa, mir_eval
+import librosa, mir_eval
 import numpy as np
 from scipy.ndimage import maximum_filter1d
 from scipy.signal import savgol_filter
@@ -26,6 +26,7 @@ from sklearn.preprocessing import StandardScaler
 from ..control.curves import DESCRIPTORS
 from ..control.descriptors import BRIGHTNESS, LOUDNESS, NOISINESS, PITCH, descriptors
 from ..core import SAMPLE_RATE, check, rng_for
+from ..workers import in_parallel
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #c005
 HOP = 320                 # samples per frame
@@ -338,12 +339,6 @@ def row(name, values, statistic=np.mean) -> Row:
     values = values[~np.isnan(values).reshape(len(values), -1).any(1)]
     if not len(values): return Row(name, 0, np.nan, np.nan, np.nan)
     return Row(name, len(values), *map(float, (statistic(values), *bootstrap(values, statistic))))
-
-# %% ../../nbs/72_evaluation.adherence.ipynb #c072
-def in_parallel(f, items, workers:int=1) -> list:
-    "`[f(*item) for item in items]` in `workers` processes, which end a moment after the work does"
-    with joblib.parallel_config(backend='loky', idle_worker_timeout=1):
-        return joblib.Parallel(n_jobs=workers)(joblib.delayed(f)(*item) for item in items)
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #c074
 def report(clips,             # (sound [n], curves, instrument) each; any iterable

@@ -20,10 +20,11 @@ from ..control.descriptors import descriptors
 from ..core import SAMPLE_RATE, check, stack, switch_off
 from ..data.pvt import as_format, clip, curve_grid, load_melodies, members
 from ..data.synth import synth
-from .adherence import (cents_agreement, in_parallel, instrument_classifier, mel_distance, midi_pitch, report, row, si_sdr, side_by_side,
+from .adherence import (cents_agreement, instrument_classifier, mel_distance, midi_pitch, report, row, si_sdr, side_by_side,
                                           timbre, track_pitch)
 from ..generate import generate
 from ..system import cond_of, plain_sampling
+from ..workers import in_parallel
 
 # %% ../../nbs/73_evaluation.tables.ipynb #c005
 class Clip(NamedTuple):

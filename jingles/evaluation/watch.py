@@ -50,10 +50,9 @@ def clips_of(model, data, count:int, split:str='valid') -> Held:
     return Held(cond, sounds)
 
 # %% ../../nbs/76_evaluation.watch.ipynb #c011
-def played(model, cond:Cond, sampling=Sampling(), batch:int=8) -> list:
+def played(model, cond:Cond, sampling=Sampling()) -> list:
     "Sounds `[(n,)]` that `model` makes of `cond`"
-    parts = [cond.map(lambda v: v[i:i + batch]) for i in range(0, len(cond), batch)]
-    return [s for i, c in enumerate(parts) for s in generate(model, c, **sampling.options(i*batch))]
+    return list(generate(model, cond, **sampling.options(0))) if len(cond) else []
 
 # %% ../../nbs/76_evaluation.watch.ipynb #c013
 def followed(held:Held, sounds, rate:float) -> list:
