@@ -62,7 +62,7 @@ system:  ## the system packages that the tests need (FluidSynth, a SoundFont, SL
 # --- use
 
 jingle: $(BIN)/.stamp-base  ## out/jingle.wav and out/jingle.png from the shipped weights (JINGLE='...': options of `jingles generate`)
-	@start=$$(date +%s); $(BIN)/jingles generate --out out/jingle.wav $(JINGLE); end=$$(date +%s); \
+	@start=$$(date +%s); $(BIN)/jingles generate --force --out out/jingle.wav $(JINGLE); end=$$(date +%s); \
 	echo "out/jingle.wav is the sound, out/jingle.png its control curves above its mel spectrogram:" \
 	    "made in $$((end - start)) s, $$((end - $(STARTED))) s with set-up"
 
@@ -109,7 +109,7 @@ weights: system dev  ## train the shipped models again, from nothing: hours (MID
 	$(BIN)/jingles train --data data/codec --out runs/small-start
 	$(BIN)/jingles train --data data/codec --out runs/small --set start_from=runs/small-start --set sigma_mean=0.3 --set sigma_std=1.6 --set drop_all=0.15 --set steps=5600
 	cp runs/small/model.safetensors runs/small/config.json jingles/weights/small/
-	$(BIN)/jingles evaluate $(if $(MIDI),--midi '$(MIDI)') --out jingles/weights/small/metrics.json
+	$(BIN)/jingles evaluate $(if $(MIDI),--midi '$(MIDI)') --force --out jingles/weights/small/metrics.json
 
 wheel: $(BIN)/pip  ## dist/jingles-*.whl, weights included
 	@rm -rf build

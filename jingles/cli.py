@@ -5,15 +5,16 @@
 # %% auto #0
 __all__ = ['RENAMED', 'app', 'Velocity', 'Chroma', 'Instrument', 'Midi', 'Voice', 'TrackName', 'Start', 'Curves', 'Feature',
            'Seconds', 'Seed', 'Variations', 'Steps', 'Sampler', 'Guidance', 'UnconditionalScale', 'Like', 'Strength',
-           'Redo', 'Was', 'Morph', 'Share', 'Loudness', 'CodecFolder', 'ModelFolder', 'Sound', 'is_file_name',
-           'is_sound_name', 'number', 'curve', 'Tune', 'midi_control', 'recorded_control', 'base_control', 'named',
-           'single', 'control', 'writable', 'write_jingles', 'bar_of', 'stretch', 'towards', 'kept', 'make', 'option',
-           'guiding', 'levelled', 'asked', 'generate', 'choices', 'several', 'combine', 'what_was_made', 'export',
-           'check_databases', 'card', 'train_codec', 'train_codes', 'train', 'evaluate', 'settings', 'fail',
-           'what_was_said', 'main']
+           'Redo', 'Was', 'Morph', 'Share', 'Loudness', 'CodecFolder', 'ModelFolder', 'Sound', 'Force', 'show_version',
+           'common', 'is_file_name', 'is_sound_name', 'number', 'curve', 'Tune', 'midi_control', 'recorded_control',
+           'base_control', 'named', 'single', 'control', 'may_write', 'outputs', 'free', 'sound_file', 'chosen_seed',
+           'write_jingles', 'bar_of', 'stretch', 'towards', 'kept', 'make', 'option', 'guiding', 'levelled', 'asked',
+           'generate', 'choices', 'several', 'combine', 'what_was_made', 'export', 'check_databases', 'card',
+           'train_codec', 'train_codes', 'train', 'evaluate', 'settings', 'fail', 'what_was_said', 'private_caches',
+           'words_of', 'main']
 
 # %% ../nbs/81_cli.ipynb #c003
-import math, os, sys, time
+import atexit, math, os, secrets, shutil, sys, tempfile, time, traceback
 from pathlib import Path
 from typing import Annotated, NamedTuple, Optional
 
@@ -23,6 +24,16 @@ import typer
 RENAMED = dict(autoguidance='unconditional-scale')     # options by their old names, which go on working unseen
 app = typer.Typer(help="Draw how a short sound evolves and hear it, made by a diffusion model.", no_args_is_help=True, add_completion=False,
                   pretty_exceptions_enable=False, rich_markup_mode=None, context_settings=dict(help_option_names=['-h', '--help'], token_normalize_func=lambda name: RENAMED.get(name, name)))
+
+# %% ../nbs/81_cli.ipynb #clv
+def show_version(wanted:bool):
+    if not wanted: return
+    from jingles import __version__
+    print(f'jingles {__version__}')
+    raise typer.Exit()
+
+@app.callback()
+def common(version: Annotated[bool, typer.Option('--version', callback=show_version, is_eager=True, help="Say which version this is.")] = False): pass
 
 # %% ../nbs/81_cli.ipynb #c006
 def is_file_name(text) -> bool: return str(text).lower().endswith(('.csv', '.json', '.npz'))
@@ -118,17 +129,45 @@ def control(given:dict={}, midi=None, curves=None, seconds=None, rate:float=75, 
     return validate(cond)
 
 # %% ../nbs/81_cli.ipynb #c018
-def writable(path):
-    "Raise a one-line error unless a file can be made at `path`"
-    from jingles.core import atomic, check
+def may_write(path):
+    "ValueError unless a file can be made at `path`; no folder is left behind"
     path = Path(path)
-    check(path.suffix in ('.wav', '.flac'), f"--out is {str(path)!r}; end it in .wav or .flac")
-    check(not path.is_dir(), f"{path} is a folder; name a file in it")
+    if path.is_dir(): raise ValueError(f"{path} is a folder; name a file in it")
+    new = [p for p in path.parents if not os.path.lexists(p)]      # the innermost first
     probe = path.with_name(f'.{path.name}.probe')
     try:
         probe.parent.mkdir(parents=True, exist_ok=True)
         probe.touch(); probe.unlink()
     except OSError as e: raise ValueError(f"cannot write to {path.parent} ({e.strerror}); choose another --out") from None
+    finally:
+        for p in new:
+            if p.is_dir(): p.rmdir()
+
+# %% ../nbs/81_cli.ipynb #clw1
+def outputs(out, names=('',)) -> list:
+    "The sounds that are written for `out`: itself, or one for each of several names"
+    return [out] if len(names) == 1 else [out.with_stem(f'{out.stem}-{name}') for name in names]
+
+def free(out, default, names=('',), beside='.png', force=False) -> Path:
+    "`out`, when nothing that would be written there exists or `force` is given; for None `default`, or the first of its numbered names that is free; ValueError"
+    taken = lambda p: [f for path in outputs(p, names) for f in (path, path.with_suffix(beside)) if os.path.lexists(f)]
+    if out is None: return next(p for p in (default, *(default.with_stem(f'{default.stem}-{i}') for i in range(2, 10**6))) if not taken(p))
+    found = taken(out)
+    if found and not force: raise ValueError(f"{found[0]} is there already; choose another --out, or replace it with --force")
+    return out
+
+# %% ../nbs/81_cli.ipynb #clw2
+def sound_file(out, force, default=Path('jingle.wav'), names=('',)) -> Path:
+    "Where a command puts its sounds, found out before anything is loaded; ValueError"
+    if out is not None and out.suffix.lower() not in ('.wav', '.flac'): raise ValueError(f"--out is {str(out)!r}; end it in .wav or .flac")
+    may_write(out or default)
+    return free(out, default, names, force=force)
+
+def chosen_seed(seed:int, variations:int=1) -> int:
+    "`seed`, or any for -1; ValueError"
+    last = 2**63 - variations
+    if not -1 <= seed <= last: raise ValueError(f"--seed is {seed}; expected 0 to {last}, or -1 for any")
+    return secrets.randbelow(2**31) if seed == -1 else seed
 
 # %% ../nbs/81_cli.ipynb #c019
 def write_jingles(cond, sounds, out, rate, names=None) -> list:
@@ -138,8 +177,7 @@ def write_jingles(cond, sounds, out, rate, names=None) -> list:
     from jingles.audio import save
     from jingles.core import atomic
     from jingles.generate import plot_control_and_mel
-    out, names = Path(out), names or range(len(sounds))
-    paths = [out] if len(sounds) == 1 else [out.with_stem(f'{out.stem}-{name}') for name in names]
+    paths = outputs(Path(out), names or range(len(sounds)))
     for i, (path, wav) in enumerate(zip(paths, sounds)):
         save(path, wav)
         figure = plot_control_and_mel(cond.map(lambda v: v[i % len(v):][:1]), wav, rate)
@@ -202,7 +240,7 @@ Feature = Annotated[Optional[list[str]], option("NAME=VALUE: any curve by its na
 Seconds = Annotated[Optional[float], option("Length. [default: that of the curves, else 8]")]
 
 # %% ../nbs/81_cli.ipynb #c029
-Seed = Annotated[int, option("Another seed is another performance of the same curves.")]
+Seed = Annotated[int, option("Another seed is another performance of the same curves; -1 takes any.")]
 Variations = Annotated[int, option("How many, with seeds SEED, SEED+1, ...", min=1, max=64)]
 Steps = Annotated[Optional[int], option("Sampling steps; more is slower and a little better. [default: the model's own]", min=1)]
 Sampler = Annotated[Optional[str], option("How the steps are taken: dpmpp, heun or euler for EDM. [default: the model's own]")]
@@ -233,7 +271,8 @@ Loudness = Annotated[Optional[float], option("Bring what is written to this many
 # %% ../nbs/81_cli.ipynb #c035
 CodecFolder = Annotated[Optional[Path], option("Folder of the weights of the model's format, where it does not carry them. [default: its own]")]
 ModelFolder = Annotated[Optional[Path], option("Folder of a trained model. [default: the small one in the package]")]
-Sound = Annotated[Path, option("Where the sound goes, .wav or .flac; its picture goes beside it.")]
+Sound = Annotated[Optional[Path], option("Where the sound goes, .wav or .flac; its picture goes beside it. [default: jingle.wav, or the next number that is free]")]
+Force = Annotated[bool, typer.Option("--force", help="Replace what is there under the same name.")]
 
 # %% ../nbs/81_cli.ipynb #c036
 def levelled(sounds, loudness:float|None) -> list:
@@ -254,10 +293,10 @@ def asked(model, given, midi, curves, seconds, like):
 # %% ../nbs/81_cli.ipynb #c040
 @app.command()
 def generate(velocity:Velocity=None, chroma:Chroma=None, instrument:Instrument=None, midi:Midi=None, curves:Curves=None, seconds:Seconds=None,
-             out:Sound=Path('jingle.wav'), seed:Seed=0, variations:Variations=1, steps:Steps=None, sampler:Sampler=None,
+             out:Sound=None, seed:Seed=0, variations:Variations=1, steps:Steps=None, sampler:Sampler=None,
              guidance:Guidance=None, unconditional_scale:UnconditionalScale=None, model:ModelFolder=None, like:Like=None, strength:Strength=0.5, redo:Redo=None,
              was:Was=None, morph:Morph=None, share:Share=0.5, loudness:Loudness=None, feature:Feature=None,
-             voice:Voice='melody', track:TrackName=None, start:Start=None, codec:CodecFolder=None):
+             voice:Voice='melody', track:TrackName=None, start:Start=None, codec:CodecFolder=None, force:Force=False):
     """Make a jingle that follows control curves.
 
     With no curves at all it plays a built-in call. Curves that are not given are left to the model.
@@ -271,7 +310,9 @@ def generate(velocity:Velocity=None, chroma:Chroma=None, instrument:Instrument=N
         jingles generate --curves changed.csv --like out/drawn.wav --was drawn.csv
         jingles generate --curves hummed.wav --instrument trumpet
     """
-    writable(out)
+    seed = chosen_seed(seed, variations)
+    names = [f'seed{seed + i}' for i in range(variations)]
+    out = sound_file(out, force, names=names)
     began = time.time()
     from jingles.audio import load
     from jingles.core import stack
@@ -284,8 +325,8 @@ def generate(velocity:Velocity=None, chroma:Chroma=None, instrument:Instrument=N
     options |= dict(steps=steps, seed=seed, guidance=guiding(guidance), unconditional_scale=unconditional_scale, progress=progress)
     with bar: sounds = make(loaded, stack([cond]*variations), old, strength, keep, **options)
     made = time.time()
-    for path in write_jingles(cond, levelled(sounds, loudness), out, loaded.spec.rate): print(f"{path}  (picture: {path.with_suffix('.png')})")
-    print(f"{sounds.size/24000:.1f} s of sound in {made - loaded_at:.1f} s, after {loaded_at - began:.1f} s of loading")
+    for path in write_jingles(cond, levelled(sounds, loudness), out, loaded.spec.rate, names): print(f"{path}  (picture: {path.with_suffix('.png')})")
+    print(f"{sounds.size/24000:.1f} s of sound in {made - loaded_at:.1f} s, after {loaded_at - began:.1f} s of loading; seed {seed}")
 
 # %% ../nbs/81_cli.ipynb #c042
 def choices(frames:int, **texts) -> dict:
@@ -306,15 +347,16 @@ def combine(
     chroma: Annotated[Optional[list[str]], several("Pitch class, as in `generate`.")] = None,
     instrument: Annotated[Optional[list[str]], several("piano, violin or trumpet, or a file of curves.")] = None,
     seconds: Annotated[float, option("Length.", min=0.2, max=30)] = 4.,
-    out: Sound = Path('jingle.wav'), seed: Seed = 0, steps: Steps = None, sampler: Sampler = None, guidance: Guidance = None,
-    unconditional_scale: UnconditionalScale = None, model: ModelFolder = None, loudness: Loudness = None, feature: Feature = None, codec: CodecFolder = None,
+    out: Sound = None, seed: Seed = 0, steps: Steps = None, sampler: Sampler = None, guidance: Guidance = None,
+    unconditional_scale: UnconditionalScale = None, model: ModelFolder = None, loudness: Loudness = None, feature: Feature = None, codec: CodecFolder = None, force: Force = False,
 ):
     """Make a jingle for each combination of the curves that are given.
 
     \b
         jingles combine --velocity soft.csv --velocity 0.9 --instrument piano --instrument violin --seconds 2
     """
-    writable(out)
+    seed = chosen_seed(seed)
+    may_write(sound_file(out, True))
     from jingles.generate import frames_in, generate
     from jingles.system import load_model, plain_sampling, sampler_of
     from jingles.variations import combine as combined
@@ -322,10 +364,12 @@ def combine(
     options = dict(sampler=sampler_of(loaded.config, sampler)) if sampler else {}
     frames = loaded.format.frames(frames_in(seconds, loaded.spec.rate)/loaded.spec.rate)
     names, cond = combined(**choices(frames, **dict(velocity=velocity, chroma=chroma, instruments=instrument) | named(feature)))
+    out = sound_file(out, force, names=names)
     each = [cond.map(lambda v: v[i:i + 1]) for i in range(len(names))]
     bar, progress = bar_of(len(each)*loaded.paradigm.count(plain_sampling(loaded, steps=steps)['steps']))
     with bar: sounds = [generate(loaded, one, steps, seed, guidance, unconditional_scale, progress=progress, **options)[0] for one in each]
     for path in write_jingles(cond, levelled(sounds, loudness), out, loaded.spec.rate, names): print(path)
+    print(f"seed {seed}")
 
 # %% ../nbs/81_cli.ipynb #c045
 def what_was_made(out, manifests:dict) -> list:
@@ -459,7 +503,8 @@ def evaluate(
     sampler: Sampler = None,
     guidance: Guidance = None,
     unconditional_scale: UnconditionalScale = None,
-    out: Annotated[Path, typer.Option(help="Where the figures go; a readable table goes beside it.")] = Path('metrics.json'),
+    out: Annotated[Optional[Path], typer.Option(help="Where the figures go; a readable table goes beside it. [default: metrics.json, or the next number that is free]")] = None,
+    force: Force = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     seed: int = 0,
 ):
@@ -468,6 +513,8 @@ def evaluate(
     from jingles.core import atomic
     from jingles.evaluation.tables import Sampling, evaluate as run, tables_of
     from jingles.system import load_model, sampler_of
+    may_write(out or 'metrics.json')
+    out = free(out, Path('metrics.json'), beside='.md', force=force)
     loaded = load_model(model, codec=codec)
     sampling = Sampling(steps, guiding(guidance), unconditional_scale, seed, sampler_of(loaded.config, sampler) if sampler else None)
     metrics = run(loaded, midi, count, sampling, workers=workers)
@@ -497,15 +544,33 @@ def what_was_said(error):
     return str(error or '') or 'stopped; what was finished is kept'
 
 # %% ../nbs/81_cli.ipynb #c064
+def private_caches():
+    "Where no home can be written, what Numba and Matplotlib keep goes into a folder that lives as long as this process"
+    cache = Path(os.environ.get('XDG_CACHE_HOME') or Path('~/.cache').expanduser())
+    there = next((p for p in (cache, *cache.parents) if p.exists()), Path('/'))
+    if there.is_dir() and os.access(there, os.W_OK | os.X_OK) and str(cache)[:1] != '~': return
+    folder = tempfile.mkdtemp(prefix='jingles-')
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for name in ('NUMBA_CACHE_DIR', 'MPLCONFIGDIR'): os.environ.setdefault(name, folder)
+
+def words_of(error) -> str:
+    "What `error` says, in one line"
+    said = ' '.join(str(error).split())[:300]
+    if isinstance(error, ModuleNotFoundError) and not (error.name or '').startswith('jingles'): return f"this needs the package {error.name}, which is not installed; pip install 'jingles[train]'"
+    if isinstance(error, MemoryError): return f"not enough memory ({said or 'MemoryError'}); ask for less at a time: fewer variations, fewer seconds, a smaller batch"
+    if isinstance(error, (ValueError, OSError)) and said: return said
+    return f"{type(error).__name__}: {said or 'no reason given'}; this was not foreseen: set JINGLES_DEBUG=1 to see where it happened"
+
 def main():
-    "Entry point of the `jingles` command"
+    "Entry point of the `jingles` command: every error is one line, with the traceback before it where JINGLES_DEBUG is set"
     os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
     if hasattr(sys.stdout, 'reconfigure'): sys.stdout.reconfigure(errors='backslashreplace')      # a path need not be UTF-8
+    private_caches()
     try: app()
     except SystemExit as e:
         if e.code != 130: raise
         fail(what_was_said(e), 130)
-    except ModuleNotFoundError as e:
-        if (e.name or '').startswith('jingles'): raise
-        fail(f"this needs the package {e.name}, which is not installed; pip install 'jingles[train]'", 1)
-    except (ValueError, OSError) as e: fail(' '.join(str(e).split()), 1)
+    except KeyboardInterrupt as e: fail(what_was_said(e), 130)
+    except Exception as e:
+        if os.environ.get('JINGLES_DEBUG'): traceback.print_exc()
+        fail(words_of(e), 1)

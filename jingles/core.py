@@ -139,18 +139,23 @@ def rng_for(*keys) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(words))
 
 # %% ../nbs/00_core.ipynb #c037
+def _beside(path):
+    "A new empty file beside `path`, with the rights that the umask gives, and no others"
+    tmp = path.with_name(f'.{path.stem}-{os.urandom(4).hex()}{path.suffix}')
+    os.close(os.open(tmp, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    return tmp
+
 @contextmanager
 def atomic(path):
-    "Yields a temporary path beside `path`; renamed to `path` when the block ends well, removed when it fails"
-    path = Path(path)
+    "Yields a temporary path beside `path`, or beside what a link there leads to; renamed to it when the block ends well, removed when it fails"
+    path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    fd, tmp = tempfile.mkstemp(prefix=f'.{path.stem}-', suffix=path.suffix, dir=path.parent)
-    os.close(fd)
+    if path.exists() and not os.access(path, os.W_OK): raise PermissionError(f"{path} may not be written; change its rights, or choose another name")
+    tmp = _beside(path)
     try:
-        yield Path(tmp)
-        os.chmod(tmp, 0o644)
+        yield tmp
         os.replace(tmp, path)
-    finally: Path(tmp).unlink(missing_ok=True)
+    finally: tmp.unlink(missing_ok=True)
 
 # %% ../nbs/00_core.ipynb #c040
 def check(ok, message:str, error=ValueError):
