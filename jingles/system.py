@@ -35,7 +35,7 @@ from .paradigms.ddpm import DDPM, ancestral, by_sigma, ddim
 from .paradigms.discdpm import DiscDPM
 from .paradigms.edm import EDM
 from .paradigms.samplers import dpmpp_2m, euler, heun
-from .paradigms.schedules import cosine_betas, linear_betas
+from .paradigms.schedules import bounded_cosine_betas, cosine_betas, linear_betas
 
 # %% ../nbs/60_system.ipynb #c005
 def setting(default, meaning:str):
@@ -199,7 +199,10 @@ GLOBAL_FEATURES = dict(none=(), style=STYLE)     # arrays of a database that bec
 
 # %% ../nbs/60_system.ipynb #c012
 SCHEDULES = dict(own=None, linear=linear_betas, cosine=cosine_betas)
-def chain(cfg): return dict(T=cfg.times) | (dict(schedule=SCHEDULES[cfg.schedule]) if SCHEDULES[cfg.schedule] else {})
+def chain(cfg, **better):
+    "Arguments of a paradigm with discrete time; `better` schedules take the place of those of the same name"
+    schedule = (SCHEDULES | better)[cfg.schedule]
+    return dict(T=cfg.times) | (dict(schedule=schedule) if schedule else {})
 
 # %% ../nbs/60_system.ipynb #c013
 class Row(NamedTuple):
@@ -211,7 +214,7 @@ class Row(NamedTuple):
 
 PARADIGMS = dict(
     edm=Row(EDM, lambda cfg, spec: EDM(cfg.sigma_data, cfg.sigma_mean, cfg.sigma_std), dict(dpmpp=dpmpp_2m, heun=heun, euler=euler)),
-    ddpm=Row(DDPM, lambda cfg, spec: DDPM(**chain(cfg)), dict(dpmpp=by_sigma(dpmpp_2m), ddim=ddim, ancestral=ancestral, heun=by_sigma(heun)), dict(dpmpp=25)),
+    ddpm=Row(DDPM, lambda cfg, spec: DDPM(**chain(cfg, cosine=bounded_cosine_betas)), dict(dpmpp=by_sigma(dpmpp_2m), ddim=ddim, ancestral=ancestral, heun=by_sigma(heun)), dict(dpmpp=25)),
     discdpm=Row(DiscDPM, lambda cfg, spec: DiscDPM(spec.classes, **chain(cfg))))
 
 # %% ../nbs/60_system.ipynb #c015
@@ -406,11 +409,12 @@ MISSING = dict(                                                # what a setting 
 def read_config(folder) -> tuple:
     "The configuration in a model's `folder` and the fingerprint of its format; FileNotFoundError, ValueError"
     kept = read_json(Path(folder)/'config.json')
-    version, expected = kept.pop('version', 1), kept.pop('format_sha256', None)
+    old, version, expected = 'version' not in kept, kept.pop('version', 1), kept.pop('format_sha256', None)
     known = isinstance(version, int) and 1 <= version <= VERSION
     check(known, f"{folder} is of version {version!r}, and this jingles reads models up to version {VERSION}; install a newer jingles")
     check(not kept.pop('vector', 0), f"{folder} has a global vector that no data were ever made for; train it again with global_features=style")
-    return configure(**MISSING | kept), expected
+    squared = old and (kept.get('paradigm'), kept.get('schedule')) == ('discdpm', 'own')      # what 'own' meant there before versions
+    return configure(**MISSING | kept | (dict(schedule='cosine') if squared else {})), expected
 
 # %% ../nbs/60_system.ipynb #cl60d
 def save_both(codes, folder): save_codec(codes.codec, folder); save_codes(codes, folder)

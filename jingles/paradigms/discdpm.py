@@ -9,12 +9,12 @@ __all__ = ['CHUNK', 'noised', 'Step', 'between', 'posterior', 'gain', 'kl', 'pie
 # %% ../../nbs/14_paradigms.discdpm.ipynb #c004
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Callable, ClassVar, NamedTuple
 import torch
 from torch.nn import functional as F
 from ..core import Logits, check, rand
-from .ddpm import evenly
+from .ddpm import checked, evenly
 from .schedules import alpha_bar, cosine_betas, like
 
 # %% ../../nbs/14_paradigms.discdpm.ipynb #c006
@@ -149,7 +149,7 @@ class Chain:
     "`T` steps in which tokens of `K` classes are resampled, with the probabilities `schedule(T)`"
     K: int
     T: int = 1000
-    schedule: Callable = cosine_betas
+    schedule: Callable = partial(cosine_betas, power=1)
 
     @cached_property
     def alpha_bar(self): return alpha_bar(self.schedule(self.T))
@@ -200,6 +200,7 @@ def put_back(chain:Chain, known, shape, generator=None):
 class DiscDPM(Chain):
     "Multinomial diffusion (Hoogeboom et al. 2021) of integers `(b, c, t)` for a network `net(x, t, cond)` that answers with logits of x_0"
     discrete: ClassVar[bool] = True
+    def __post_init__(self): checked(self.schedule(self.T), self.T)
 
     def loss(self, net, x0, cond=None, generator=None):
         "Estimate of -ELBO in nats per token from one random step for each item (report, eq. 2.19, and its first step)"
