@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['PVT', 'DESCRIPTORS', 'SETS', 'FEATURES', 'LOWEST', 'SEMITONES', 'STYLE', 'NOTES_PER_SECOND', 'LOW', 'HIGH', 'COLUMNS',
-           'KINDS', 'frame_span', 'one_hot', 'curves', 'check_feature', 'check_vector', 'validate', 'as_curve',
+           'HELD', 'KINDS', 'frame_span', 'one_hot', 'curves', 'check_feature', 'check_vector', 'validate', 'as_curve',
            'set_of', 'left_open', 'to_cond', 'agreeing', 'with_curve', 'plot_lane', 'plot_curves', 'chroma_of',
            'pitch_of', 'constant', 'style', 'style_vector', 'resample_curves', 'first_start', 'melody_in',
-           'from_melody', 'from_midi', 'number', 'read_csv', 'write_csv', 'read_json', 'write_json', 'read_npz',
-           'write_npz', 'kind', 'read_curves', 'save_curves']
+           'from_melody', 'from_midi', 'number', 'table_text', 'table_rows', 'read_table', 'on_frames', 'read_csv',
+           'write_csv', 'read_json', 'write_json', 'read_npz', 'write_npz', 'kind', 'read_curves', 'save_curves']
 
 # %% ../../nbs/52_control.curves.ipynb #c003
 import csv, io, json, math, zipfile
@@ -236,20 +236,58 @@ def number(text, where:str) -> float:
     "A cell as a number; an empty one (None in JSON) is -1, not controlled; ValueError"
     if text is None or text == '': return -1.
     try: return float(text)
-    except (TypeError, ValueError): raise ValueError(f"{where} is {text!r}; expected a number, or nothing for not controlled") from None
+    except (TypeError, ValueError, OverflowError): raise ValueError(f"{where} is {text!r}; expected a number, or nothing for not controlled") from None
 
 # %% ../../nbs/52_control.curves.ipynb #c042
-def read_csv(path) -> dict:
-    "`{feature: array [c, t]}` from a table with one line per frame; columns named time or frame are passed over"
-    try: rows = list(csv.DictReader(io.StringIO(Path(path).read_text(encoding='utf-8-sig'))))
-    except (UnicodeDecodeError, csv.Error) as e: raise ValueError(f"{str(path)!r} is not a CSV table ({e})") from None
-    check(rows, f"{str(path)!r} holds no rows; expected a header line and then one line per frame")
-    names, arrays = [n for n in rows[0] if n not in ('time', 'frame')], {}
-    for name in names:
+def table_text(path) -> str:
+    "The text of a table, in UTF-8 or, as spreadsheets save it, UTF-16; ValueError"
+    data = Path(path).read_bytes()
+    try: return data.decode('utf-16' if data[:2] in (b'\xff\xfe', b'\xfe\xff') else 'utf-8-sig')
+    except UnicodeDecodeError as e: raise ValueError(f"{str(path)!r} is not a CSV table ({e})") from None
+
+def table_rows(path) -> tuple:
+    "Names, `[(line number, cells)]` and delimiter of a table; the delimiter is said by a line `sep=;`, else it is what the header has most of"
+    lines = table_text(path).splitlines()
+    said = 1 if lines and lines[0].lower().startswith('sep=') else 0
+    head = lines[said] if len(lines) > said else ''
+    delimiter = lines[0][4:5] if said and lines[0][4:5] else max(',;\t', key=head.count)
+    try: rows = [(i + 1, row) for i, row in enumerate(csv.reader(lines, delimiter=delimiter)) if i >= said and any(cell.strip() for cell in row)]
+    except csv.Error as e: raise ValueError(f"{str(path)!r} is not a CSV table ({e})") from None
+    check(len(rows) > 1, f"{str(path)!r} holds no rows; expected a header line and then one line per frame")
+    return [name.strip().lower() for name in rows[0][1]], rows[1:], delimiter
+
+def read_table(path) -> dict:
+    "`{column: numbers}`; columns without a name are passed over; ValueError names the line"
+    names, rows, delimiter = table_rows(path)
+    least = max(i for i, name in enumerate(names) if name) + 1
+    for line, row in rows: check(len(row) >= least, f"line {line} of {str(path)!r} has {len(row)} cells; expected {least}: {', '.join(names[:least])}")
+    cell = lambda text: text.strip() if delimiter == ',' else text.strip().replace(',', '.')
+    return {name: np.array([number(cell(row[i]), f"{name} in line {line} of {str(path)!r}") for line, row in rows]) for i, name in enumerate(names) if name}
+
+# %% ../../nbs/52_control.curves.ipynb #clt1
+HELD = ('chroma', 'pitch', 'voiced', *INSTRUMENTS)      # columns that jump from row to row; the others move evenly
+
+def on_frames(time, column, rate:float, held:bool):
+    "A `column` given at `time` in seconds, at the middle of each frame; held, or where it is left open, each value lasts until the next"
+    step = np.diff(time)
+    end = time[-1] + (step.mean() if len(step) and np.ptp(step) < 0.02*step.mean() else 0)      # even steps: the last lasts as long
+    at = (np.arange(max(1, round((end - time[0])*rate))) + 0.5)/rate + time[0]
+    row = np.clip(np.searchsorted(time, at + 1e-9) - 1, 0, None)
+    after = np.minimum(row + 1, len(time) - 1)
+    jumps = held | (column[row] < 0) | (column[after] < 0)
+    return np.where(jumps, column[row], np.interp(at, time, column))
+
+def read_csv(path, rate:float=75) -> dict:
+    "`{feature: array [c, t]}` from a table with one line per frame, or with a column of times in seconds; a column named frame is passed over"
+    table = {k: v for k, v in read_table(path).items() if k != 'frame'}
+    time, arrays = table.pop('time', None), {}
+    rising = time is None or np.isfinite(time).all() and time[0] >= 0 and (np.diff(time) > 0).all() and time[-1] <= 3600
+    check(rising, f"the column time of {str(path)!r} does not rise from line to line; expected seconds, each later than the one before")
+    for name, column in table.items():
         check(name in COLUMNS, f"{str(path)!r} has a column {name!r}; expected some of {', '.join(COLUMNS)}")
         feature, channel = COLUMNS[name]
-        lanes = arrays.setdefault(feature, np.full((FEATURES[feature], len(rows)), -1.))
-        lanes[channel] = [number(r[name], f"{name} in line {i + 2} of {str(path)!r}") for i, r in enumerate(rows)]
+        column = column if time is None else on_frames(time, column, rate, name in HELD)
+        arrays.setdefault(feature, np.full((FEATURES[feature], len(column)), -1.))[channel] = column
     return arrays
 
 # %% ../../nbs/52_control.curves.ipynb #c043
@@ -264,10 +302,11 @@ def write_csv(path, arrays:dict):
 # %% ../../nbs/52_control.curves.ipynb #c044
 def read_json(path) -> dict:
     "`{feature: [t numbers] or [c lists of t numbers]}`; null is not controlled"
-    try: data = json.loads(Path(path).read_text(encoding='utf-8'))
+    try: data = json.loads(Path(path).read_text(encoding='utf-8-sig'))
     except ValueError as e: raise ValueError(f"{str(path)!r} is not JSON ({e})") from None
     good = isinstance(data, dict) and all(isinstance(v, list) for v in data.values())
     check(good, f"{str(path)!r} does not hold curves; expected an object such as {{\"velocity\": [0.5, 0.6]}}")
+    for k, v in data.items(): check(len({isinstance(r, list) for r in v}) < 2, f"{k} in {str(path)!r} mixes numbers and lists; expected numbers, or a list for each channel")
     lane = lambda name, v: [number(x, f"a value of {name} in {str(path)!r}") for x in v]
     return {k: [lane(k, r) for r in v] if v and isinstance(v[0], list) else lane(k, v) for k, v in data.items()}
 
@@ -281,8 +320,8 @@ def read_npz(path) -> dict:
     "The arrays of an .npz file; nothing in it is ever executed"
     try:
         with np.load(path, allow_pickle=False) as f: return {k: f[k] for k in f.files}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as e:
-        raise ValueError(f"{str(path)!r} is not an .npz file of arrays ({str(e).splitlines()[0]})") from None
+    except Exception as e:      # a damaged archive fails in many ways
+        raise ValueError(f"{str(path)!r} is not an .npz file of arrays ({' '.join(str(e).split())[:120]})") from None
 
 def write_npz(path, arrays:dict): np.savez_compressed(path, **arrays)
 
@@ -296,11 +335,11 @@ def kind(path) -> tuple:
     return KINDS[ending]
 
 # %% ../../nbs/52_control.curves.ipynb #c048
-def read_curves(path) -> Cond:
-    "The curves in a .csv, .json or .npz file, checked; FileNotFoundError, ValueError"
+def read_curves(path, rate:float=75) -> Cond:
+    "The curves in a .csv, .json or .npz file, checked; `rate` frames a second where a table has times; FileNotFoundError, ValueError"
     read, _ = kind(path)
     check(Path(path).is_file(), f"no control curves at {str(path)!r}; give a .csv, .json or .npz file", FileNotFoundError)
-    try: return to_cond(read(path))
+    try: return to_cond(read(path, rate) if read is read_csv else read(path))
     except ValueError as e: raise ValueError(str(e) if str(path) in str(e) else f"{str(path)!r}: {e}") from None
 
 # %% ../../nbs/52_control.curves.ipynb #c049
