@@ -198,3 +198,20 @@ def test_make_sets_up_once(fresh_clone, tmp_path):
 def test_make_dev_covers_the_lighter_environments(fresh_clone):
     assert [n.split()[-1] for n in fresh_clone('dev')] == ['.[dev]']
     assert fresh_clone('venv') == [], 'what a jingle needs is part of it'
+
+
+def test_stale_outputs_are_found(tmp_path, capfd, monkeypatch):
+    "A chapter whose words are no longer what its code prints fails; numbers, addresses and what is marked volatile may differ"
+    import nbformat
+    from chapters import test_nb as run_chapter
+    monkeypatch.setenv('IN_TEST', '1')       # what nbdev sets is taken back
+    monkeypatch.delenv('MEND', raising=False)
+    (tmp_path/'settings.ini').write_text((ROOT/'settings.ini').read_text())
+    def chapter(saved, source):
+        cell = nbformat.v4.new_code_cell(source, outputs=[nbformat.v4.new_output('stream', name='stdout', text=saved)], id='c1')
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path/'00_x.ipynb')
+        return run_chapter(tmp_path/'00_x.ipynb')[0]
+    assert chapter('took 1.52 s at 0xff\n', 'print("took 3 s at 0xab")')
+    assert not chapter('no value given\n', 'print("no setting given")')
+    assert "00_x.ipynb: cell c1 (print(\"no setting given\")) shows ...'no value given'" in capfd.readouterr().err
+    assert chapter('no value given\n', '#| volatile\nprint("no setting given")')

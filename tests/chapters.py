@@ -1,0 +1,63 @@
+"""Run the chapters as nbdev_test does, and compare what they print with what is saved in them: python tests/chapters.py [the options of nbdev_test]
+
+A saved output that the code no longer gives misleads its readers. Words are compared, numbers are not: times, speeds and the last digits differ from machine to machine.
+With MEND=1 in the environment such outputs are replaced by what the code gives now.
+What is never the same, such as a table that depends on the machine, stands in a cell with the directive `#| volatile`."""
+import json, os, re, sys
+
+import nbdev.test
+from execnb.shell import CaptureShell
+
+PLAIN = nbdev.test.test_nb
+NUMBER = re.compile(r'(?<![A-Za-z_])[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?%?')
+
+
+def text(outputs):
+    "What the `outputs` of a cell say in words: printed lines and shown values, without numbers, addresses, temporary folders and white space"
+    parts = [o.get('text') if o['output_type'] == 'stream' and o.get('name') == 'stdout' else o.get('data', {}).get('text/plain', '') for o in outputs]
+    said = '\n'.join(''.join(p) for p in parts if p)
+    said = re.sub(r"^'fluidsynth' was found at.*\n?", '', said, flags=re.M)      # pyfluidsynth's own words, when it is first imported
+    said = re.sub(r'0x[0-9a-f]+|/tmp/[\w/.-]+|<Figure size.*?>', '~', said)
+    return re.sub(r'[\s-]+', ' ', re.sub(r'#(?:,\s*#)+', '#', NUMBER.sub('#', said))).strip()
+
+
+def stale(cell, saved):
+    "How the output of a cell that was run differs from the `saved` one: a line, or None where it does not"
+    old, new = text(saved), text(cell.get('outputs', []))
+    if not old or old == new or 'volatile' in (getattr(cell, 'directives_', None) or {}): return None
+    at = next((i for i, (a, b) in enumerate(zip(old, new)) if a != b), min(len(old), len(new)))
+    return f"cell {cell.get('id')} ({cell.source.strip().splitlines()[-1][:60]}) shows ...{old[max(0, at - 20):at + 60]!r}, but its code gives ...{new[max(0, at - 20):at + 60]!r}"
+
+
+class Comparing(CaptureShell):
+    "A shell that remembers which saved outputs are stale"
+    found = []
+
+    def cell(self, cell, *args, **kwargs):
+        saved = list(cell.get('outputs', [])) if cell.cell_type == 'code' else []
+        super().cell(cell, *args, **kwargs)
+        line = not self.exc and cell.cell_type == 'code' and stale(cell, saved)
+        if line: Comparing.found.append((line, cell.get('id'), cell.outputs))
+
+
+def mend(fn, found):
+    "Save the new outputs of the stale cells"
+    nb, new = json.loads(fn.read_text(encoding='utf8')), {key: json.loads(json.dumps(outputs)) for _, key, outputs in found}
+    for cell in nb['cells']:
+        if cell.get('id') in new: cell['outputs'] = [o for o in new[cell['id']] if o.get('name') != 'stderr']
+    fn.write_text(json.dumps(nb, indent=1, sort_keys=True, ensure_ascii=False) + '\n', encoding='utf8')
+
+
+def test_nb(fn, *args, **kwargs):
+    "nbdev's, and then the comparison; a chapter whose outputs are stale has failed"
+    nbdev.test.CaptureShell, Comparing.found = Comparing, []
+    passed, seconds = PLAIN(fn, *args, **kwargs)
+    if passed and os.environ.get('MEND') and Comparing.found: mend(fn, Comparing.found); return passed, seconds
+    for line, *_ in Comparing.found: print(f'{fn.name}: {line}', file=sys.stderr)
+    if Comparing.found: print(f'{fn.name}: run it and save it again', file=sys.stderr)
+    return passed and not Comparing.found, seconds
+
+
+if __name__ == '__main__':
+    nbdev.test.test_nb = test_nb
+    nbdev.test.nbdev_test()
