@@ -91,7 +91,7 @@ def base_control(midi, curves, seconds:float|None, instrument, rate:float, featu
     if not curves: return None
     if is_sound_name(curves): return recorded_control(curves, seconds, rate, features)
     from jingles.generate import frames_in
-    cond = read_curves(curves, rate)
+    cond = read_curves(curves, rate, features)
     return resample_curves(cond, frames_in(seconds, rate)) if seconds else cond
 
 # %% ../nbs/81_cli.ipynb #c014

@@ -7,8 +7,9 @@ __all__ = ['PVT', 'DESCRIPTORS', 'SETS', 'FEATURES', 'LOWEST', 'SEMITONES', 'STY
            'HELD', 'KINDS', 'frame_span', 'one_hot', 'curves', 'check_feature', 'check_vector', 'validate', 'as_curve',
            'set_of', 'left_open', 'to_cond', 'agreeing', 'with_curve', 'plot_lane', 'plot_curves', 'chroma_of',
            'pitch_of', 'constant', 'style', 'style_vector', 'resample_curves', 'first_start', 'melody_in',
-           'from_melody', 'from_midi', 'number', 'table_text', 'table_rows', 'read_table', 'on_frames', 'read_csv',
-           'write_csv', 'read_json', 'write_json', 'read_npz', 'write_npz', 'kind', 'read_curves', 'save_curves']
+           'from_melody', 'from_midi', 'number', 'table_text', 'table_rows', 'read_table', 'on_frames', 'from_tracker',
+           'read_csv', 'write_csv', 'read_json', 'write_json', 'read_npz', 'write_npz', 'kind', 'read_curves',
+           'save_curves']
 
 # %% ../../nbs/52_control.curves.ipynb #c003
 import csv, io, json, math, zipfile
@@ -277,9 +278,18 @@ def on_frames(time, column, rate:float, held:bool):
     jumps = held | (column[row] < 0) | (column[after] < 0)
     return np.where(jumps, column[row], np.interp(at, time, column))
 
-def read_csv(path, rate:float=75) -> dict:
+def from_tracker(table, features:str) -> dict:
+    "`table` with a pitch tracker's `frequency` in Hz and `confidence` as the curves of a set; what it is not sure of has no pitch"
+    if 'frequency' not in table: return table
+    frequency, sure = table['frequency'], table.get('confidence', np.ones(len(table['frequency'])))
+    voiced = (frequency > 0) & (sure >= 0.5)
+    midi = 69 + 12*np.log2(np.where(voiced, frequency, 440)/440)
+    found = dict(chroma=np.where(voiced, np.round(midi) % 12/11, -1)) if features == 'pvt' else dict(pitch=np.where(voiced, np.clip((midi - LOWEST)/SEMITONES, 1/SEMITONES, 1), 0), voiced=voiced*1.)
+    return {k: v for k, v in table.items() if k not in ('frequency', 'confidence')} | found
+
+def read_csv(path, rate:float=75, features:str='pvt') -> dict:
     "`{feature: array [c, t]}` from a table with one line per frame, or with a column of times in seconds; a column named frame is passed over"
-    table = {k: v for k, v in read_table(path).items() if k != 'frame'}
+    table = from_tracker({k: v for k, v in read_table(path).items() if k != 'frame'}, features)
     time, arrays = table.pop('time', None), {}
     rising = time is None or np.isfinite(time).all() and time[0] >= 0 and (np.diff(time) > 0).all() and time[-1] <= 3600
     check(rising, f"the column time of {str(path)!r} does not rise from line to line; expected seconds, each later than the one before")
@@ -335,11 +345,11 @@ def kind(path) -> tuple:
     return KINDS[ending]
 
 # %% ../../nbs/52_control.curves.ipynb #c048
-def read_curves(path, rate:float=75) -> Cond:
+def read_curves(path, rate:float=75, features:str='pvt') -> Cond:
     "The curves in a .csv, .json or .npz file, checked; `rate` frames a second where a table has times; FileNotFoundError, ValueError"
     read, _ = kind(path)
     check(Path(path).is_file(), f"no control curves at {str(path)!r}; give a .csv, .json or .npz file", FileNotFoundError)
-    try: return to_cond(read(path, rate) if read is read_csv else read(path))
+    try: return to_cond(read(path, rate, features) if read is read_csv else read(path))
     except ValueError as e: raise ValueError(str(e) if str(path) in str(e) else f"{str(path)!r}: {e}") from None
 
 # %% ../../nbs/52_control.curves.ipynb #c049
