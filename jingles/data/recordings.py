@@ -19,7 +19,7 @@ from tqdm import tqdm
 from ..audio import resample
 from ..control.descriptors import descriptors
 from ..core import SAMPLE_RATE, check, rng_for
-from .pvt import Melodies, called, members
+from .pvt import Melodies, called, split_of
 from .records import checksum
 
 # %% ../../nbs/57_data.recordings.ipynb #c005
@@ -107,7 +107,7 @@ class Recordings:
             for batch in run(partial(_look_all, seconds=seconds), batches): seen += batch; bar.update(len(batch))
         usable, skipped = sort_out(names, seen)
         check(usable, f"no usable sound in {self.folder}: of {len(names)} files {', '.join(f'{len(v)} are {k}' for k, v in skipped.items())}; give others")
-        self.parts = {split: members(usable, split) for split in ('train', 'valid')}
+        self.parts = {split: [one for one in usable if split_of(one[0]) == split] for split in ('train', 'valid')}
         return describe_sounds(called(self.folder), usable, self.parts, skipped)
 
     def keep(self): "Looking again is quick; nothing is kept"
