@@ -464,7 +464,7 @@ def versions() -> dict:
     def one(name):
         try: return version(name)
         except PackageNotFoundError: return None
-    return dict(python='.'.join(map(str, sys.version_info[:3])), **{n: one(n) for n in ('jingles', 'numpy', 'torch', 'tensorflow', 'pretty_midi', 'pyfluidsynth')})
+    return dict(python='.'.join(map(str, sys.version_info[:3])), **{n: one(n) for n in ('jingles', 'numpy', 'torch', 'tensorflow', 'symusic', 'pyfluidsynth')})
 
 # %% ../../nbs/55_data.pvt.ipynb #c085
 def statistics(facts:list, classes=None):
