@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['RENAMED', 'app', 'Velocity', 'Chroma', 'Instrument', 'Midi', 'Voice', 'TrackName', 'Start', 'Curves', 'Feature',
-           'Seconds', 'Seed', 'Variations', 'Steps', 'Sampler', 'Guidance', 'UnconditionalScale', 'Like', 'Strength',
-           'Redo', 'Was', 'Morph', 'Share', 'Loudness', 'CodecFolder', 'ModelFolder', 'Sound', 'Force', 'show_version',
-           'common', 'is_file_name', 'is_sound_name', 'number', 'curve', 'Tune', 'midi_control', 'recorded_control',
-           'base_control', 'named', 'single', 'control', 'may_write', 'outputs', 'free', 'sound_file', 'chosen_seed',
-           'write_jingles', 'bar_of', 'stretch', 'towards', 'kept', 'make', 'option', 'guiding', 'levelled', 'asked',
-           'generate', 'choices', 'several', 'combine', 'what_was_made', 'export', 'check_databases', 'card',
-           'train_codec', 'train_codes', 'train', 'evaluate', 'settings', 'fail', 'what_was_said', 'private_caches',
-           'words_of', 'main']
+           'Style', 'Seconds', 'Seed', 'Variations', 'Steps', 'Sampler', 'Guidance', 'UnconditionalScale', 'Like',
+           'Strength', 'Redo', 'Was', 'Morph', 'Share', 'Loudness', 'CodecFolder', 'ModelFolder', 'Sound', 'Force',
+           'show_version', 'common', 'is_file_name', 'is_sound_name', 'number', 'curve', 'Tune', 'midi_control',
+           'recorded_control', 'base_control', 'named', 'single', 'styled', 'control', 'may_write', 'outputs', 'free',
+           'sound_file', 'chosen_seed', 'write_jingles', 'bar_of', 'stretch', 'towards', 'kept', 'make', 'option',
+           'guiding', 'levelled', 'asked', 'generate', 'choices', 'several', 'combine', 'what_was_made', 'export',
+           'check_databases', 'card', 'train_codec', 'train_codes', 'train', 'evaluate', 'settings', 'fail',
+           'what_was_said', 'private_caches', 'words_of', 'main']
 
 # %% ../nbs/81_cli.ipynb #c003
 import atexit, math, os, secrets, shutil, sys, tempfile, time, traceback
@@ -110,6 +110,21 @@ def single(velocity=None, chroma=None, instrument=None, feature=None) -> dict:
     "`{feature: text}` of the options that name one curve"
     given = dict(velocity=velocity, chroma=chroma, instruments=instrument) | {k: texts[-1] for k, texts in named(feature).items()}
     return {k: v for k, v in given.items() if v is not None}
+
+# %% ../nbs/81_cli.ipynb #st01
+def styled(cond, text:str|None):
+    "`cond` with the style that `text` asks for, such as 'density=3,register=G4'; ValueError"
+    from dataclasses import replace
+    from jingles.control.curves import STYLE, style_vector
+    from jingles.core import check
+    if not text: return cond
+    pairs = [pair.partition('=')[::2] for pair in text.split(',')]
+    given = {name.strip(): value.strip() for name, value in pairs}
+    check(len(given) == len(pairs) and set(given) <= set(STYLE) and all(given.values()), f"--style is {text!r}; expected some of {', '.join(STYLE)}, such as density=3,register=G4")
+    values = {k: v if v[:1].isalpha() else number(v, 'style') for k, v in given.items()}
+    odd = [k for k, v in values.items() if isinstance(v, str) and k != 'register']
+    check(not odd, f"--style has {odd and values[odd[0]]!r} for {odd and odd[0]}; expected a number")
+    return replace(cond, vector=style_vector(**values))
 
 # %% ../nbs/81_cli.ipynb #c015
 def control(given:dict={}, midi=None, curves=None, seconds=None, rate:float=75, features:str='pvt', blank=False):
@@ -237,6 +252,7 @@ TrackName = Annotated[Optional[str], option("Of --midi: the name or number of th
 Start = Annotated[Optional[float], option("Of --midi: where to begin, in seconds. [default: where the tune begins]", min=0)]
 Curves = Annotated[Optional[Path], option("A .csv, .json or .npz file with all curves, one row per frame of the model, 1/75 s for the shipped one; or a recording to follow, .wav, .flac, .ogg or .mp3.")]
 Feature = Annotated[Optional[list[str]], option("NAME=VALUE: any curve by its name, such as loudness=0.7, pitch=A4 or brightness=drawn.csv for a model that follows sound. May be repeated.")]
+Style = Annotated[Optional[str], option("Of the whole clip, for a model that follows it: some of density=3 (notes per second), register=G4, legato=0.9, dynamics=0.5 (both 0..1), with commas.")]
 Seconds = Annotated[Optional[float], option("Length. [default: that of the curves, else 8]")]
 
 # %% ../nbs/81_cli.ipynb #c029
@@ -296,7 +312,7 @@ def generate(velocity:Velocity=None, chroma:Chroma=None, instrument:Instrument=N
              out:Sound=None, seed:Seed=0, variations:Variations=1, steps:Steps=None, sampler:Sampler=None,
              guidance:Guidance=None, unconditional_scale:UnconditionalScale=None, model:ModelFolder=None, like:Like=None, strength:Strength=0.5, redo:Redo=None,
              was:Was=None, morph:Morph=None, share:Share=0.5, loudness:Loudness=None, feature:Feature=None,
-             voice:Voice='melody', track:TrackName=None, start:Start=None, codec:CodecFolder=None, force:Force=False):
+             voice:Voice='melody', track:TrackName=None, start:Start=None, style:Style=None, codec:CodecFolder=None, force:Force=False):
     """Make a jingle that follows control curves.
 
     With no curves at all it plays a built-in call. Curves that are not given are left to the model.
@@ -319,7 +335,7 @@ def generate(velocity:Velocity=None, chroma:Chroma=None, instrument:Instrument=N
     from jingles.system import load_model, plain_sampling, sampler_of
     old, loaded = load(like) if like else None, load_model(model, codec=codec)
     options = dict(sampler=sampler_of(loaded.config, sampler)) if sampler else {}
-    cond = towards(asked(loaded, single(velocity, chroma, instrument, feature), midi and Tune(midi, voice, track, start), curves, seconds, old), morph, share)
+    cond = styled(towards(asked(loaded, single(velocity, chroma, instrument, feature), midi and Tune(midi, voice, track, start), curves, seconds, old), morph, share), style)
     keep, loaded_at = kept(cond, redo, was, loaded.spec.rate), time.time()
     bar, progress = bar_of(loaded.paradigm.count(plain_sampling(loaded, steps=steps)['steps'], strength if like and keep is None else 1.))
     options |= dict(steps=steps, seed=seed, guidance=guiding(guidance), unconditional_scale=unconditional_scale, progress=progress)
