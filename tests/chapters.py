@@ -19,7 +19,7 @@ def text(outputs):
     said = re.sub(r"^'fluidsynth' was found at.*\n?", '', said, flags=re.M)      # pyfluidsynth's own words, when it is first imported
     said = re.sub(r'<Figure size.*?>', '', said)                                 # where it stands among the outputs depends on who runs the cell
     said = re.sub(r' at 0x[0-9a-f]+', '', said)
-    said = re.sub(r'0x[0-9a-f]+|\b[0-9a-f]{16,}\b|/tmp/[\w/.-]+', '~', said)
+    said = re.sub(r'0x[0-9a-f]+|\b(?=[0-9]*[a-f])[0-9a-f]{16,}\b|/tmp/[\w/.-]+', '~', said)
     return re.sub(r'[\s-]+', ' ', re.sub(r'#(?:,\s*#)+', '#', NUMBER.sub('#', said))).strip()
 
 
