@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RATIO', 'RUN', 'SHARED', 'LICENCES', 'GROUP', 'NAMES', 'pack', 'unpack', 'content_hash', 'key_of', 'keep_melodies',
-           'kept_melodies', 'load_melodies', 'split_of', 'intervals', 'tune_hash', 'runs', 'groups_of',
+           'kept_melodies', 'load_melodies', 'split_of', 'intervals', 'tune_hash', 'runs', 'groups_of', 'smallest_hash',
            'split_melodies', 'members', 'clip', 'Played', 'called', 'describe_soundfont', 'describe_source', 'Melodies',
            'RawAudio', 'as_format', 'curve_grid', 'stored_type', 'stored', 'records', 'moments', 'mean_std', 'tallies',
            'usage', 'sums', 'shard_clips', 'Shard', 'shards_of', 'counted_shard', 'finished', 'Stream', 'Task',
@@ -156,12 +156,18 @@ def groups_of(melodies) -> np.ndarray:
     return connected_components(coo_matrix((np.ones(len(a)), (a, b)), (len(found), len(found))), False)[1]
 
 # %% ../../nbs/55_data.pvt.ipynb #c023
+def smallest_hash(notes) -> str:
+    "The smallest of the hashes of a packed melody's runs, that of the tune when it has none, 16 hexadecimal digits"
+    h = runs(notes)
+    if not len(h): return tune_hash(notes)
+    for shift, factor in ((30, 0xbf58476d1ce4e5b9), (27, 0x94d049bb133111eb), (31, 1)): h = (h ^ h >> np.uint64(shift))*np.uint64(factor)      # the finaliser of SplitMix64
+    return f'{h.min():016x}'
+
 def split_melodies(melodies) -> dict:
     "The parts `{'train': [(name, melody)], 'valid': [...]}` of melodies, by groups; None, the generator, is without end and belongs to both"
     if melodies is None: return dict(train=None, valid=None)
-    groups, hashes = groups_of(melodies), [tune_hash(m) for _, m in melodies]
-    first = {}
-    for g, h in zip(groups, hashes): first[g] = min(first.get(g, h), h)
+    groups, first = groups_of(melodies), {}
+    for g, (_, m) in zip(groups, melodies): first[g] = min(first.get(g, '~'), smallest_hash(m))
     parts = dict(train=[], valid=[])
     for g, item in zip(groups, melodies): parts[split_of(first[g])].append(item)
     return parts
