@@ -300,10 +300,10 @@ def levelled(sounds, loudness:float|None) -> list:
 def asked(model, given, midi, curves, seconds, like):
     "The curves of all options for a loaded `model`; `like` is the sound (n,) to begin with, or None. ValueError, FileNotFoundError"
     from jingles.control.curves import resample_curves
-    rate = model.spec.rate
+    rate = model.spec.curve_rate
     length = len(like)/24000 if seconds is None and like is not None and not curves else seconds
     cond = control(given, midi, curves, length, rate, model.config.features, like is not None)
-    if length is not None or not is_file_name(curves): cond = resample_curves(cond, model.format.frames(cond.frames/rate))     # some formats need one more
+    if length is not None or not is_file_name(curves): cond = resample_curves(cond, model.format.frames(cond.frames/rate)*model.spec.curves_per_frame)     # some formats need one more
     return cond
 
 # %% ../nbs/81_cli.ipynb #c040
@@ -336,12 +336,12 @@ def generate(velocity:Velocity=None, chroma:Chroma=None, instrument:Instrument=N
     old, loaded = load(like) if like else None, load_model(model, codec=codec)
     options = dict(sampler=sampler_of(loaded.config, sampler)) if sampler else {}
     cond = styled(towards(asked(loaded, single(velocity, chroma, instrument, feature), midi and Tune(midi, voice, track, start), curves, seconds, old), morph, share), style)
-    keep, loaded_at = kept(cond, redo, was, loaded.spec.rate), time.time()
+    keep, loaded_at = kept(cond, redo, was, loaded.spec.curve_rate), time.time()
     bar, progress = bar_of(loaded.paradigm.count(plain_sampling(loaded, steps=steps)['steps'], strength if like and keep is None else 1.))
     options |= dict(steps=steps, seed=seed, guidance=guiding(guidance), unconditional_scale=unconditional_scale, progress=progress)
     with bar: sounds = make(loaded, stack([cond]*variations), old, strength, keep, **options)
     made = time.time()
-    for path in write_jingles(cond, levelled(sounds, loudness), out, loaded.spec.rate, names): print(f"{path}  (picture: {path.with_suffix('.png')})")
+    for path in write_jingles(cond, levelled(sounds, loudness), out, loaded.spec.curve_rate, names): print(f"{path}  (picture: {path.with_suffix('.png')})")
     print(f"{sounds.size/24000:.1f} s of sound in {made - loaded_at:.1f} s, after {loaded_at - began:.1f} s of loading; seed {seed}")
 
 # %% ../nbs/81_cli.ipynb #c042
@@ -378,13 +378,13 @@ def combine(
     from jingles.variations import combine as combined
     loaded, guidance = load_model(model, codec=codec), guiding(guidance)
     options = dict(sampler=sampler_of(loaded.config, sampler)) if sampler else {}
-    frames = loaded.format.frames(frames_in(seconds, loaded.spec.rate)/loaded.spec.rate)
+    frames = loaded.format.frames(frames_in(seconds, loaded.spec.curve_rate)/loaded.spec.curve_rate)*loaded.spec.curves_per_frame
     names, cond = combined(**choices(frames, **dict(velocity=velocity, chroma=chroma, instruments=instrument) | named(feature)))
     out = sound_file(out, force, names=names)
     each = [cond.map(lambda v: v[i:i + 1]) for i in range(len(names))]
     bar, progress = bar_of(len(each)*loaded.paradigm.count(plain_sampling(loaded, steps=steps)['steps']))
     with bar: sounds = [generate(loaded, one, steps, seed, guidance, unconditional_scale, progress=progress, **options)[0] for one in each]
-    for path in write_jingles(cond, levelled(sounds, loudness), out, loaded.spec.rate, names): print(path)
+    for path in write_jingles(cond, levelled(sounds, loudness), out, loaded.spec.curve_rate, names): print(path)
     print(f"seed {seed}")
 
 # %% ../nbs/81_cli.ipynb #c045
@@ -409,6 +409,8 @@ def export(
     valid: Annotated[int, typer.Option(min=0, help="Clips from other melodies, to test with.")] = 400,
     seconds: Annotated[float, typer.Option(help="Length of a clip.")] = 8,
     soundfont: Annotated[Optional[Path], typer.Option(help="A .sf2 file. [default: the best one installed]")] = None,
+    playing: Annotated[str, typer.Option(help="How melodies are played: 'sine' (the report's: velocities on a sine) or 'expressive' (touch, ornaments, swells within notes).")] = 'sine',
+    invented: Annotated[float, typer.Option(min=0, max=1, help="Share of the clips whose melody is invented, beside those of --midi.")] = 0.,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     part: Annotated[str, typer.Option(help="Do only this share of the work, such as 2/4: for several machines.")] = '1/1',
     shard_mb: Annotated[float, typer.Option(help="Largest size of a file, in MB.")] = 200,
@@ -424,7 +426,7 @@ def export(
     from jingles.data.pvt import Recipe, export as run, part_of
     from jingles.data.recordings import source_of
     from jingles.system import formats_of
-    made = run(out, source_of(midi, audio, soundfont), formats_of(format, codec), Recipe((train, valid), seconds, seed, shard_mb), workers, part_of(part))
+    made = run(out, source_of(midi, audio, soundfont, playing, invented), formats_of(format, codec), Recipe((train, valid), seconds, seed, shard_mb), workers, part_of(part))
     for line in what_was_made(out, made): print(line)
 
 # %% ../nbs/81_cli.ipynb #c048

@@ -29,7 +29,10 @@ class Spec:
     rate: float               # frames per second
     dims: tuple = ()          # axes between channels and time, e.g. CQT's 216 bins
     classes: int|None = None  # number of classes for integer codes, None for real numbers
+    curves_per_frame: int = 1 # frames of the control curves to one of these; 2 where a format's frames are long
 
+    @property
+    def curve_rate(self): return self.rate*self.curves_per_frame     # frames of the control curves per second
     def shape(self, frames:int, batch:int=1): return (batch, self.channels, *self.dims, frames)
 
 # %% ../nbs/00_core.ipynb #c010

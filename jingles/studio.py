@@ -70,10 +70,10 @@ def draw_new(model, job, **how): return generate(model, job.cond, **how)
 def draw_varied(model, job, **how): return vary(model, job.old.wav, job.cond, job.strength, **how)
 
 def draw_stretch(model, job, **how):
-    return redraw(model, job.old.wav, job.cond, keep_outside(job.cond.frames, *job.stretch, model.spec.rate), **how)
+    return redraw(model, job.old.wav, job.cond, keep_outside(job.cond.frames, *job.stretch, model.spec.curve_rate), **how)
 
 def draw_changed(model, job, **how):
-    return redraw(model, job.old.wav, job.cond, keep_same(job.old.cond, job.cond, model.spec.rate), **how)
+    return redraw(model, job.old.wav, job.cond, keep_same(job.old.cond, job.cond, model.spec.curve_rate), **how)
 
 BEGINNINGS = dict(
     new=Beginning('nothing: a new sound', draw_new, old=False),
@@ -245,7 +245,7 @@ class Studio(w.VBox):
     "Board, controls and takes; `takes` are those on the panel, newest first, `chosen` the one on the board"
     def __init__(self, model=None, cond=None, seconds=None, keep=None, limits:Limits=Limits(), lasting:bool=False):
         self.model, self.limits = model or load_model(), limits
-        rate, features = self.model.spec.rate, self.model.config.features
+        rate, features = self.model.spec.curve_rate, self.model.config.features
         if cond is None and not kept(keep): cond = demo(4 if seconds is None else seconds, rate=rate, features=features)
         self.board = Board(cond, seconds, rate, keep, features)
         self.board.lasting, self.board.longest = lasting, min(self.board.longest, limits.seconds)
@@ -338,7 +338,7 @@ def listen_to(studio, cards):
             continue
         heard = listened(card.take)
         if studio.chosen is card.take: studio.show(heard)
-        card.look(heard, studio.model.spec.rate)
+        card.look(heard, studio.model.spec.curve_rate)
 
 # %% ../nbs/82_studio.ipynb #c024
 def place(studio, cards):

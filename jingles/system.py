@@ -21,12 +21,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 from safetensors.torch import save_file
 
 from .backbones.control import any_rate, Blends, Concat, CondConv, Control, CrossAttention, Film, Levels, Names, Raw, Waves, ZeroSum
 from .backbones.toy import CNN, MLP
 from .backbones.unet import SIZES, UNet, UNetExpand
-from .control.curves import DESCRIPTORS, PVT, SEMITONES, STYLE, resample_curves, to_cond
+from .control.curves import DESCRIPTORS, NOTES, PVT, SEMITONES, STYLE, resample_curves, to_cond
 from .core import Cond, atomic, check, default_device, fingerprint, fitting, load_tensors, parameters_of, read_json
 from .formats.codec import WEIGHTS, half, load_codec, load_codes, save_codec, save_codes
 from .formats.cqt import CQT
@@ -191,6 +192,9 @@ EMBEDDINGS = dict(
     pvt=dict(
         spelled=dict(velocity=partial(Waves, 1), chroma=partial(Names, 12), instruments=partial(Levels, 3)),
         raw={name: partial(Raw, channels) for name, channels in PVT.items()}),
+    notes=dict(
+        spelled=dict(velocity=partial(Waves, 1), pitch=partial(Blends, SEMITONES + 1), chroma=partial(Names, 12), instruments=partial(Levels, 3)),
+        raw={name: partial(Raw, channels) for name, channels in NOTES.items()}),
     descriptors=dict(
         spelled=dict(pitch=partial(Blends, SEMITONES + 1), voiced=partial(Levels, 1), **{name: Waves for name in ('loudness', 'brightness', 'noisiness')}),
         raw={name: partial(Raw, channels) for name, channels in DESCRIPTORS.items()}))
@@ -311,7 +315,9 @@ class Model:
     def condition(self, cond):
         "`cond` as the network takes it: on its device, curves at its control rate; ValueError when it does not follow them"
         cond, rate = check_control(self.config, cond).to(self.device), self.config.control_rate
-        return resample_curves(cond, max(1, round(cond.frames*rate/self.spec.rate))) if rate else cond
+        if rate: return resample_curves(cond, max(1, round(cond.frames*rate/self.spec.curve_rate)))
+        return cond.map(lambda v: F.pad(v, (0, -v.shape[-1] % self.spec.curves_per_frame), 'replicate'))     # whole frames of the data
+    def frames(self, cond) -> int: return -(-cond.frames//self.spec.curves_per_frame)     # of the data, for these curves
     def normalise(self, x): return x.long() if self.spec.classes else (x - self.mean)/self.std     # codes are names, not amounts
     def undo(self, x): return x if self.spec.classes else x*self.std + self.mean
     def encode(self, audio): return self.normalise(self.format.encode(audio.to(self.device)))
@@ -328,7 +334,8 @@ def build_net(cfg:RunConfig, spec) -> torch.nn.Module:
     parts = {name: part() for name, part in EMBEDDINGS[cfg.features][cfg.embedding].items()}
     backbone = BACKBONES[cfg.backbone]
     check(not cfg.control_rate or any_rate(INJECTORS[cfg.injection]), f"control_rate is {cfg.control_rate:g}, but injection {cfg.injection!r} needs the format's own; set injection to attention, or control_rate to 0")
-    control = Control(parts, backbone.strides(cfg.widths), cfg.control_channels, INJECTORS[cfg.injection], len(GLOBAL_FEATURES[cfg.global_features]))
+    fold = 1 if any_rate(INJECTORS[cfg.injection]) else spec.curves_per_frame
+    control = Control(parts, backbone.strides(cfg.widths), cfg.control_channels, INJECTORS[cfg.injection], len(GLOBAL_FEATURES[cfg.global_features]), fold)
     check(not cfg.up_widths or issubclass(backbone, UNet), f"up_widths are given, but backbone {cfg.backbone!r} has no way up; leave them empty")
     up = dict(up_widths=cfg.up_widths) if cfg.up_widths else {}
     return backbone(spec, cfg.widths, cfg.depth, cfg.emb, control, **up)

@@ -594,7 +594,8 @@ def to_batch(part:Part, model, cfg) -> tuple:
     "`(x0, cond)` from clips of an export: random crops, normalised, some control forgotten"
     clips, frames = part.arrays['x'], min(round(cfg.seconds*model.spec.rate), part.arrays['x'].shape[-1])
     x, starts = random_crops(clips, frames, len(clips), part.draws)
-    local = {k: torch.stack([row[..., s:s + frames] for row, s in zip(v, starts)]) for k, v in part.arrays.items() if k in names_of(cfg)}
+    r = model.spec.curves_per_frame
+    local = {k: torch.stack([row[..., s*r:(s + frames)*r] for row, s in zip(v, starts)]) for k, v in part.arrays.items() if k in names_of(cfg)}
     cond = forget(Cond(local, part.arrays.get(cfg.global_features)), cfg, part.draws)
     return model.normalise(x.to(model.device)), model.condition(cond)
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Raw', 'Waves', 'Names', 'Blends', 'Levels', 'Embed', 'AtLevel', 'Branch', 'coarser', 'along', 'Concat', 'ZeroSum',
            'Film', 'middles', 'turn', 'CrossAttention', 'CondConv', 'along_time', 'GlobalBranch', 'Gate', 'Control',
-           'any_rate', 'Place']
+           'side_by_side_frames', 'any_rate', 'Place']
 
 # %% ../../nbs/22_backbones.control.ipynb #c003
 import math
@@ -236,12 +236,12 @@ class Gate(nn.Module):
 
 # %% ../../nbs/22_backbones.control.ipynb #c061
 class Control(nn.Module):
-    "Embedding and branches for a network whose levels have `strides`; `injector` makes its places, `vector` is the size of the global vector, 0 for none"
-    def __init__(self, parts:dict, strides=(1, 2, 4, 8), channels:int=32, injector=Concat, vector:int=0):
+    "Embedding and branches for a network whose levels have `strides`; `injector` makes its places, `vector` is the size of the global vector, 0 for none, `fold` the frames of the curves to one of the data"
+    def __init__(self, parts:dict, strides=(1, 2, 4, 8), channels:int=32, injector=Concat, vector:int=0, fold:int=1):
         super().__init__()
         check(parts or vector, "a control of nothing; give it parts, the size of a global vector, or leave the control out")
-        self.embed, self.channels, self.kind, self.levels = Embed(parts), channels, injector, len(strides)
-        self.branch = Branch(self.embed.channels, channels, strides) if parts else None
+        self.embed, self.channels, self.kind, self.levels, self.fold = Embed(parts), channels, injector, len(strides), fold
+        self.branch = Branch(self.embed.channels*fold, channels, strides) if parts else None
         self.overall = GlobalBranch(vector, channels, len(strides)) if vector else None
 
     def injector(self, level:int, width:int):
@@ -256,10 +256,14 @@ class Control(nn.Module):
     def local(self, cond, frames:int) -> list:
         check(cond is not None, "no control for a network that was made with one; set all features to -1 to leave them open")
         x = self.embed(cond)
-        check(cond.frames == frames or any_rate(self.kind), f"control curves of {cond.frames} frames for {frames} frames of data; resample them first")
-        return self.branch(x, frames/cond.frames)
+        check(cond.frames == frames*self.fold or any_rate(self.kind), f"control curves of {cond.frames} frames for {frames} frames of data, which need {frames*self.fold}; resample them first")
+        return self.branch(side_by_side_frames(x, self.fold), self.fold*frames/cond.frames)
 
 # %% ../../nbs/22_backbones.control.ipynb #c062
+def side_by_side_frames(x, fold:int):
+    "`x` `(b, c, fold*t)` as `(b, fold*c, t)`: the frames that fall into one become channels of it"
+    return x.unflatten(-1, (-1, fold)).transpose(2, 3).flatten(1, 2) if fold > 1 else x
+
 def any_rate(injector):
     "Whether places made by `injector` (a class, or a `partial` of one) take curves at another rate than the data's"
     return getattr(getattr(injector, 'func', injector), 'any_rate', False)

@@ -56,10 +56,20 @@ const other = (s, label) => s.lanes.find((l) => l.label === label);
 
 function agree(s, lane, f) {            // a pitch has a voice, what has no voice has no pitch, and a voice without a pitch leaves it open
   const v = s.values[at(s, lane, f)];
+  if (lane.names || lane.named) agreeOnName(s, lane, f, v);
   if (lane.gate && v > 0) s.values[at(s, other(s, lane.gate), f)] = 1;
   if (!lane.gates) return;
   const i = at(s, other(s, lane.gates), f);
   if (v === 0) s.values[i] = 0; else if (s.values[i] === 0) s.values[i] = -1;
+}
+
+const nameOf = (lane, v) => (Math.round(lane.midi + lane.steps * v) % 12 + 12) % 12;
+
+function agreeOnName(s, lane, f, v) {   // a pitch names its chroma, and a chroma opens a pitch of another name
+  if (lane.names && v > 0) s.values[at(s, other(s, lane.names), f)] = nameOf(lane, v) / 11;
+  if (!lane.named || v < 0) return;
+  const pitch = other(s, lane.named), i = at(s, pitch, f);
+  if (s.values[i] <= 0 || nameOf(pitch, s.values[i]) !== Math.round(11 * v)) s.values[i] = -1;
 }
 
 function tidy(s, lane, v) {             // the value that a lane can hold

@@ -135,7 +135,7 @@ def describe_sounds(name, usable, parts, skipped) -> dict:
     return dict(kind='sound', name=name, usable=len(usable), **{k: len(v) for k, v in parts.items()}, skipped={k: sorted(v) for k, v in sorted(skipped.items())}, sounds_sha256=digest)
 
 # %% ../../nbs/57_data.recordings.ipynb #c028
-def source_of(midi=None, audio=None, soundfont=None):
-    "`Recordings` of the folder `audio`, or else `Melodies` of `midi` (none: invented ones); ValueError when both are given"
+def source_of(midi=None, audio=None, soundfont=None, playing='sine', invented=0.):
+    "`Recordings` of the folder `audio`, or else `Melodies` of `midi` (none: invented ones), played as chapter 55 says; ValueError when both are given"
     check(not (midi and audio), f"both MIDI files ({midi}) and sounds ({audio}) are given; a database has one source")
-    return Recordings(audio) if audio else Melodies(midi or None, soundfont or None)
+    return Recordings(audio) if audio else Melodies(midi or None, soundfont or None, playing, invented)

@@ -311,7 +311,7 @@ def measure_sound(wav, curves) -> Measured:
 def measure(wav, curves, instrument=None, classifier=None, rate:float=RATE) -> Measured:
     "All figures of one clip, whose curves have `rate` frames a second; `instrument` is scored when a name and a classifier are given"
     curves = on_clock(curves, rate)
-    if DESCRIPTORS.keys() & curves.keys(): return measure_sound(wav, curves)
+    if 'loudness' in curves: return measure_sound(wav, curves)
     pitch, pairs = track_pitch(wav), moments(*loudness_pairs(wav, curves))
     right, found = pitch_class_accuracy(wav, curves, pitch)
     figures = {'pitch class': right, 'voiced': found, 'loudness r': pearson(pairs), 'onset F1': onset_f1(wav, curves, pitch)}

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from ..control.curves import SETS, curves, style
+from ..control.curves import SETS, curves, pitch_curve, style
 from ..control.descriptors import descriptors
 from ..core import SAMPLE_RATE, check, stack, switch_off
 from ..data.pvt import as_format, clip, curve_grid, load_melodies, members
@@ -42,14 +42,17 @@ def real_clips(melodies,           # what `load_melodies` gives first; None for 
                seconds:float=8,
                seed:int=1_000_000, # another one than a training export's
                soundfont=None,
+               playing:str='sine', # as for `data.pvt.clip`
+               invented:float=0.,
                format=None) -> list:   # whose frames the curves get; None: those of raw audio's databases, 75 a second
     "`count` rendered `Clip`s from melodies of one split"
     source, player, out = members(melodies, split), synth(soundfont), []
     frames, rate = curve_grid(as_format(format), seconds)
     for k in range(count):
-        melody, instrument = clip(source, seed, split, k, seconds)
-        sound = player.render(melody, instrument, seconds)
-        out.append(Clip(sound, curves(melody, instrument, frames, rate), instrument, rate, style(melody, seconds)))
+        melody, instrument, expression = clip(source, seed, split, k, seconds, playing, invented)
+        sound = player.render(melody, instrument, seconds, expression)
+        found = curves(melody, instrument, frames, rate, expression) | dict(pitch=pitch_curve(melody, frames, rate))
+        out.append(Clip(sound, found, instrument, rate, style(melody, seconds)))
     return out
 
 # %% ../../nbs/73_evaluation.tables.ipynb #3cb73901

@@ -46,7 +46,7 @@ def clips_of(model, data, count:int, split:str='valid') -> Held:
     except FileNotFoundError: found = []      # no shard, and none that is missing
     none = Cond({k: torch.empty(0, *shapes[k][1]) for k in names_of(model.config)})
     cond = stack([none, *(cond_of(model.config, {k: v[0] for k, v in clip.items()}) for clip in found)])
-    with torch.inference_mode(): sounds = [model.format.decode(clip['x'].to(model.device), round(cond.frames/model.spec.rate*SAMPLE_RATE))[0].float().cpu().numpy() for clip in found]
+    with torch.inference_mode(): sounds = [model.format.decode(clip['x'].to(model.device), round(cond.frames/model.spec.curve_rate*SAMPLE_RATE))[0].float().cpu().numpy() for clip in found]
     return Held(cond, sounds)
 
 # %% ../../nbs/76_evaluation.watch.ipynb #c011
@@ -66,7 +66,7 @@ def follow(model, held:Held, sampling=Sampling()) -> str:
     if not len(held): return 'There are no held-out clips to follow.'
     free = played(model, switch_off(held.cond), sampling)
     sounds = {'held-out clips': held.sounds, 'model': played(model, held.cond, sampling), 'model, no control': free}
-    return side_by_side({name: followed(held, made, model.spec.rate) for name, made in sounds.items()})
+    return side_by_side({name: followed(held, made, model.spec.curve_rate) for name, made in sounds.items()})
 
 # %% ../../nbs/76_evaluation.watch.ipynb #c016
 def plot_log(out):
