@@ -460,14 +460,15 @@ def card(
 def train_codec(
     data: Annotated[Path, typer.Option(help="A database exported with --format audio.")],
     out: Annotated[Path, typer.Option(help="Folder for weights and checkpoint.")] = Path('runs/codec'),
+    format: Annotated[str, typer.Option(help="'codec', which keeps the waveform, or 'spectral', which keeps the magnitudes.")] = 'codec',
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 4000,
     lr: float = 1e-3,
     seed: int = 0,
 ):
-    "Train the project's own codec on raw sound; about 25 minutes on two CPU cores."
+    "Train one of the project's own codecs on raw sound; about 25 minutes on two CPU cores."
     from jingles.training import Plan, train_codec as run
-    run(data, out, Plan(steps=steps, lr=lr, cooldown=0.4, seed=seed))
-    print(f"{out/'model.safetensors'}: the codec; export with --codec {out}")
+    run(data, out, Plan(steps=steps, lr=lr, cooldown=0.4, seed=seed), format)
+    print(f"{out/'model.safetensors'}: the codec; export with --format {format} --codec {out}")
 
 # %% ../nbs/81_cli.ipynb #c054
 @app.command('train-codes')

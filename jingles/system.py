@@ -32,6 +32,7 @@ from .core import Cond, atomic, check, default_device, fingerprint, fitting, loa
 from .formats.codec import WEIGHTS, half, load_codec, load_codes, save_codec, save_codes
 from .formats.cqt import CQT
 from .formats.encodec import EnCodecCodes, EnCodecLatents, bandwidth, load_encodec
+from .formats.spectral import load_spectral
 from .paradigms.ddpm import DDPM, ancestral, by_sigma, ddim
 from .paradigms.discdpm import DiscDPM
 from .paradigms.edm import EDM
@@ -224,6 +225,7 @@ PARADIGMS = dict(
 # %% ../nbs/60_system.ipynb #c015
 FORMATS = {
     'codec': lambda cfg: load_codec(cfg.codec or None),
+    'spectral': lambda cfg: load_spectral(cfg.codec or None),
     'cqt': lambda cfg: CQT(),
     'codec-codes': lambda cfg: load_codes(cfg.codec or None).first(cfg.books),
     'encodec': lambda cfg: EnCodecLatents(load_encodec(cfg.codec or None)),
@@ -425,7 +427,7 @@ def read_config(folder) -> tuple:
 
 # %% ../nbs/60_system.ipynb #cl60d
 def save_both(codes, folder): save_codec(codes.codec, folder); save_codes(codes, folder)
-CARRIED = {'codec': save_codec, 'codec-codes': save_both}      # how a model's folder gets the weights of its format
+CARRIED = {'codec': save_codec, 'spectral': save_codec, 'codec-codes': save_both}      # how a model's folder gets the weights of its format
 
 def is_shipped(cfg:RunConfig, format) -> bool:
     "Whether `format` has the weights that come with the package"

@@ -8,10 +8,10 @@ __all__ = ['NO_LOCKS', 'FREE', 'Plan', 'rate', 'blend', 'Place', 'Run', 'mixed',
            'load_state', 'resume', 'kept', 'writing', 'keep', 'name_again', 'clear_away', 'optimize', 'agreed', 'Meter',
            'memory', 'read_log', 'take_back', 'training_seconds', 'writer_of', 'note', 'count_signals', 'polite_stop',
            'fetched', 'save_average', 'due', 'look', 'keep_all', 'go', 'steps_of', 'give_up', 'fit', 'Part', 'draws_of',
-           'lanes', 'stream', 'batches_of', 'random_crops', 'audio_batches', 'device_of', 'train_codec', 'train_codes',
-           'drop_together', 'drop_stretches', 'forget', 'to_batch', 'manifest_of', 'check_format', 'read_statistics',
-           'root_mean_square', 'measured', 'check_curves', 'start_from', 'plan_of', 'held_out_loss', 'Training',
-           'training', 'train', 'sweep_of']
+           'lanes', 'stream', 'batches_of', 'random_crops', 'audio_batches', 'device_of', 'Learner', 'learners',
+           'train_codec', 'train_codes', 'drop_together', 'drop_stretches', 'forget', 'to_batch', 'manifest_of',
+           'check_format', 'read_statistics', 'root_mean_square', 'measured', 'check_curves', 'start_from', 'plan_of',
+           'held_out_loss', 'Training', 'training', 'train', 'sweep_of']
 
 # %% ../nbs/61_training.ipynb #c003
 import errno, fcntl, json, math, os, re, resource, shutil, signal, socket, sys, threading, time, warnings
@@ -535,19 +535,38 @@ def audio_batches(data, count:int, batch:int=32) -> list:
 def device_of(module): return next(module.parameters()).device
 
 # %% ../nbs/61_training.ipynb #c035
+class Learner(NamedTuple):
+    "A codec that `train_codec` trains: what makes it, given its settings and some sounds (b, n); its loss, given crops (k, n); crops per item of a batch; their length in samples"
+    make: Callable
+    loss: Callable
+    crops: int
+    length: int
+
+def learners() -> dict:
+    "The codecs that learn from raw sound, by format"
+    from jingles.formats.codec import Codec, codec_loss
+    from jingles.formats.spectral import SpectralCodec, mixed_crops, spectral_codec_loss
+    def lapped(sounds, **config):
+        codec = Codec(**config)
+        codec.lapped.set_directions(sounds[:, :4*64*320])
+        return codec
+    return dict(codec=Learner(lapped, codec_loss, 1, 64*320),
+                spectral=Learner(lambda sounds, **config: SpectralCodec(**config), lambda codec, crops: spectral_codec_loss(codec, mixed_crops(crops)), 2, 64*640))
+
 def train_codec(data,                # an export of raw audio
                 out,                 # folder for the codec and its checkpoint
                 plan:Plan=Plan(),
-                batch:int=16,        # crops per step
-                length:int=64*320,   # samples per crop
-                **config):           # of `formats.codec.Codec`
-    "Train the project's own codec; the same call goes on with an interrupted run. Returns the codec"
-    from jingles.formats.codec import Codec, calibrate, codec_loss, save_codec
+                format:str='codec',  # which: 'codec' keeps the waveform, 'spectral' the magnitudes
+                batch:int=16,        # items of a step's loss
+                **config):           # of `formats.codec.Codec` or `formats.spectral.SpectralCodec`
+    "Train one of the project's own codecs; the same call goes on with an interrupted run. Returns the codec"
+    from jingles.formats.codec import calibrate, save_codec
+    check(format in learners(), f"format {format!r} does not learn from sound; choose {' or '.join(learners())}")
+    make, codec_loss, crops, length = learners()[format]
     seed_everything(plan.seed)
-    codec = Codec(**config)
     sounds = audio_batches(data, 3)
-    codec.lapped.set_directions(torch.cat(sounds)[:, :length*4])
-    def loss(codec, part): return codec_loss(codec, random_crops(part.arrays['x'][:, 0], length, batch)[0].to(device_of(codec)))
+    codec = make(torch.cat(sounds), **config)
+    def loss(codec, part): return codec_loss(codec, random_crops(part.arrays['x'][:, 0], length, crops*batch)[0].to(device_of(codec)))
     def save(codec, folder): save_codec(calibrate(codec, sounds), folder)
     return fit(codec, loss, batches_of(Path(data)/'train', batch//2, plan.seed, shuffle=128), plan, out, save)
 

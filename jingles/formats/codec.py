@@ -201,7 +201,8 @@ class Codec(nn.Module):
 @torch.no_grad()
 def calibrate(codec, batches):
     "Set the codec's `mean` and `std` to those of its latents over `batches` of sounds `(b, n)`"
-    x = torch.cat([codec.raw(whole_frames(a)).flatten(0, 1) for a in batches]).double()
+    codec.mean.zero_(); codec.std.fill_(1)
+    x = torch.cat([codec.encode(a).transpose(1, 2).flatten(0, 1) for a in batches]).double()
     codec.mean.copy_(x.mean(0)); codec.std.copy_(x.std(0))
     return codec
 
