@@ -389,12 +389,12 @@ def combine(
 
 # %% ../nbs/81_cli.ipynb #c045
 def what_was_made(out, manifests:dict) -> list:
-    "A line for each database of an export; those that are finished get their card"
-    from jingles.data.cards import write_card
+    "A line for each database of an export; those that are finished get their card, where they have none"
+    from jingles.data.cards import card_of
     folder = lambda m: out if len(manifests) == 1 else out/m['name']
     def line(m):
         if not m['finished']: return f"{folder(m)}: this part is done; the database is finished when the others are"
-        return f"{folder(m)}: {m['counts']['train']} clips to train with, {m['counts']['valid']} to test with; see {write_card(folder(m))}"
+        return f"{folder(m)}: {m['counts']['train']} clips to train with, {m['counts']['valid']} to test with; see {card_of(folder(m))}"
     return [line(m) for m in manifests.values()]
 
 # %% ../nbs/81_cli.ipynb #c046
@@ -450,10 +450,11 @@ def card(
     databases: Annotated[list[Path], typer.Argument(help="Folders of finished databases.")],
     to: Annotated[Optional[Path], typer.Option(help="A folder of cards, for projects that keep no data. [default: beside the database]")] = None,
     clip_seconds: Annotated[Optional[float], typer.Option(help="Seconds that a clip takes to make on one core, where it was measured; totals are extrapolated from it.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a card with another text: one that was edited, or of another version.")] = False,
 ):
     "Write the data card of a database: what is in it, where it came from, how it is made again."
     from jingles.data.cards import write_card
-    for d in databases: print(write_card(d, to, clip_seconds))
+    for d in databases: print(write_card(d, to, clip_seconds, force))
 
 # %% ../nbs/81_cli.ipynb #c052
 @app.command('train-codec')
@@ -517,26 +518,32 @@ def evaluate(
     model: ModelFolder = None,
     codec: CodecFolder = None,
     midi: Annotated[Optional[Path], typer.Option(help="The MIDI folder of the training; melodies held out of it are asked for. [default: invented ones]")] = None,
+    data: Annotated[Optional[Path], typer.Option(help="A database instead, in 'audio' or the model's format; the clips that it holds out are asked for: recordings, where it was made of some.")] = None,
     count: Annotated[int, typer.Option(min=2, help="Held-out clips.")] = 200,
     steps: Steps = None,
     sampler: Sampler = None,
     guidance: Guidance = None,
     unconditional_scale: UnconditionalScale = None,
     out: Annotated[Optional[Path], typer.Option(help="Where the figures go; a readable table goes beside it. [default: metrics.json, or the next number that is free]")] = None,
-    force: Force = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace what is there under the same name; and measure even if the model was trained on all of the songs.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     seed: int = 0,
 ):
-    "Measure whether the sound follows the requested curves, beside real clips and no control."
+    "Measure whether the sound follows the requested curves, beside real clips and no control; says first whether the songs were among those that the model was trained on."
     import json
-    from jingles.core import atomic
-    from jingles.evaluation.tables import Sampling, evaluate as run, tables_of
+    from jingles.core import atomic, check
+    from jingles.evaluation.tables import Sampling, Songs, Stored, check_database_fits, check_unseen, evaluate as run, overlap, tables_of, training_facts, training_words
     from jingles.system import load_model, sampler_of
+    check(not (midi and data), "both --midi and --data are given; one is enough")
     may_write(out or 'metrics.json')
     out = free(out, Path('metrics.json'), beside='.md', force=force)
     loaded = load_model(model, codec=codec)
     sampling = Sampling(steps, guiding(guidance), unconditional_scale, seed, sampler_of(loaded.config, sampler) if sampler else None)
-    metrics = run(loaded, midi, count, sampling, workers=workers)
+    if data: check_database_fits(loaded, data)
+    source = Stored(data) if data else Songs(midi, workers=workers)
+    print(training_words(training_facts(loaded, source)))
+    if not force: check_unseen(overlap(loaded.data, source.source), source.noun)
+    metrics = run(loaded, source, count, sampling, workers)
     with atomic(out) as f: f.write_text(json.dumps(metrics, indent=1))
     with atomic(out.with_suffix('.md')) as f: f.write_text(tables_of(metrics))
     print(tables_of(metrics))

@@ -191,7 +191,7 @@ def fitting(name:str, value, example):
     kind, number = type(example), isinstance(value, (int, float)) and not isinstance(value, bool)
     if kind is str and type(value) is int and value >= 1000: return str(value)
     check(kind is not str or not number, f"{name} is {value!r}, a number; expected text. papermill takes 0042 for 42: give it by -r {name} 0042 in place of -p")
-    fits = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
+    fits = isinstance(value, (int, float) if kind is float else kind) and isinstance(value, bool) == (kind is bool)
     check(fits, f"{name} is {value!r}; expected {kind.__name__}, such as {example!r}")
     return value
 

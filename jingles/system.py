@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['WORDS', 'READERS', 'ABOVE_0', 'SHARES', 'EMBEDDINGS', 'INJECTORS', 'GLOBAL_FEATURES', 'SCHEDULES', 'PARADIGMS',
-           'FORMATS', 'BACKBONES', 'FALLS', 'AVERAGES', 'PRECISIONS', 'TABLES', 'PRESETS', 'VERSION', 'MISSING',
-           'CARRIED', 'setting', 'Sound', 'Noise', 'Network', 'Steering', 'SamplingDefaults', 'Learning', 'Running',
-           'RunConfig', 'whole', 'real', 'logical', 'wholes', 'text', 'check_ranges', 'check_sampling', 'configure',
-           'chain', 'Row', 'exponential', 'power', 'learning', 'make_format', 'formats_of', 'report', 'preset',
-           'overrides', 'Model', 'build_net', 'build_paradigm', 'sampler_of', 'own_way', 'sampling_of',
+           'FORMATS', 'BACKBONES', 'FALLS', 'AVERAGES', 'PRECISIONS', 'TABLES', 'WITHOUT_WEIGHTS', 'PRESETS', 'VERSION',
+           'MISSING', 'CARRIED', 'setting', 'Sound', 'Noise', 'Network', 'Steering', 'SamplingDefaults', 'Learning',
+           'Running', 'RunConfig', 'whole', 'real', 'logical', 'wholes', 'text', 'check_ranges', 'check_sampling',
+           'configure', 'chain', 'Row', 'exponential', 'power', 'learning', 'make_format', 'formats_of', 'report',
+           'preset', 'overrides', 'Model', 'build_net', 'build_paradigm', 'sampler_of', 'own_way', 'sampling_of',
            'plain_sampling', 'build', 'names_of', 'check_control', 'cond_of', 'read_config', 'save_both', 'is_shipped',
-           'carry_format', 'codec_of', 'save_model', 'load_model']
+           'carry_format', 'codec_of', 'read_data', 'save_model', 'load_model']
 
 # %% ../nbs/60_system.ipynb #c003
 import json, math
@@ -260,12 +260,17 @@ def learning(cfg) -> dict:
 # %% ../nbs/60_system.ipynb #c016
 def make_format(cfg:RunConfig): return FORMATS[cfg.format](cfg)
 
+WITHOUT_WEIGHTS = ('audio', 'cqt')      # for them a folder of weights is a mistake
+
 def formats_of(text:str, folder='') -> dict:
     "`{name: function that makes the format}` of names such as 'audio,codec' or 'codec=FOLDER' with its weights (else from `folder`); raw audio is None. ValueError"
     named = [entry.strip().partition('=') for entry in text.split(',')]
-    for name, _, _ in named: check(name == 'audio' or name in FORMATS, f"no format {name!r}; there is audio, {', '.join(FORMATS)}")
+    for name, sign, where in named:
+        check(name == 'audio' or name in FORMATS, f"no format {name!r}; there is audio, {', '.join(FORMATS)}")
+        check(not sign or where and name not in WITHOUT_WEIGHTS, f"{name}={where}: " + ("name the folder of its weights after the =" if not where else f"the format {name!r} has no weights; leave ={where} out"))
     configs = {name: None if name == 'audio' else configure(format=name, codec=where or folder) for name, _, where in named}
     return {name: cfg and partial(make_format, cfg) for name, cfg in configs.items()}
+
 
 # %% ../nbs/60_system.ipynb #new38227274
 def report(size, batch, steps=500_000, **changes) -> dict:
@@ -309,6 +314,7 @@ class Model:
     net: torch.nn.Module
     mean: torch.Tensor   # (c, 1...) per channel of the format, over the training data
     std: torch.Tensor
+    data: list = field(default_factory=list)   # what it was trained on, the first database first; None for one that nobody wrote down
 
     @property
     def spec(self): return self.format.spec
@@ -446,22 +452,35 @@ def codec_of(cfg:RunConfig, folder) -> str:
     beside = Path(folder)/cfg.codec
     return str(beside) if cfg.codec and beside.exists() else cfg.codec
 
+# %% ../nbs/60_system.ipynb #data60b
+def read_data(folder) -> list:
+    "What the model in `folder` was trained on: a record of each database, the first one first, `[None]` where there is no `data.json`; ValueError"
+    path = Path(folder)/'data.json'
+    kept = read_json(path) if path.exists() else dict(trained_on=[None])
+    found = kept.get('trained_on') if isinstance(kept, dict) else None
+    good = isinstance(found, list) and all(r is None or isinstance(r, dict) for r in found)
+    check(good, f"{path} does not list databases under 'trained_on'; copy it again, or delete it: then the training data count as not recorded")
+    return found
+
+
 # %% ../nbs/60_system.ipynb #c032
 def save_model(model:Model, folder):
-    "Write `model.safetensors` and `config.json` under `folder`, and `codec/` where the package has not got it"
+    "Write `model.safetensors`, `config.json` and `data.json` under `folder`, and `codec/` where the package has not got it"
     folder = Path(folder)
     state = half({f'net.{k}': v for k, v in model.net.state_dict().items()}) | dict(mean=model.mean, std=model.std)
     with atomic(folder/'model.safetensors') as f: save_file({k: v.cpu().contiguous() for k, v in state.items()}, f)
     kept = dict(version=VERSION) | asdict(model.config) | dict(codec=carry_format(model, folder), format_sha256=fingerprint(model.format))
     with atomic(folder/'config.json') as f: f.write_text(json.dumps(kept, indent=1))
+    with atomic(folder/'data.json') as f: f.write_text(json.dumps(dict(trained_on=model.data), indent=1))
+
 
 # %% ../nbs/60_system.ipynb #c033
 def load_model(folder=None, format=None, device=None, codec=None) -> Model:
     "The model kept in `folder` (None: the shipped small one), its format's weights from `codec` (None: its own); FileNotFoundError or ValueError that names what is wrong"
     folder = Path(folder) if folder else WEIGHTS/'small'
-    state, (cfg, expected) = load_tensors(folder/'model.safetensors'), read_config(folder)
+    state, (cfg, expected), data = load_tensors(folder/'model.safetensors'), read_config(folder), read_data(folder)
     cfg = replace(cfg, codec=str(codec or codec_of(cfg, folder)))
-    model = build(cfg, (state.pop('mean'), state.pop('std')), format)
+    model = replace(build(cfg, (state.pop('mean'), state.pop('std')), format), data=data)
     check(fingerprint(model.format) == expected, f"{folder} was trained with another {cfg.format} than the one that was loaded; name the folder of its own with --codec, or codec=")
     try: model.net.load_state_dict({k[4:]: v for k, v in state.items()})
     except RuntimeError as e: raise ValueError(f"{folder}/model.safetensors does not fit config.json ({str(e).splitlines()[1].strip()}); retrain it") from e

@@ -98,7 +98,7 @@ def test_a_wrong_parameter_is_refused_before_any_work(tmp_path):
 @pytest.mark.parametrize('name, given, complaint', [
     ('train', dict(steps='many'), "steps is 'many'; expected int, such as 7000"),
     ('train', dict(shown='all'), "shown is 'all'; expected int, such as 2"),
-    ('evaluate', dict(modell='runs/small'), "no parameter 'modell'; there are model, midi, out"),
+    ('evaluate', dict(modell='runs/small'), "no parameter 'modell'; there are model, midi, data"),
     ('evaluate', dict(count='many'), "count is 'many'; expected int, such as 200"),
     ('sweep', dict(presets='smoke', only='all'), "only is 'all'; expected int, such as -1"),
     ('sweep', dict(presets='smoke', stepz=5), "no setting 'stepz'; there are presets, setting, values"),

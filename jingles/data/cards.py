@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['COLLECTIONS', 'LIMITS', 'READER', 'CARD', 'PLANNED', 'collection', 'left_out', 'melodies_words', 'split_words',
            'command', 'needed_words', 'record_bytes', 'full_size', 'totals', 'limits', 'statistics_words',
-           'files_words', 'sound_words', 'card', 'plot_x', 'plot_record', 'write_card']
+           'files_words', 'sound_words', 'card', 'plot_x', 'plot_record', 'card_to_be', 'write_card', 'card_of']
 
 # %% ../../nbs/56_data.cards.ipynb #c003
 import json, math, shlex
@@ -81,8 +81,8 @@ def totals(manifest:dict, clip_seconds:float|None=None) -> str:
         size, hours = clips*record_bytes(manifest)/1e9, clips*manifest['parameters']['seconds']/3600
         time = 'not measured' if clip_seconds is None else f'{clips*clip_seconds/3600:.2g} h'
         return f'| {words} | {clips:,} | {hours:,.1f} h | {size:,.3g} GB | {time} |'
-    return '\n'.join(['| | clips | sound | arrays | to make, one core |', '| --- | --- | --- | --- | --- |',
-                      row('this one', sum(manifest['parameters']['clips'])), row('full size', full_size(manifest))])
+    full = [] if manifest['source']['kind'] == 'sound' else [row('full size', full_size(manifest))]
+    return '\n'.join(['| | clips | sound | arrays | to make, one core |', '| --- | --- | --- | --- | --- |', row('this one', sum(manifest['parameters']['clips'])), *full])
 
 # %% ../../nbs/56_data.cards.ipynb #c017
 LIMITS = {
@@ -202,18 +202,31 @@ def plot_record(item:dict, seconds:float):
     return fig
 
 # %% ../../nbs/56_data.cards.ipynb #c038
-def write_card(folder, to=None, clip_seconds:float|None=None) -> Path:
-    "Write the card and the picture of the finished database in `folder` beside it, or into the folder `to` by its name, with its manifest; returns the card. ValueError, FileNotFoundError"
-    import matplotlib.pyplot as plt
+def card_to_be(folder, to=None, clip_seconds:float|None=None) -> tuple:
+    "Where the card of the finished database in `folder` goes, its manifest, and the card's bytes; ValueError, FileNotFoundError"
     manifest = read_manifest(folder)
     check(manifest, f"no database at {folder}: there is no manifest.json in it; give the folder of an export", FileNotFoundError)
     check(manifest.get('finished'), f"the export in {folder} is not finished; finish it with the command that began it")
     path = Path(to)/f"{manifest['name']}.md" if to else Path(folder)/'card.md'
+    text = card(manifest, f'data/{called(folder)}' if to else called(folder), path.with_suffix('.jpg').name, clip_seconds)
+    return path, manifest, text.encode('utf-8', 'backslashreplace')
+
+def write_card(folder, to=None, clip_seconds:float|None=None, force:bool=False) -> Path:
+    "Write the card and the picture of the finished database in `folder` beside it, or into the folder `to` by its name, with its manifest; returns the card. ValueError, FileNotFoundError; a card with another text is replaced by `force` only"
+    import matplotlib.pyplot as plt
+    path, manifest, text = card_to_be(folder, to, clip_seconds)
+    check(force or not path.exists() or path.read_bytes() == text, f"{path} is there with another text, edited or of another version; move it away, or replace it with --force")
     split = 'train' if manifest['counts']['train'] else 'valid'
     figure = plot_record({k: v[0] for k, v in next(iter(Records(Path(folder)/split))).items()}, manifest['parameters']['seconds'])
     with atomic(path.with_suffix('.jpg')) as tmp: figure.savefig(tmp, dpi=80, pil_kwargs=dict(quality=80))
     plt.close(figure)
     if to:
         with atomic(path.with_suffix('.json')) as tmp: tmp.write_text(json.dumps(manifest, indent=1) + '\n')
-    with atomic(path) as tmp: tmp.write_text(card(manifest, f'data/{called(folder)}' if to else called(folder), path.with_suffix('.jpg').name, clip_seconds), 'utf-8', 'backslashreplace')
+    with atomic(path) as tmp: tmp.write_bytes(text)
     return path
+
+def card_of(folder) -> Path:
+    "The card beside the finished database in `folder`; written, where there is none"
+    path = Path(folder)/'card.md'
+    return path if path.exists() else write_card(folder)
+

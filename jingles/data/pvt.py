@@ -224,12 +224,12 @@ def describe_soundfont(path) -> dict:
 
 # %% ../../nbs/55_data.pvt.ipynb #c033
 def describe_source(midi, melodies, skipped, parts) -> dict:
-    "Where the melodies come from: counts, the skipped files by reason, a checksum of the melodies"
+    "Where the melodies come from: counts, the skipped files by reason, a checksum of the melodies, and the hashes of the tunes of each part"
     if midi is None: return dict(kind='generator')
     digest = sha256()
     for name, notes in melodies: digest.update(os.fsencode(name) + notes.astype('<f8').tobytes())
     return dict(kind='MIDI', name=called(midi), usable=len(melodies), **{split: len(part) for split, part in parts.items()}, split='groups of tunes', skipped={k: sorted(v) for k, v in sorted(skipped.items())},
-                melodies_sha256=digest.hexdigest())
+                melodies_sha256=digest.hexdigest(), hashes={split: ' '.join(sorted(smallest_hash(m) for _, m in part)) for split, part in parts.items()})
 
 # %% ../../nbs/55_data.pvt.ipynb #c034
 class Melodies:
@@ -586,10 +586,18 @@ def _begin(db, manifest, missing):
         for s in missing:
             for half in s.path.parent.glob(f'.{s.path.stem}-*'): half.unlink(missing_ok=True)
 
+def _clear_away(folders):
+    "Remove the other files that a killed export has left half-written in its `folders`"
+    for folder in folders:
+        for name in ('manifest', 'shapes', 'melodies'):
+            for half in Path(folder).glob(f'.{name}-*'): half.unlink(missing_ok=True)
+
+
 # %% ../../nbs/55_data.pvt.ipynb #c103
 def _manifest(db, held, source, sample, name) -> dict:
     "The manifest before the first shard; ValueError when the folder was begun with other files or other code"
-    check(held.get('source', source) == source, f"the files in {name} have changed since {db.folder} was begun; choose another folder or delete it")
+    old = held.get('source', source)                       # of an older version, it may say less
+    check({k: source.get(k) for k in old} == old, f"the files in {name} have changed since {db.folder} was begun; choose another folder or delete it")
     check(held.get('first_clip', sample) == sample, f"jingles or FluidSynth has changed since {db.folder} was begun; choose another folder or delete it")
     arrays = {k: [dtype, list(shape)] for k, (dtype, shape) in db.shapes.items()}
     return dict(name=db.title, finished=False, parameters=db.parameters, source=source, first_clip=sample, arrays=arrays)
@@ -605,6 +613,7 @@ def _export(out, dbs, held, source, recipe, workers, part) -> list:
         check_parts(source, recipe.clips)
         sample = first_clip(source, recipe)
         manifests = [_manifest(db, h, found, sample, found.get('name')) for db, h in zip(dbs, held)]
+        if part == (1, 1): _clear_away({out, *(db.folder for db in dbs)})        # else those of a machine that does another part
         for db, m, row in zip(dbs, manifests, missing): _begin(db, m, row)
         source.keep()
         _render_all(out, dbs, source, recipe, work, run)

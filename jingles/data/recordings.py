@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from ..audio import resample
+from ..audio import SOUND_ENDINGS, blocks, check_numbers, mono, open_sound, read_samples, resample
 from ..control.descriptors import descriptors
 from ..core import SAMPLE_RATE, check, rng_for
 from .pvt import Melodies, called, split_of
@@ -24,25 +24,25 @@ from .records import checksum
 
 # %% ../../nbs/57_data.recordings.ipynb #c005
 def stretch(path, start:float, seconds:float, margin:float=0.05) -> np.ndarray:
-    "`seconds` of the sound file `path` from `start` on: float32 [n] in -1..1, mono, 24 kHz, silence beyond its end"
-    import soundfile as sf
-    with sf.SoundFile(os.fsencode(path)) as f:
-        first = min(max(0, round((start - margin)*f.samplerate)), f.frames)
-        f.seek(first)
-        wav = f.read(round((seconds + 2*margin)*f.samplerate), dtype='float32', always_2d=True).mean(1)
-        lead = round((start - first/f.samplerate)*SAMPLE_RATE)
-        wav = resample(wav, f.samplerate)[lead:][:round(seconds*SAMPLE_RATE)]
-    return np.nan_to_num(np.pad(wav, (0, round(seconds*SAMPLE_RATE) - len(wav))).clip(-1, 1))
+    "`seconds` of the sound file `path` from `start` on: float32 [n] in -1..1, mono, 24 kHz, silence beyond its end; ValueError for samples that are no numbers"
+    before, n = max(0., start - margin), round(seconds*SAMPLE_RATE)
+    wav, rate = read_samples(path, seconds + 2*margin, before)
+    check_numbers(wav, path)
+    lead = round((start - round(before*rate)/rate)*SAMPLE_RATE)
+    wav = resample(mono(wav), rate)[lead:][:n]
+    return np.pad(wav, (0, n - len(wav))).clip(-1, 1)
+
 
 # %% ../../nbs/57_data.recordings.ipynb #c009
 STEP, AUDIBLE, SHARE = 0.25, 10**(-50/20), 0.4     # s; RMS; of the clip's time, or of the file's when that is shorter
 
 def levels(path) -> np.ndarray:
-    "RMS of every `STEP` of a sound file, read block by block"
-    import soundfile as sf
-    with sf.SoundFile(os.fsencode(path)) as f:      # bytes: a name need not be UTF-8
-        blocks = f.blocks(blocksize=max(1, round(STEP*f.samplerate)), dtype='float32', always_2d=True)
-        return np.array([np.sqrt(np.mean(np.nan_to_num(b).clip(-1, 1).mean(1)**2)) for b in blocks])
+    "RMS of every `STEP` of a sound file, read block by block; ValueError for samples that are no numbers"
+    def level(block):
+        check_numbers(block, path)
+        return np.sqrt(np.mean(mono(block.clip(-1, 1))**2))
+    with open_sound(path) as f: return np.array([level(b) for b in blocks(f, max(1, round(STEP*f.samplerate)))])
+
 
 # %% ../../nbs/57_data.recordings.ipynb #c010
 def good_starts(level, seconds:float) -> np.ndarray:
@@ -73,12 +73,12 @@ def _look_all(paths, seconds): return [_look(p, seconds) for p in paths]
 # %% ../../nbs/57_data.recordings.ipynb #c015
 def sound_files(folder) -> list:
     "The files below a folder that end as sound files do, sorted by relative path; FileNotFoundError, ValueError"
-    import soundfile as sf
-    folder, endings = Path(folder), {f'.{k.lower()}' for k in sf.available_formats()} | {'.aif', '.oga', '.opus'}
+    folder = Path(folder)
     check(folder.is_dir(), f"no folder of sound files at {str(folder)!r}", FileNotFoundError)
-    found = sorted((p for p in folder.rglob('*') if p.suffix.lower() in endings and p.is_file() and not p.name.startswith('.')), key=lambda p: p.relative_to(folder).as_posix())
+    found = sorted((p for p in folder.rglob('*') if p.suffix.lower() in SOUND_ENDINGS and p.is_file() and not p.name.startswith('.')), key=lambda p: p.relative_to(folder).as_posix())
     check(found, f"no sound files in {str(folder)!r}; expected .wav, .flac, .ogg, .mp3 or .aiff")
     return found
+
 
 # %% ../../nbs/57_data.recordings.ipynb #c017
 class Recorded(NamedTuple):
@@ -132,7 +132,8 @@ def sort_out(names, seen) -> tuple:
 def describe_sounds(name, usable, parts, skipped) -> dict:
     "The source for the manifest: counts, the skipped files by reason, a checksum of all that is used"
     digest = sha256(os.fsencode(''.join(f'{n} {s.sha256}\n' for n, s in usable))).hexdigest()
-    return dict(kind='sound', name=name, usable=len(usable), **{k: len(v) for k, v in parts.items()}, skipped={k: sorted(v) for k, v in sorted(skipped.items())}, sounds_sha256=digest)
+    return dict(kind='sound', name=name, usable=len(usable), **{k: len(v) for k, v in parts.items()}, skipped={k: sorted(v) for k, v in sorted(skipped.items())}, sounds_sha256=digest,
+                hashes={k: ' '.join(sorted(s.sha256[:16] for _, s in v)) for k, v in parts.items()})
 
 # %% ../../nbs/57_data.recordings.ipynb #c028
 def source_of(midi=None, audio=None, soundfont=None, playing='sine', invented=0.):
