@@ -9,8 +9,8 @@ __all__ = ['WORDS', 'READERS', 'ABOVE_0', 'SHARES', 'EMBEDDINGS', 'INJECTORS', '
            'Running', 'RunConfig', 'whole', 'real', 'logical', 'wholes', 'text', 'check_ranges', 'check_sampling',
            'configure', 'chain', 'Row', 'exponential', 'power', 'learning', 'make_format', 'formats_of', 'report',
            'preset', 'overrides', 'Model', 'build_net', 'build_paradigm', 'sampler_of', 'own_way', 'sampling_of',
-           'plain_sampling', 'build', 'names_of', 'check_control', 'cond_of', 'read_config', 'save_both', 'is_shipped',
-           'carry_format', 'codec_of', 'read_data', 'save_model', 'load_model']
+           'plain_sampling', 'build', 'names_of', 'filled', 'check_control', 'cond_of', 'read_config', 'save_both',
+           'is_shipped', 'carry_format', 'codec_of', 'read_data', 'save_model', 'load_model']
 
 # %% ../nbs/60_system.ipynb #c003
 import json, math
@@ -27,7 +27,7 @@ from safetensors.torch import save_file
 from .backbones.control import any_rate, Blends, Concat, CondConv, Control, CrossAttention, Film, Levels, Names, Raw, Waves, ZeroSum
 from .backbones.toy import CNN, MLP
 from .backbones.unet import SIZES, UNet, UNetExpand
-from .control.curves import DESCRIPTORS, NOTES, PVT, SEMITONES, STYLE, resample_curves, to_cond
+from .control.curves import DESCRIPTORS, FEATURES, NOTES, PVT, SEMITONES, STYLE, resample_curves, to_cond
 from .core import Cond, atomic, check, default_device, fingerprint, fitting, load_tensors, parameters_of, read_json
 from .formats.codec import WEIGHTS, half, load_codec, load_codes, save_codec, save_codes
 from .formats.cqt import CQT
@@ -281,6 +281,7 @@ def report(size, batch, steps=500_000, **changes) -> dict:
 # %% ../nbs/60_system.ipynb #new39222995
 PRESETS = {
     'small': dict(),
+    'notes': dict(format='spectral', features='notes', global_features='style', batch=24, steps=8000, lr=8e-4, cooldown=0.5, sigma_mean=-0.4, sigma_std=1.4, drop_all=0.15),
     'small-on': dict(start_from='runs/small-start', sigma_mean=0.3, sigma_std=1.6, drop_all=0.15, steps=5600),
     'smoke': dict(widths=(16, 24), emb=32, control_channels=8, seconds=0.5, batch=4, streams=2, steps=12, epoch_steps=6, lr=3e-3, warmup=2, save_every=3, log_every=2, ema=0.9, tries=4),
     'ddpm-cqt': report('report-cqt', 16, format='cqt', paradigm='ddpm'),
@@ -321,8 +322,8 @@ class Model:
     @property
     def device(self): return self.mean.device
     def condition(self, cond):
-        "`cond` as the network takes it: on its device, curves at its control rate; ValueError when it does not follow them"
-        cond, rate = check_control(self.config, cond).to(self.device), self.config.control_rate
+        "`cond` as the network takes it: on its device, curves at its control rate, those not given left open; ValueError when it does not follow them"
+        cond, rate = filled(check_control(self.config, cond), names_of(self.config)).to(self.device), self.config.control_rate
         if rate: return resample_curves(cond, max(1, round(cond.frames*rate/self.spec.curve_rate)))
         return cond.map(lambda v: F.pad(v, (0, -v.shape[-1] % self.spec.curves_per_frame), 'replicate'))     # whole frames of the data
     def frames(self, cond) -> int: return -(-cond.frames//self.spec.curves_per_frame)     # of the data, for these curves
@@ -396,6 +397,11 @@ def build(cfg:RunConfig, statistics=None, format=None) -> Model:
 
 # %% ../nbs/60_system.ipynb #ndb214f
 def names_of(cfg:RunConfig) -> list: return list(EMBEDDINGS[cfg.features][cfg.embedding])     # of the curves that it follows
+
+def filled(cond:Cond, names) -> Cond:
+    "`cond` with the features `names`, in their order, those that it has not left open"
+    like = next(iter(cond.local.values()))
+    return replace(cond, local={k: cond.local[k] if k in cond.local else like.new_full((len(like), FEATURES[k], like.shape[-1]), -1) for k in names})
 
 def check_control(cfg:RunConfig, cond:Cond) -> Cond:
     "`cond` itself when it has no curves but those that `cfg` names; else ValueError"

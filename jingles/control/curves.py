@@ -109,12 +109,14 @@ def left_open(frames:int, features:str='pvt') -> Cond:
     check(features in SETS, f"no set of features {features!r}; there is {', '.join(SETS)}")
     return Cond({k: torch.full((1, c, frames), -1.) for k, c in SETS[features].items()})
 
-def to_cond(arrays:dict) -> Cond:
-    "`{feature: [c, t] or [t] numbers}` as a valid `Cond` of batch 1, `style` as its vector; missing features of the set it belongs to (of all that it has some of, when it is of none) are not controlled; ValueError"
+def to_cond(arrays:dict, features:str|None=None) -> Cond:
+    """`{feature: [c, t] or [t] numbers}` as a valid `Cond` of batch 1, `style` as its vector; ValueError. Missing features of the set it belongs to
+    are not controlled: that is `features` where it has them all, else the first that has, else all that have some"""
     curves = {k: as_curve(k, v) for k, v in arrays.items()}
     vector = curves.pop('style', None)
     cond = validate(Cond(curves, vector if vector is None else vector.flatten(1)))
-    used = [name for name, s in SETS.items() if cond.local.keys() <= s.keys()][:1] or [name for name, s in SETS.items() if s.keys() & cond.local.keys()]
+    order = sorted(SETS, key=lambda name: name != features)
+    used = [name for name in order if cond.local.keys() <= SETS[name].keys()][:1] or [name for name, s in SETS.items() if s.keys() & cond.local.keys()]
     return replace(cond, local={k: cond.local.get(k, v) for name in used for k, v in left_open(cond.frames, name).local.items()})
 
 # %% ../../nbs/52_control.curves.ipynb #2037d56a
@@ -375,7 +377,7 @@ def read_curves(path, rate:float=75, features:str='pvt') -> Cond:
     "The curves in a .csv, .json or .npz file, checked; `rate` frames a second where a table has times; FileNotFoundError, ValueError"
     read, _ = kind(path)
     check(Path(path).is_file(), f"no control curves at {str(path)!r}; give a .csv, .json or .npz file", FileNotFoundError)
-    try: return to_cond(read(path, rate, features) if read is read_csv else read(path))
+    try: return to_cond(read(path, rate, features) if read is read_csv else read(path), features)
     except ValueError as e: raise ValueError(str(e) if str(path) in str(e) else f"{str(path)!r}: {e}") from None
 
 # %% ../../nbs/52_control.curves.ipynb #c049

@@ -333,6 +333,8 @@ def touch(melody, rng) -> tuple:
         return n.start + max(min(.08, n.end - n.start), (n.end - n.start)*(short if how == 'staccato' else rng.uniform(.5, 1)))
     return separate([n._replace(end=end(n, nxt)) for n, nxt in zip(melody, until)])
 
+
+# %% ../../nbs/50_data.melody.ipynb #ip2b
 def grace(n, rng) -> list:
     "A short note a step away, before `n`"
     length = rng.uniform(.06, .09)
@@ -357,6 +359,8 @@ def ornament(melody, rng) -> tuple:
         else: out.append(n)
     return tuple(out or melody)
 
+
+# %% ../../nbs/50_data.melody.ipynb #ip2c
 def shade(melody, rng, seconds) -> tuple:
     "`melody` with velocities of one of four kinds: `modulate`, the player's own, a steady rise or fall, or each note's own"
     how = rng.choice(['sine', 'player', 'slope', 'own'], p=[.4, .3, .15, .15])
