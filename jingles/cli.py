@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['RENAMED', 'app', 'Velocity', 'Chroma', 'Instrument', 'Midi', 'Voice', 'TrackName', 'Start', 'Curves', 'Feature',
-           'Style', 'Seconds', 'Seed', 'Variations', 'Steps', 'Sampler', 'Guidance', 'UnconditionalScale', 'Like',
-           'Strength', 'Redo', 'Was', 'Morph', 'Share', 'Loudness', 'CodecFolder', 'ModelFolder', 'Sound', 'Force',
-           'show_version', 'common', 'is_file_name', 'is_sound_name', 'number', 'curve', 'Tune', 'midi_control',
-           'recorded_control', 'base_control', 'named', 'single', 'styled', 'control', 'may_write', 'outputs', 'free',
-           'sound_file', 'chosen_seed', 'write_jingles', 'bar_of', 'stretch', 'towards', 'kept', 'make', 'option',
-           'guiding', 'levelled', 'asked', 'generate', 'choices', 'several', 'combine', 'what_was_made', 'export',
-           'check_databases', 'card', 'train_codec', 'train_codes', 'train', 'evaluate', 'settings', 'fail',
-           'what_was_said', 'private_caches', 'words_of', 'main']
+           'Style', 'Seconds', 'Seed', 'Variations', 'Steps', 'Sampler', 'SamplingSettings', 'Guidance',
+           'UnconditionalScale', 'Like', 'Strength', 'Redo', 'Was', 'Morph', 'Share', 'Loudness', 'CodecFolder',
+           'ModelFolder', 'Sound', 'Force', 'show_version', 'common', 'is_file_name', 'is_sound_name', 'number',
+           'curve', 'Tune', 'midi_control', 'recorded_control', 'base_control', 'named', 'single', 'styled', 'control',
+           'may_write', 'outputs', 'free', 'sound_file', 'chosen_seed', 'write_jingles', 'bar_of', 'stretch', 'towards',
+           'kept', 'make', 'option', 'drawn_with', 'guiding', 'levelled', 'asked', 'generate', 'choices', 'several',
+           'combine', 'what_was_made', 'export', 'check_databases', 'card', 'train_codec', 'train_codes', 'train',
+           'evaluate', 'settings', 'fail', 'what_was_said', 'private_caches', 'words_of', 'main']
 
 # %% ../nbs/81_cli.ipynb #c003
 import atexit, math, os, secrets, shutil, sys, tempfile, time, traceback
@@ -260,8 +260,19 @@ Seed = Annotated[int, option("Another seed is another performance of the same cu
 Variations = Annotated[int, option("How many, with seeds SEED, SEED+1, ...", min=1, max=64)]
 Steps = Annotated[Optional[int], option("Sampling steps; more is slower and a little better. [default: the model's own]", min=1)]
 Sampler = Annotated[Optional[str], option("How the steps are taken: dpmpp, heun or euler for EDM. [default: the model's own]")]
+SamplingSettings = Annotated[Optional[list[str]], typer.Option('--sampling', help="NAME=VALUE: any other setting of sampling that `jingles settings` lists, such as s_churn=40 (Heun's noise), sigma_max=60 or eta=0.5. May be repeated.")]
 Guidance = Annotated[Optional[str], option("Classifier-free guidance scale: a number, or one for each feature, velocity=3,chroma=1.5; 1 disables it and halves the cost, 0 turns a feature off. [default: the model's own]")]
 UnconditionalScale = Annotated[Optional[float], option("Output scale for uncontrolled features; 1 turns it off. [default: the model's own]", min=0)]
+
+# %% ../nbs/81_cli.ipynb #sp01
+def drawn_with(loaded, sampler:str|None, sampling):
+    "The model `loaded` with the `sampler` and the settings NAME=VALUE that were named; ValueError"
+    from jingles.core import check
+    from jingles.system import with_sampling
+    pairs = {text: text.partition('=') for text in sampling or ()}
+    for text, (name, _, value) in pairs.items(): check(name and value, f"--sampling is {text!r}; expected NAME=VALUE, such as s_churn=40")
+    changes = ({'sampler': sampler} if sampler else {}) | {name.strip(): value for name, _, value in pairs.values()}
+    return with_sampling(loaded, **changes) if changes else loaded
 
 # %% ../nbs/81_cli.ipynb #c030
 def guiding(text:str|None):
@@ -309,7 +320,7 @@ def asked(model, given, midi, curves, seconds, like):
 # %% ../nbs/81_cli.ipynb #c040
 @app.command()
 def generate(velocity:Velocity=None, chroma:Chroma=None, instrument:Instrument=None, midi:Midi=None, curves:Curves=None, seconds:Seconds=None,
-             out:Sound=None, seed:Seed=0, variations:Variations=1, steps:Steps=None, sampler:Sampler=None,
+             out:Sound=None, seed:Seed=0, variations:Variations=1, steps:Steps=None, sampler:Sampler=None, sampling:SamplingSettings=None,
              guidance:Guidance=None, unconditional_scale:UnconditionalScale=None, model:ModelFolder=None, like:Like=None, strength:Strength=0.5, redo:Redo=None,
              was:Was=None, morph:Morph=None, share:Share=0.5, loudness:Loudness=None, feature:Feature=None,
              voice:Voice='melody', track:TrackName=None, start:Start=None, style:Style=None, codec:CodecFolder=None, force:Force=False):
@@ -325,6 +336,7 @@ def generate(velocity:Velocity=None, chroma:Chroma=None, instrument:Instrument=N
         jingles generate --curves drawn.csv --like out/drawn.wav --redo 1.5:2.25
         jingles generate --curves changed.csv --like out/drawn.wav --was drawn.csv
         jingles generate --curves hummed.wav --instrument trumpet
+        jingles generate --sampling s_churn=20 --steps 36
     """
     seed = chosen_seed(seed, variations)
     names = [f'seed{seed + i}' for i in range(variations)]
@@ -332,13 +344,12 @@ def generate(velocity:Velocity=None, chroma:Chroma=None, instrument:Instrument=N
     began = time.time()
     from jingles.audio import load
     from jingles.core import stack
-    from jingles.system import load_model, plain_sampling, sampler_of
-    old, loaded = load(like) if like else None, load_model(model, codec=codec)
-    options = dict(sampler=sampler_of(loaded.config, sampler)) if sampler else {}
+    from jingles.system import load_model, plain_sampling
+    old, loaded = load(like) if like else None, drawn_with(load_model(model, codec=codec), sampler, sampling)
     cond = styled(towards(asked(loaded, single(velocity, chroma, instrument, feature), midi and Tune(midi, voice, track, start), curves, seconds, old), morph, share), style)
     keep, loaded_at = kept(cond, redo, was, loaded.spec.curve_rate), time.time()
     bar, progress = bar_of(loaded.paradigm.count(plain_sampling(loaded, steps=steps)['steps'], strength if like and keep is None else 1.))
-    options |= dict(steps=steps, seed=seed, guidance=guiding(guidance), unconditional_scale=unconditional_scale, progress=progress)
+    options = dict(steps=steps, seed=seed, guidance=guiding(guidance), unconditional_scale=unconditional_scale, progress=progress)
     with bar: sounds = make(loaded, stack([cond]*variations), old, strength, keep, **options)
     made = time.time()
     for path in write_jingles(cond, levelled(sounds, loudness), out, loaded.spec.curve_rate, names): print(f"{path}  (picture: {path.with_suffix('.png')})")
@@ -363,7 +374,7 @@ def combine(
     chroma: Annotated[Optional[list[str]], several("Pitch class, as in `generate`.")] = None,
     instrument: Annotated[Optional[list[str]], several("piano, violin or trumpet, or a file of curves.")] = None,
     seconds: Annotated[float, option("Length.", min=0.2, max=30)] = 4.,
-    out: Sound = None, seed: Seed = 0, steps: Steps = None, sampler: Sampler = None, guidance: Guidance = None,
+    out: Sound = None, seed: Seed = 0, steps: Steps = None, sampler: Sampler = None, sampling: SamplingSettings = None, guidance: Guidance = None,
     unconditional_scale: UnconditionalScale = None, model: ModelFolder = None, loudness: Loudness = None, feature: Feature = None, codec: CodecFolder = None, force: Force = False,
 ):
     """Make a jingle for each combination of the curves that are given.
@@ -374,16 +385,15 @@ def combine(
     seed = chosen_seed(seed)
     may_write(sound_file(out, True))
     from jingles.generate import frames_in, generate
-    from jingles.system import load_model, plain_sampling, sampler_of
+    from jingles.system import load_model, plain_sampling
     from jingles.variations import combine as combined
-    loaded, guidance = load_model(model, codec=codec), guiding(guidance)
-    options = dict(sampler=sampler_of(loaded.config, sampler)) if sampler else {}
+    loaded, guidance = drawn_with(load_model(model, codec=codec), sampler, sampling), guiding(guidance)
     frames = loaded.format.frames(frames_in(seconds, loaded.spec.curve_rate)/loaded.spec.curve_rate)*loaded.spec.curves_per_frame
     names, cond = combined(**choices(frames, **dict(velocity=velocity, chroma=chroma, instruments=instrument) | named(feature)))
     out = sound_file(out, force, names=names)
     each = [cond.map(lambda v: v[i:i + 1]) for i in range(len(names))]
     bar, progress = bar_of(len(each)*loaded.paradigm.count(plain_sampling(loaded, steps=steps)['steps']))
-    with bar: sounds = [generate(loaded, one, steps, seed, guidance, unconditional_scale, progress=progress, **options)[0] for one in each]
+    with bar: sounds = [generate(loaded, one, steps, seed, guidance, unconditional_scale, progress=progress)[0] for one in each]
     for path in write_jingles(cond, levelled(sounds, loudness), out, loaded.spec.curve_rate, names): print(path)
     print(f"seed {seed}")
 
@@ -522,6 +532,7 @@ def evaluate(
     count: Annotated[int, typer.Option(min=2, help="Held-out clips.")] = 200,
     steps: Steps = None,
     sampler: Sampler = None,
+    sampling: SamplingSettings = None,
     guidance: Guidance = None,
     unconditional_scale: UnconditionalScale = None,
     out: Annotated[Optional[Path], typer.Option(help="Where the figures go; a readable table goes beside it. [default: metrics.json, or the next number that is free]")] = None,
@@ -533,17 +544,16 @@ def evaluate(
     import json
     from jingles.core import atomic, check
     from jingles.evaluation.tables import Sampling, Songs, Stored, check_database_fits, check_unseen, evaluate as run, overlap, tables_of, training_facts, training_words
-    from jingles.system import load_model, sampler_of
+    from jingles.system import load_model
     check(not (midi and data), "both --midi and --data are given; one is enough")
     may_write(out or 'metrics.json')
     out = free(out, Path('metrics.json'), beside='.md', force=force)
-    loaded = load_model(model, codec=codec)
-    sampling = Sampling(steps, guiding(guidance), unconditional_scale, seed, sampler_of(loaded.config, sampler) if sampler else None)
+    loaded = drawn_with(load_model(model, codec=codec), sampler, sampling)
     if data: check_database_fits(loaded, data)
     source = Stored(data) if data else Songs(midi, workers=workers)
     print(training_words(training_facts(loaded, source)))
     if not force: check_unseen(overlap(loaded.data, source.source), source.noun)
-    metrics = run(loaded, source, count, sampling, workers)
+    metrics = run(loaded, source, count, Sampling(steps, guiding(guidance), unconditional_scale, seed), workers)
     with atomic(out) as f: f.write_text(json.dumps(metrics, indent=1))
     with atomic(out.with_suffix('.md')) as f: f.write_text(tables_of(metrics))
     print(tables_of(metrics))

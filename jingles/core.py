@@ -120,13 +120,13 @@ def has_bf16(device) -> bool:
 # %% ../nbs/00_core.ipynb #c025
 def randn(shape, generator=None, like=torch.empty(0)) -> torch.Tensor:
     "Normal noise in the type and on the device of `like`; with a list of generators each item of the batch has its own"
-    if isinstance(generator, (list, tuple)): return torch.stack([randn(shape[1:], g, like) for g in generator])
+    if isinstance(generator, (list, tuple)): return torch.stack([torch.randn(shape[1:], generator=g) for g in generator]).to(like)
     return torch.randn(shape, generator=generator).to(like)
 
 # %% ../nbs/00_core.ipynb #c026
 def rand(shape, generator=None, like=torch.empty(0)) -> torch.Tensor:
     "Uniform numbers in [0, 1) on the device of `like`, float32, fine-grained near 0; with a list of generators each item of the batch has its own"
-    if isinstance(generator, (list, tuple)): return torch.stack([rand(shape[1:], g, like) for g in generator])
+    if isinstance(generator, (list, tuple)): return torch.stack([rand(shape[1:], g) for g in generator]).to(like.device)
     return torch.rand(shape, generator=generator, dtype=torch.float64).to(torch.float32).clamp(max=1 - 2**-24).to(like.device)
 
 # %% ../nbs/00_core.ipynb #c027
@@ -210,11 +210,11 @@ class Known:
     strength: float = 1.
 
     def __post_init__(self):
-        keep = torch.as_tensor(self.keep).to(self.x0.device, torch.float32)
+        keep = torch.as_tensor(self.keep).float()       # looked at where it is, before it goes to a GPU
         check(0 < self.strength <= 1, f"strength is {self.strength}; expected more than 0 (as it was) and at most 1 (all new)")
         check(((keep >= 0) & (keep <= 1)).all(), f"keep holds {keep.min():g}..{keep.max():g}; expected 0 (new) to 1 (as it was)")
         check(keep.ndim == 0 or keep.shape == self.x0.shape[-1:], f"keep has shape {tuple(keep.shape)}; expected one number for each of the {self.x0.shape[-1]} frames")
-        object.__setattr__(self, 'keep', keep)
+        object.__setattr__(self, 'keep', keep.to(self.x0.device))
 
 # %% ../nbs/00_core.ipynb #c046
 @dataclass(frozen=True, eq=False)
@@ -223,6 +223,7 @@ class Logits:
     h: torch.Tensor        # what the last layer sees, (b, w, t)
     weight: torch.Tensor   # of the last layer, (codebooks, K, w)
     bias: torch.Tensor     # (codebooks, K)
+    product: torch.dtype|None = None   # that the product is computed in; None: the type of `h`
 
     def __post_init__(self):
         for name in ('weight', 'bias'): object.__setattr__(self, name, getattr(self, name)[:])   # a view: see below
@@ -232,17 +233,19 @@ class Logits:
     @property
     def dtype(self): return self.h.dtype
     def __len__(self): return len(self.weight)
-    def __getitem__(self, i): return self.weight[i] @ self.h + self.bias[i][:, None]
+    def __getitem__(self, i):
+        kind = self.product or self.h.dtype
+        return (self.weight[i].to(kind) @ self.h.to(kind)).to(self.dtype) + self.bias[i][:, None]
     def full(self): return torch.stack([self[i] for i in range(len(self))], 1)   # (b, codebooks, K, t)
-    def float(self): return Logits(self.h.float(), self.weight.float(), self.bias.float())   # from half precision
-    def chunk(self, n): return [Logits(h, self.weight, self.bias) for h in self.h.chunk(n)]
-    def __mul__(self, a): return Logits(a*self.h, self.weight, a*self.bias)
+    def float(self): return Logits(self.h.float(), self.weight.float(), self.bias.float(), self.product or self.h.dtype)   # see below
+    def chunk(self, n): return [Logits(h, self.weight, self.bias, self.product) for h in self.h.chunk(n)]
+    def __mul__(self, a): return Logits(a*self.h, self.weight, a*self.bias, self.product)
     __rmul__ = __mul__
 
     def __add__(self, other):
         same = isinstance(other, Logits) and self.weight.data_ptr() == other.weight.data_ptr()
         check(same, "only logits of the same last layer can be added; write others out with .full()", TypeError)
-        return Logits(self.h + other.h, self.weight, self.bias + other.bias)
+        return Logits(self.h + other.h, self.weight, self.bias + other.bias, self.product)
 
 # %% ../nbs/00_core.ipynb #c050
 def load_tensors(path) -> dict:

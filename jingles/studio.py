@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['BEGINNINGS', 'SENT', 'SHARES', 'DRAWN', 'VISITOR', 'Take', 'listened', 'Job', 'Beginning', 'draw_new', 'draw_varied',
            'draw_stretch', 'draw_changed', 'take_of', 'wav_bytes', 'picture', 'Card', 'answer', 'knob', 'Controls',
-           'recommend', 'how_of', 'Combinations', 'combinations', 'Limits', 'Stopped', 'buttons', 'Studio', 'show',
-           'tell', 'start', 'allowed', 'Plan', 'plan', 'counter', 'listen_to', 'place', 'draw_takes', 'work']
+           'enable_churn', 'recommend', 'sampler_from', 'how_of', 'Combinations', 'combinations', 'Limits', 'Stopped',
+           'buttons', 'Studio', 'show', 'tell', 'start', 'allowed', 'Plan', 'plan', 'counter', 'listen_to', 'place',
+           'draw_takes', 'work']
 
 # %% ../nbs/82_studio.ipynb #c003
 import io, math, threading
@@ -26,7 +27,8 @@ from .control.draw import PRESETS, Board, in_one_line, kept, preset, with_curve
 from .control.heard import measured_in
 from .core import SAMPLE_RATE, Cond, check
 from .generate import demo, generate, plot_control_and_mel
-from .system import PARADIGMS, load_model, plain_sampling, sampler_of
+from .paradigms.samplers import Churn
+from .system import PARADIGMS, load_model, plain_sampling, sampler_of, taken
 from .variations import keep_outside, keep_same, morph, redraw, vary
 
 # %% ../nbs/82_studio.ipynb #c005
@@ -165,6 +167,7 @@ class Controls(w.VBox):
         self.variations = knob(w.BoundedIntText, 'variations', 1, 1, 16, width='130px')
         self.steps = knob(w.BoundedIntText, 'steps', own.steps, 1, getattr(own, 'T', 1000), width='120px')
         self.sampler = w.Dropdown(options=[(s, s) for s in samplers] or [('own', None)], description='sampler', style=dict(description_width='initial'), layout=w.Layout(width='170px'))
+        self.churn = knob(w.FloatSlider, 'churn', 0., 0., 80., 1.)
         self.level = w.Checkbox(False, description='same loudness (-16 LUFS)', indent=False, layout=w.Layout(width='200px'))
         self.guidance = {k: knob(w.FloatSlider, f'follow {k}', 1., 0., 5., 0.1) for k in features}
         self.unconditional = knob(w.FloatSlider, 'unconditional scale', 1., 1., 4., 0.1)
@@ -172,23 +175,35 @@ class Controls(w.VBox):
         self.strength = knob(w.FloatSlider, 'strength', 0.5, 0.05, 1., 0.05)
         self.stretch = knob(w.FloatRangeSlider, 'stretch [s]', (0., 1.), 0., 10., 0.05, width='320px')
         wrap = lambda *row: w.HBox(row, layout=w.Layout(flex_flow='row wrap'))
-        super().__init__([wrap(self.seed, self.another, self.variations, self.steps, self.sampler, self.level),
+        super().__init__([wrap(self.seed, self.another, self.variations, self.steps, self.sampler, self.churn, self.level),
                           wrap(*self.guidance.values(), self.unconditional), wrap(self.begin, self.strength, self.stretch)])
+        self.sampler.observe(lambda _: enable_churn(self), 'value')
         recommend(self)
 
 # %% ../nbs/82_studio.ipynb #cg82a
+def enable_churn(controls): controls.churn.disabled = 's_churn' not in taken(controls.model.config, controls.sampler.value)
+
 def recommend(controls):
     "Set the controls to what the configuration of the model recommends"
     own = plain_sampling(controls.model)
     controls.steps.value, controls.unconditional.value = own['steps'], own['unconditional_scale']
+    controls.churn.value = controls.model.config.s_churn
     for knob in controls.guidance.values(): knob.value = own['guidance']
     if own['sampler']: controls.sampler.value = own['sampler']
+    enable_churn(controls)
 
 # %% ../nbs/82_studio.ipynb #c018
+def sampler_from(controls) -> dict:
+    "The sampler that the controls say, and its churn where it takes some; nothing for a paradigm with one way only"
+    cfg, name = controls.model.config, controls.sampler.value
+    if name is None: return {}
+    churn = dict(churn=Churn(controls.churn.value, cfg.s_min, cfg.s_max, cfg.s_noise)) if 's_churn' in taken(cfg, name) else {}
+    return dict(sampler=sampler_of(cfg, name)) | churn
+
 def how_of(controls) -> dict:
     "What the controls say to `generate`"
-    sampler = {} if controls.sampler.value is None else dict(sampler=sampler_of(controls.model.config, controls.sampler.value))
-    return dict(steps=controls.steps.value, guidance={k: g.value for k, g in controls.guidance.items()}, unconditional_scale=controls.unconditional.value) | sampler
+    guidance = {k: g.value for k, g in controls.guidance.items()}
+    return dict(steps=controls.steps.value, guidance=guidance, unconditional_scale=controls.unconditional.value) | sampler_from(controls)
 
 # %% ../nbs/82_studio.ipynb #f1e09ef7
 DRAWN = ''      # instead of a preset: the curve as it is drawn

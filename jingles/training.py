@@ -27,7 +27,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from tqdm.auto import tqdm
 
-from .core import Cond, atomic, check, drop_features, fingerprint, generator, integers, rand, read_json, rng_for, seed_everything
+from .core import Cond, atomic, check, default_device, drop_features, fingerprint, generator, has_bf16, integers, rand, read_json, rng_for, seed_everything
 from .system import FALLS, Running, SamplingDefaults, build, configure, exponential, learning, load_model, make_format, names_of, preset, read_data, save_model
 
 # %% ../nbs/61_training.ipynb #c005
@@ -102,8 +102,8 @@ class Run:
 # %% ../nbs/61_training.ipynb #c013
 def mixed(precision:str|None) -> str:
     "The precision to compute in, as Accelerate names it; ValueError for one that the device has not"
-    cuda = torch.cuda.is_available()
-    has = torch.cuda.is_bf16_supported(including_emulation=False) if cuda else False
+    device = default_device()
+    has, cuda = has_bf16(device), device.type == 'cuda'
     check(precision != 'bf16' or has or not cuda, f"precision is bf16, but {torch.cuda.get_device_name() if cuda else ''} has no such arithmetic; use fp32 or auto")
     if precision == 'bf16' and not torch.accelerator.is_available(): warnings.warn("precision is bf16, which most processors compute many times slower than fp32; use fp32 or auto")
     return precision or ('bf16' if has else 'no')

@@ -16,13 +16,17 @@ from ..core import Logits, check
 
 # %% ../../nbs/20_backbones.blocks.ipynb #c005
 class TimeEmbedding(nn.Module):
-    "Diffusion time `(b,)` to an embedding `(b, width)`: sines and cosines, then a two-layer perceptron"
+    "Diffusion time `(b,)` to an embedding `(b, width)`: sines and cosines, in float32 at least, then a two-layer perceptron"
     def __init__(self, width:int, waves:int=32):
         super().__init__()
-        self.register_buffer('frequencies', torch.logspace(-3, math.log10(16), waves), persistent=False)
+        self.register_buffer('bits', torch.logspace(-3, math.log10(16), waves).view(torch.int32), persistent=False)
         self.net = nn.Sequential(nn.Linear(2*waves, width), nn.SiLU(), nn.Linear(width, width))
 
-    def forward(self, t): return self.net(waves_of(t, self.frequencies))
+    @property
+    def frequencies(self): return self.bits.view(torch.float32)      # kept as integers, which a network cast to half precision leaves alone
+    def forward(self, t):
+        waves = waves_of(t.to(torch.promote_types(t.dtype, torch.float32)), self.frequencies)
+        return self.net(waves.to(self.net[0].weight.dtype))
 
 # %% ../../nbs/20_backbones.blocks.ipynb #c006
 def waves_of(t, frequencies):

@@ -17,7 +17,7 @@ import torch
 
 from ..core import check, integers, randn
 from .samplers import hold
-from .schedules import alpha_bar, alpha_bar_of, like, linear_betas, net_at, sigma_of
+from .schedules import alpha_bar, alpha_bar_of, like, linear_betas, net_at, per_item, sigma_of, time_type
 
 # %% ../../nbs/12_paradigms.ddpm.ipynb #c005
 def marginal(x0,         # clean data (b, c, ..., t)
@@ -169,7 +169,7 @@ class DDPM(NoiseChain):
         "Error in the predicted noise, mean over all dimensions (report, eq. 2.5)"
         t = integers(1, self.T + 1, len(x0), generator)
         noise = randn(x0.shape, generator, x0)
-        return (net(diffuse(x0, noise, self.alpha_bar[t]), (t - 1).to(x0), cond) - noise).square().mean()
+        return (net(diffuse(x0, noise, self.alpha_bar[t]), (t - 1).to(x0.device, time_type(x0)), cond) - noise).square().mean()
 
     def nothing(self, x, t):
         "What a network that knows only that the data's variance is 1 answers, the best linear guess at the noise; linear in ln sigma between steps, as `step_at`"
@@ -179,7 +179,7 @@ class DDPM(NoiseChain):
 
     def sample(self, net, shape, cond=None, steps=None, generator=None, sampler=ddim, known=None, **options):
         "Draw `shape` `(b, c, ..., t)` in `steps` steps, 100 unless said, T for the whole chain; `generator` may be one per item, `known` is taken over, `options` go to the `sampler`"
-        def eps(x, t): return net_at(net, sigma_of(level_at(t, self.alpha_bar)))(x, x.new_full((len(x),), t - 1), cond)
+        def eps(x, t): return net_at(net, sigma_of(level_at(t, self.alpha_bar)))(x, per_item(t - 1, x), cond)
         times = self.times(steps, known.strength if known else 1.)
         x = randn(shape, generator, next(net.parameters(), torch.empty(0)))
         if known: x, eps = diffuse(known.x0, x, times.levels[:1].expand(len(x))), hold_noise(eps, known, self.alpha_bar)

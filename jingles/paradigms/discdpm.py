@@ -90,27 +90,27 @@ def cut(tensors, i, rows) -> list:
     "What the piece `(i, rows)` is made of, as views of all `factors` of the logits"
     return [tensors[0][rows], tensors[1][i], tensors[2][i]] if len(tensors) == 3 else [tensors[0][rows, i]]
 
-def join(parts):
-    "The logits of a piece, `(b, K, t)`, in float32 at least"
-    out = Logits(parts[0], parts[1][None], parts[2][None])[0] if len(parts) == 3 else parts[0]
+def join(parts, product=None):
+    "The logits of a piece, `(b, K, t)`, in float32 at least; their matrix product in the type `product`, None: as it comes"
+    out = Logits(parts[0], parts[1][None], parts[2][None], product)[0] if len(parts) == 3 else parts[0]
     return out.to(torch.promote_types(out.dtype, torch.float32))
 
 # %% ../../nbs/14_paradigms.discdpm.ipynb #c028
 def each(out):
     "All pieces of logits one after the other, as `(logits, codebook, items)`"
-    for i, rows in pieces(out): yield join(cut(factors(out), i, rows)), i, rows
+    for i, rows in pieces(out): yield join(cut(factors(out), i, rows), getattr(out, 'product', None)), i, rows
 
 # %% ../../nbs/14_paradigms.discdpm.ipynb #c032
 class Summed(torch.autograd.Function):
     "The sum of `f(logits, codebook, items)` over all pieces, with gradients that are taken on the way"
     @staticmethod
-    def forward(ctx, f, *tensors):
+    def forward(ctx, f, product, *tensors):
         out, total = Logits(*tensors) if len(tensors) == 3 else tensors[0], 0.
         grads = [torch.zeros_like(x, dtype=torch.promote_types(x.dtype, torch.float32)) for x in tensors]
         for i, rows in pieces(out):
             with torch.enable_grad():
                 parts = [x.detach().requires_grad_() for x in cut(tensors, i, rows)]
-                value = f(join(parts), i, rows).sum()
+                value = f(join(parts, product), i, rows).sum()
             for grad, new in zip(cut(grads, i, rows), torch.autograd.grad(value, parts)): grad += new
             total = total + value.detach()
         ctx.save_for_backward(*grads)
@@ -118,12 +118,12 @@ class Summed(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad): return None, *(grad*g for g in ctx.saved_tensors)
+    def backward(ctx, grad): return None, None, *(grad*g for g in ctx.saved_tensors)
 
 # %% ../../nbs/14_paradigms.discdpm.ipynb #c033
 def summed(f, out):
     "The sum of `f(logits, codebook, items)` over all pieces of `out`, differentiable with respect to whatever `out` depends on"
-    if torch.is_grad_enabled() and any(x.requires_grad for x in factors(out)): return Summed.apply(f, *factors(out))
+    if torch.is_grad_enabled() and any(x.requires_grad for x in factors(out)): return Summed.apply(f, getattr(out, 'product', None), *factors(out))
     return sum(f(*piece).sum() for piece in each(out))
 
 # %% ../../nbs/14_paradigms.discdpm.ipynb #c041

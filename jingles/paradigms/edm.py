@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 import torch
 from ..core import randn
-from .schedules import karras_sigmas, like, lognormal_sigmas, net_at
+from .schedules import karras_sigmas, like, lognormal_sigmas, net_at, per_item, time_type
 from .samplers import heun, hold
 
 # %% ../../nbs/13_paradigms.edm.ipynb #c005
@@ -61,7 +61,7 @@ class EDM(NoiseLevels):
     def denoise(self, net, x, sigma, cond=None):
         "The guess at clean data behind `x` `(b, c, ..., t)` with noise levels `sigma` `(b,)` (report, eq. 2.13)"
         c_skip, c_out, c_in = (like(c, x) for c in scalings(sigma, self.sigma_data))
-        return c_skip*x + c_out*net(c_in*x, c_noise(sigma).to(x), cond)
+        return c_skip*x + c_out*net(c_in*x, c_noise(sigma).to(x.device, time_type(x)), cond)
 
     def loss(self, net, x0, cond=None, generator=None):
         "Weighted denoising error, mean over all dimensions (report, eq. 2.11)"
@@ -75,7 +75,7 @@ class EDM(NoiseLevels):
         "Draw `shape` `(b, c, ..., t)` in `steps` steps, 18 unless said; `generator` may be one per item, `known` is taken over, `options` go to the `sampler` (progress, churn)"
         sigmas = self.sigmas(steps, known.strength if known else 1.)
         x = sigmas[0].item()*randn(shape, generator, next(net.parameters(), torch.empty(0)))
-        def D(x, sigma): return self.denoise(net_at(net, sigma), x, torch.as_tensor(sigma).to(x).expand(len(x)), cond)
+        def D(x, sigma): return self.denoise(net_at(net, sigma), x, per_item(sigma, x), cond)
         if known: x, D = known.x0 + x, hold(D, known.x0, known.keep)
         return sampler(D, x, sigmas, generator=generator, **options)
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['karras_sigmas', 'lognormal_sigmas', 'linear_betas', 'alpha_bar', 'cosine_betas', 'sigma_of', 'alpha_bar_of',
-           'bounded_cosine_betas', 'like', 'net_at']
+           'bounded_cosine_betas', 'like', 'time_type', 'per_item', 'net_at']
 
 # %% ../../nbs/10_paradigms.schedules.ipynb #c003
 import math
@@ -71,6 +71,13 @@ def bounded_cosine_betas(T:int=1000, sigma_max:float=80.) -> torch.Tensor:
 def like(level, x):
     "`level` `(b,)` in the type and on the device of `x` `(b, c, ..., t)`, as `(b, 1, ..., 1)`"
     return level.to(x).view(-1, *[1]*(x.ndim - 1))
+
+# %% ../../nbs/10_paradigms.schedules.ipynb #tm02
+def time_type(x) -> torch.dtype: return torch.promote_types(x.dtype, torch.float32)      # of the time beside data `x`
+
+def per_item(level:float, x):
+    "The number `level` for each item of `x` `(b, ...)`: `(b,)` on its device, in float32 at least"
+    return torch.full((len(x),), float(level), dtype=time_type(x), device=x.device)
 
 # %% ../../nbs/10_paradigms.schedules.ipynb #cg10b
 def net_at(net, sigma:float):
