@@ -106,10 +106,12 @@ weights: system dev  ## train the shipped models again, from nothing: hours (MID
 	cp runs/codec/model.safetensors runs/codec/config.json jingles/weights/codec/
 	$(BIN)/jingles export data/codec --train 5000 --valid 400 --seed 2 $(if $(MIDI),--midi '$(MIDI)')
 	$(BIN)/jingles train-codes --data data/codec --out jingles/weights/codec
-	$(BIN)/jingles train --data data/codec --out runs/small-start
-	$(BIN)/jingles train --data data/codec --out runs/small --set start_from=runs/small-start --set sigma_mean=0.3 --set sigma_std=1.6 --set drop_all=0.15 --set steps=5600
-	cp runs/small/model.safetensors runs/small/config.json jingles/weights/small/
-	$(BIN)/jingles evaluate $(if $(MIDI),--midi '$(MIDI)') --force --out jingles/weights/small/metrics.json
+	$(BIN)/jingles train-codec --data data/audio --format spectral --steps 5500 --lr 1.5e-3 --out runs/spectral
+	cp runs/spectral/model.safetensors runs/spectral/config.json jingles/weights/spectral/
+	$(BIN)/jingles export data/notes --format spectral --playing expressive --invented 0.35 --train 5000 --valid 200 --seed 3 $(if $(MIDI),--midi '$(MIDI)')
+	$(BIN)/jingles train --data data/notes --preset notes --out runs/notes
+	cp runs/notes/model.safetensors runs/notes/config.json runs/notes/data.json jingles/weights/notes/
+	$(BIN)/jingles evaluate $(if $(MIDI),--midi '$(MIDI)') --force --out jingles/weights/notes/metrics.json
 
 wheel: $(BIN)/pip  ## dist/jingles-*.whl, weights included
 	@rm -rf build

@@ -217,19 +217,21 @@ def stretch(text:str) -> tuple:
 # %% ../nbs/81_cli.ipynb #c023
 def towards(cond, morph, share:float):
     "`cond`, or the curves at `share` of the way from it to those in the file `morph`"
-    from jingles.control.curves import read_curves, resample_curves
+    from jingles.control.curves import read_curves, resample_curves, set_of
     from jingles.variations import morph as mix
-    return mix(cond, resample_curves(read_curves(morph), cond.frames), share) if morph else cond
+    if not morph: return cond
+    other = read_curves(morph, features=set_of(cond))
+    return mix(cond, resample_curves(other, cond.frames), share)
 
 # %% ../nbs/81_cli.ipynb #c024
 def kept(cond, redo, was, rate:float):
     "What stays of an older sound `(frames,)`: all outside of the stretch `redo`, or where the curves are as in the file `was`; None without either"
-    from jingles.control.curves import read_curves, resample_curves
+    from jingles.control.curves import read_curves, resample_curves, set_of
     from jingles.core import check
     from jingles.variations import keep_outside, keep_same
     check(not (redo and was), "both --redo and --was are given; one is enough")
     if redo: return keep_outside(cond.frames, *stretch(redo), rate)
-    return keep_same(resample_curves(read_curves(was), cond.frames), cond, rate) if was else None
+    return keep_same(resample_curves(read_curves(was, rate, set_of(cond)), cond.frames), cond, rate) if was else None
 
 def make(model, cond, like=None, strength:float=0.5, keep=None, **options):
     "Sounds `(b, n)` for `cond`: new ones, or ones that take over the sound `like` with a `strength`, or what of it `keep` says"
@@ -297,7 +299,7 @@ Loudness = Annotated[Optional[float], option("Bring what is written to this many
 
 # %% ../nbs/81_cli.ipynb #c035
 CodecFolder = Annotated[Optional[Path], option("Folder of the weights of the model's format, where it does not carry them. [default: its own]")]
-ModelFolder = Annotated[Optional[Path], option("Folder of a trained model. [default: the small one in the package]")]
+ModelFolder = Annotated[Optional[Path], option("Folder of a trained model. [default: the one in the package]")]
 Sound = Annotated[Optional[Path], option("Where the sound goes, .wav or .flac; its picture goes beside it. [default: jingle.wav, or the next number that is free]")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there under the same name.")]
 
@@ -314,7 +316,7 @@ def asked(model, given, midi, curves, seconds, like):
     rate = model.spec.curve_rate
     length = len(like)/24000 if seconds is None and like is not None and not curves else seconds
     cond = control(given, midi, curves, length, rate, model.config.features, like is not None)
-    if length is not None or not is_file_name(curves): cond = resample_curves(cond, model.format.frames(cond.frames/rate)*model.spec.curves_per_frame)     # some formats need one more
+    if length is not None or not is_file_name(curves): cond = resample_curves(cond, model.curve_frames(cond.frames/rate))     # some formats need one more
     return cond
 
 # %% ../nbs/81_cli.ipynb #c040
@@ -388,7 +390,7 @@ def combine(
     from jingles.system import load_model, plain_sampling
     from jingles.variations import combine as combined
     loaded, guidance = drawn_with(load_model(model, codec=codec), sampler, sampling), guiding(guidance)
-    frames = loaded.format.frames(frames_in(seconds, loaded.spec.curve_rate)/loaded.spec.curve_rate)*loaded.spec.curves_per_frame
+    frames = loaded.curve_frames(frames_in(seconds, loaded.spec.curve_rate)/loaded.spec.curve_rate)
     names, cond = combined(**choices(frames, **dict(velocity=velocity, chroma=chroma, instruments=instrument) | named(feature)))
     out = sound_file(out, force, names=names)
     each = [cond.map(lambda v: v[i:i + 1]) for i in range(len(names))]

@@ -327,7 +327,7 @@ class Plan(NamedTuple):
 def plan(studio) -> Plan:
     "What the controls ask for, read once; ValueError"
     c, model, count = studio.controls, studio.model, allowed(studio)
-    drawn = resample_curves(studio.board.cond, model.format.frames(studio.board.seconds))
+    drawn = resample_curves(studio.board.cond, model.curve_frames(studio.board.seconds))
     job = Job(drawn, studio.chosen, c.strength.value, c.stretch.value)
     combined = combinations(drawn, studio.combined.chosen, studio.board.rate)
     seeds = range(c.seed.value, c.seed.value + c.variations.value)

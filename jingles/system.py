@@ -6,12 +6,12 @@
 __all__ = ['WORDS', 'READERS', 'ABOVE_0', 'SHARES', 'RISING', 'EMBEDDINGS', 'INJECTORS', 'GLOBAL_FEATURES', 'SCHEDULES',
            'VARIANCES', 'CHURN', 'ETA', 'ANCESTRAL', 'LEVELS', 'BETAS', 'PARADIGMS', 'SPECIAL', 'FORMATS', 'BACKBONES',
            'FALLS', 'AVERAGES', 'PRECISIONS', 'TABLES', 'WITHOUT_WEIGHTS', 'PRESETS', 'VERSION', 'MISSING', 'CARRIED',
-           'setting', 'Sound', 'Noise', 'Network', 'Steering', 'SamplingDefaults', 'Learning', 'Running', 'RunConfig',
-           'whole', 'real', 'logical', 'wholes', 'text', 'check_ranges', 'check_sampling', 'configure', 'linear',
-           'chain', 'Takes', 'churn_of', 'eta_of', 'variance_of', 'Row', 'edm_of', 'ddpm_of', 'betas_in', 'changed',
-           'taken', 'sampler_name', 'check_taken', 'exponential', 'power', 'learning', 'make_format', 'formats_of',
-           'report', 'preset', 'overrides', 'Model', 'build_net', 'build_paradigm', 'sampler_of', 'own_way',
-           'sampling_of', 'plain_option', 'plain_sampling', 'build', 'with_sampling', 'names_of', 'filled',
+           'SHIPPED', 'setting', 'Sound', 'Noise', 'Network', 'Steering', 'SamplingDefaults', 'Learning', 'Running',
+           'RunConfig', 'whole', 'real', 'logical', 'wholes', 'text', 'check_ranges', 'check_sampling', 'configure',
+           'linear', 'chain', 'Takes', 'churn_of', 'eta_of', 'variance_of', 'Row', 'edm_of', 'ddpm_of', 'betas_in',
+           'changed', 'taken', 'sampler_name', 'check_taken', 'exponential', 'power', 'learning', 'make_format',
+           'formats_of', 'report', 'preset', 'overrides', 'Model', 'build_net', 'build_paradigm', 'sampler_of',
+           'own_way', 'sampling_of', 'plain_option', 'plain_sampling', 'build', 'with_sampling', 'names_of',
            'check_control', 'cond_of', 'read_config', 'save_both', 'is_shipped', 'carry_format', 'codec_of',
            'read_data', 'save_model', 'load_model']
 
@@ -30,7 +30,7 @@ from safetensors.torch import save_file
 from .backbones.control import any_rate, Blends, Concat, CondConv, Control, CrossAttention, Film, Levels, Names, Raw, Waves, ZeroSum
 from .backbones.toy import CNN, MLP
 from .backbones.unet import SIZES, UNet, UNetExpand
-from .control.curves import DESCRIPTORS, FEATURES, NOTES, PVT, SEMITONES, STYLE, resample_curves, to_cond
+from .control.curves import DESCRIPTORS, NOTES, PVT, SEMITONES, STYLE, filled, resample_curves, to_cond
 from .core import Cond, atomic, check, default_device, fingerprint, fitting, load_tensors, parameters_of, read_json
 from .formats.codec import WEIGHTS, half, load_codec, load_codes, save_codec, save_codes
 from .formats.cqt import CQT
@@ -394,6 +394,9 @@ class Model:
         cond, rate = filled(check_control(self.config, cond), names_of(self.config)).to(self.device), self.config.control_rate
         if rate: return resample_curves(cond, max(1, round(cond.frames*rate/self.spec.curve_rate)))
         return cond.map(lambda v: F.pad(v, (0, -v.shape[-1] % self.spec.curves_per_frame), 'replicate'))     # whole frames of the data
+    def curve_frames(self, seconds:float) -> int:
+        "How many frames of curves last `seconds`: as many as the format's, where these are as long"
+        return self.format.frames(seconds) if self.spec.curves_per_frame == 1 else math.ceil(round(seconds*self.spec.curve_rate, 6))
     def frames(self, cond) -> int: return -(-cond.frames//self.spec.curves_per_frame)     # of the data, for these curves
     def normalise(self, x): return x.long() if self.spec.classes else (x - self.mean)/self.std     # codes are names, not amounts
     def undo(self, x): return x if self.spec.classes else x*self.std + self.mean
@@ -484,11 +487,6 @@ def with_sampling(model:Model, **changes) -> Model:
 # %% ../nbs/60_system.ipynb #ndb214f
 def names_of(cfg:RunConfig) -> list: return list(EMBEDDINGS[cfg.features][cfg.embedding])     # of the curves that it follows
 
-def filled(cond:Cond, names) -> Cond:
-    "`cond` with the features `names`, in their order, those that it has not left open"
-    like = next(iter(cond.local.values()))
-    return replace(cond, local={k: cond.local[k] if k in cond.local else like.new_full((len(like), FEATURES[k], like.shape[-1]), -1) for k in names})
-
 def check_control(cfg:RunConfig, cond:Cond) -> Cond:
     "`cond` itself when it has no curves but those that `cfg` names; else ValueError"
     wanted = names_of(cfg)
@@ -568,9 +566,11 @@ def save_model(model:Model, folder):
 
 
 # %% ../nbs/60_system.ipynb #c033
+SHIPPED = 'notes'     # the model that comes with the package
+
 def load_model(folder=None, format=None, device=None, codec=None) -> Model:
-    "The model kept in `folder` (None: the shipped small one), its format's weights from `codec` (None: its own); FileNotFoundError or ValueError that names what is wrong"
-    folder = Path(folder) if folder else WEIGHTS/'small'
+    "The model kept in `folder` (None: the shipped one), its format's weights from `codec` (None: its own); FileNotFoundError or ValueError that names what is wrong"
+    folder = Path(folder) if folder else WEIGHTS/SHIPPED
     state, (cfg, expected), data = load_tensors(folder/'model.safetensors'), read_config(folder), read_data(folder)
     cfg = replace(cfg, codec=str(codec or codec_of(cfg, folder)))
     model = replace(build(cfg, (state.pop('mean'), state.pop('std')), format), data=data)

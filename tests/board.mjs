@@ -147,6 +147,18 @@ const tests = {
     c.button("Hum").click(); c.close(); await turn();      // gone before the browser allowed it
     assert.equal(count.on, 0); assert.equal(c.model.sent.length, 0);
   },
+  async octave() {                      // a pitch names its chroma, a chroma opens a pitch of another name
+    const b = await board(1, "notes", { data: bytes(new Float32Array(450).fill(0.5)) }), at = (row, f) => b.values()[75 * row + f], click = (label, share, value) => { b.canvas.send("pointerdown", b.point(label, share, value)); b.canvas.send("pointerup"); };
+    click("pitch", 0.2);
+    const midi = Math.round(23 + 85 * at(1, 15));
+    assert.ok(at(1, 15) > 0 && Math.abs(11 * at(2, 15) - midi % 12) < 1e-4, `${midi} ${at(2, 15)}`);
+    click("chroma", 0.4, 5 / 11);
+    assert.ok(Math.abs(at(2, 30) - 5 / 11) < 1e-4); assert.equal(at(1, 30), -1);
+    click("pitch", 0.6); const same = at(2, 45); click("chroma", 0.6, same);
+    assert.ok(at(1, 45) > 0);                                     // the same name: the octave stays
+    click("chroma", 0.6, same > 0.5 ? 0 : 1);
+    assert.equal(at(1, 45), -1);
+  },
   async gate() {                        // pitch and gate never contradict each other, and what is drawn is a whole semitone where it should be
     const b = await board(1, "descriptors"), at = (row, f) => b.values()[75 * row + f], click = (label, share, value) => { b.canvas.send("pointerdown", b.point(label, share, value)); b.canvas.send("pointerup"); };
     click("voiced", 0.2, 0);

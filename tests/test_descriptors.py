@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from jingles.audio import load, save
-from jingles.control.curves import DESCRIPTORS, PVT, read_curves, save_curves
+from jingles.control.curves import DESCRIPTORS, NOTES, PVT, read_curves, save_curves
 from jingles.control.descriptors import descriptors, from_audio
 from jingles.core import Cond, rng_for
 from jingles.data.records import write_shapes, write_shard
@@ -60,9 +60,12 @@ def test_other_curves_are_refused(small, features):
 
 def test_the_shipped_model_follows_notes():
     model = load_model(device='cpu')
-    assert model.config.features == 'pvt' and list(model.net.control.embed.parts) == list(PVT)
-    with pytest.raises(ValueError, match='^this model follows velocity, chroma, instruments, not pitch'): generate(model, from_audio(tone(1)))
-    assert np.isfinite(generate(model, demo(0.3), steps=1, guidance=1)).all()
+    assert model.config.features == 'notes' and list(model.net.control.embed.parts) == list(NOTES)
+    with pytest.raises(ValueError, match='^this model follows velocity, pitch, chroma, instruments, not voiced'): generate(model, from_audio(tone(1)))
+    bare, whole = demo(0.3), demo(0.3, features='notes')
+    assert np.isfinite(generate(model, whole, steps=1, guidance=1)).all()
+    left = Cond(whole.local | dict(pitch=-torch.ones(1, 1, whole.frames)))
+    assert np.array_equal(generate(model, bare, steps=1, guidance=1), generate(model, left, steps=1, guidance=1))      # curves without a pitch leave it open
 
 
 @pytest.mark.parametrize('ending', ['csv', 'json', 'npz'])

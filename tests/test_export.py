@@ -101,6 +101,24 @@ def test_from_recordings(tmp_path, jingles):
     assert not (tmp_path/'no').exists()
 
 
+def test_expressive_playing(tmp_path, jingles):
+    "Swells within notes reach the curves and the sound, the manifest and the card say how it was played, and anything else is refused"
+    import numpy as np
+    way = ('--playing', 'expressive', '--invented', 0.5)
+    jingles('export', tmp_path/'db', '--format', 'audio', *way, '--train', 16, '--valid', 1, '--seconds', 2, '--workers', 1)
+    held = read_manifest(tmp_path/'db')
+    assert (held['parameters']['playing'], held['parameters']['invented']) == ('expressive', 0.5) and 'pitch' in held['arrays']
+    assert '--playing expressive --invented 0.5' in (tmp_path/'db'/'card.md').read_text()
+    clips = next(iter(Records(tmp_path/'db'/'train', batch=16)))
+    chroma, velocity = clips['chroma'][:, 0].numpy(), clips['velocity'][:, 0].numpy()
+    within = (np.diff(chroma) == 0) & (velocity[:, 1:] > 0) & (velocity[:, :-1] > 0)
+    moves = [(np.abs(np.diff(v))[w] > 0).mean() > 0.5 for v, w in zip(velocity, within)]
+    assert 2 <= sum(moves) <= 14 and not any(m for m, i in zip(moves, clips['instruments'][:, 0, 0]) if i == 1)      # never the piano's
+    named = clips['pitch'][:, 0].numpy()*85 + 23
+    assert np.abs((named.round() % 12/11 - chroma)[velocity > 0]).max() < 1e-5
+    assert "playing is 'jazz'; expected sine or expressive" in jingles('export', tmp_path/'no', '--playing', 'jazz', ok=False).stderr
+
+
 def test_run_notebook(tmp_path, monkeypatch):
     "nbs/runs/export.ipynb through papermill, and once more: the second time there is nothing to do"
     monkeypatch.delenv('MPLBACKEND', raising=False)         # pictures in the notebook, as a user sees them

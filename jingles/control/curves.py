@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PVT', 'NOTES', 'DESCRIPTORS', 'SETS', 'FEATURES', 'LOWEST', 'SEMITONES', 'STYLE', 'NOTES_PER_SECOND', 'LOW', 'HIGH',
            'COLUMNS', 'HELD', 'KINDS', 'frame_span', 'one_hot', 'curves', 'pitch_curve', 'check_feature',
-           'check_vector', 'validate', 'as_curve', 'set_of', 'left_open', 'to_cond', 'agreeing', 'with_curve',
+           'check_vector', 'validate', 'as_curve', 'set_of', 'left_open', 'filled', 'to_cond', 'agreeing', 'with_curve',
            'plot_lane', 'plot_curves', 'chroma_of', 'pitch_of', 'constant', 'style', 'style_vector', 'resample_curves',
            'first_start', 'melody_in', 'from_melody', 'from_midi', 'number', 'table_text', 'table_rows', 'read_table',
            'on_frames', 'from_tracker', 'read_csv', 'write_csv', 'read_json', 'write_json', 'read_npz', 'write_npz',
@@ -108,6 +108,11 @@ def left_open(frames:int, features:str='pvt') -> Cond:
     import torch
     check(features in SETS, f"no set of features {features!r}; there is {', '.join(SETS)}")
     return Cond({k: torch.full((1, c, frames), -1.) for k, c in SETS[features].items()})
+
+def filled(cond:Cond, names) -> Cond:
+    "`cond` with the features `names`, in their order, those that it has not left open"
+    like = next(iter(cond.local.values()))
+    return replace(cond, local={k: cond.local[k] if k in cond.local else like.new_full((len(like), FEATURES[k], like.shape[-1]), -1) for k in names})
 
 def to_cond(arrays:dict, features:str|None=None) -> Cond:
     """`{feature: [c, t] or [t] numbers}` as a valid `Cond` of batch 1, `style` as its vector; ValueError. Missing features of the set it belongs to

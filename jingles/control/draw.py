@@ -20,7 +20,7 @@ import numpy as np
 import traitlets
 
 from ..audio import SOUND_ENDINGS, load, mel, player, resample
-from .curves import (KINDS, LOWEST, SEMITONES, SETS, left_open, read_curves, resample_curves, save_curves, set_of, to_cond,
+from .curves import (KINDS, LOWEST, SEMITONES, SETS, filled, left_open, read_curves, resample_curves, save_curves, set_of, to_cond,
                                     validate, with_curve)
 from .descriptors import BRIGHTNESS, LOUDNESS, NOISINESS, brightness_value, hertz, pitch_value
 from .heard import heard_in, levels, played_in
@@ -66,9 +66,10 @@ def lanes_of(features:str) -> list:
     return [lane | dict(row=row) for row, lane in enumerate(LANES[features])]
 
 def to_rows(cond:Cond, features:str='pvt') -> np.ndarray:
-    "The curves of the first clip as float32 `(rows, frames)`; ValueError when some are missing"
+    "The curves of the first clip as float32 `(rows, frames)`, open where some are missing; ValueError for those of another set"
     missing = [k for k in SETS[features] if k not in cond.local]
-    check(not missing, f"these curves lack {', '.join(missing)}; the board draws {', '.join(SETS[features])}")
+    check(cond.local.keys() <= SETS[features].keys(), f"these curves lack {', '.join(missing)}; the board draws {', '.join(SETS[features])}")
+    cond = filled(cond, SETS[features])
     return np.concatenate([cond[k][0].cpu().numpy() for k in SETS[features]]).astype(np.float32)
 
 def from_rows(rows, features:str='pvt') -> Cond:
@@ -232,7 +233,7 @@ def kept(keep) -> bool: return keep is not None and Path(keep).exists()
 def first_curves(cond, seconds, rate:float, keep, features:str) -> Cond:
     "What a board begins with: `cond`, or what is kept, or nothing; `seconds` long, when they are given; ValueError"
     if cond is None and kept(keep):
-        cond = read_curves(keep)
+        cond = read_curves(keep, features=features)
         check(set_of(cond) == features,
               f"{keep} holds curves of {set_of(cond)}, and this board draws {features}; name another file as `keep`")
     if cond is None: return left_open(round((4 if seconds is None else seconds)*rate), features)

@@ -52,7 +52,8 @@ def from_sound(wav,               # one voice, (n,) at 24 kHz
 ) -> Cond:
     "Velocity and chroma, or pitch too, as heard in a sound; ValueError for silence"
     check(len(wav) and np.abs(wav).max() > 1e-4, "there is nothing to be heard in this sound; record it again, nearer")
-    db = levels(wav, frames) - levels(wav, frames).max()
+    db = levels(wav, frames, -120.)
+    db = db - db.max()
     velocity = np.where(db > quiet, np.minimum(loudest*10**(db/40), 1), 0)
     return in_set(velocity, held(notes_in(wav, frames)), features)
 

@@ -43,7 +43,7 @@ def melodies_words(source:dict) -> str:
 def split_words(source:dict) -> str:
     "The card's words on what is in which part"
     if source['kind'] == 'generator': return "by random seed; no melody is in both parts but by chance."
-    rule = 'by song: sha256 of its intervals, near-duplicates together' if source.get('split') else 'by source file: sha256 of its name'
+    rule = 'by song: the smallest hash of its runs of intervals, near-duplicates together' if source.get('split') else 'by source file: sha256 of its name'
     return (f"{rule}, ratio {RATIO}: {source['train']} files to train with, {source['valid']} to test with, none in both. "
             f"Files that hold the same {'bytes' if source['kind'] == 'sound' else 'tune'} count once.")
 
@@ -52,7 +52,7 @@ def command(manifest:dict, folder:str) -> str:
     "The `jingles export` that makes this database"
     p, usual = manifest['parameters'], Recipe()
     train, valid = p['clips']
-    options = {'--format': p['format']['name'], '--midi': p.get('midi'), '--audio': p.get('audio'), '--train': train, '--valid': valid,
+    options = {'--format': p['format']['name'], '--midi': p.get('midi'), '--audio': p.get('audio'), '--playing': p.get('playing'), '--invented': p.get('invented'), '--train': train, '--valid': valid,
                '--seconds': p['seconds'] if p['seconds'] != usual.seconds else None, '--seed': p['seed'] or None, '--shard-mb': p['shard_mb'] if p['shard_mb'] != usual.shard_mb else None}
     return shlex.join(['jingles', 'export', folder, *(str(w) for k, v in options.items() if v is not None for w in (k, int(v) if isinstance(v, float) and v == int(v) else v))])
 
