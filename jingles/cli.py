@@ -480,7 +480,7 @@ def train_codec(
 ):
     "Train one of the project's own codecs on raw sound; about 25 minutes on two CPU cores."
     from jingles.training import Plan, train_codec as run
-    run(data, out, Plan(steps=steps, lr=lr, cooldown=0.4, seed=seed), format)
+    run(data, out, Plan(steps=steps, lr=lr, cooldown=0.4, seed=seed), format=format)
     print(f"{out/'model.safetensors'}: the codec; export with --format {format} --codec {out}")
 
 # %% ../nbs/81_cli.ipynb #c054

@@ -556,8 +556,8 @@ def learners() -> dict:
 def train_codec(data,                # an export of raw audio
                 out,                 # folder for the codec and its checkpoint
                 plan:Plan=Plan(),
-                format:str='codec',  # which: 'codec' keeps the waveform, 'spectral' the magnitudes
                 batch:int=16,        # items of a step's loss
+                format:str='codec',  # which: 'codec' keeps the waveform, 'spectral' the magnitudes
                 **config):           # of `formats.codec.Codec` or `formats.spectral.SpectralCodec`
     "Train one of the project's own codecs; the same call goes on with an interrupted run. Returns the codec"
     from jingles.formats.codec import calibrate, save_codec

@@ -8,8 +8,9 @@ import pytest
 
 from book import ROOT
 from jingles.audio import load, save
-from jingles.control.curves import from_midi, read_curves, save_curves
+from jingles.control.curves import read_curves, save_curves
 from jingles.control.draw import preset, to_rows
+from jingles.control.heard import played_in
 from jingles.generate import demo
 from lab import CHROMIUM, LABCONFIG, Kernel, Page, answers, chromium, free_port, jupyterlab, soon, stop
 
@@ -87,12 +88,13 @@ def test_mouse(page, kernel):
     page.tool('Draw')
     page.drag('chroma', (0.1, 7/11), (0.6, 7/11))
     drawn = soon(lambda: kernel.rows, lambda r: (r != rows).any())
-    assert (drawn[1, 15:90] == np.float32(7/11)).all() and (drawn[1, 92:] == rows[1, 92:]).all()
+    assert (drawn[2, 15:90] == np.float32(7/11)).all() and (drawn[2, 92:] == rows[2, 92:]).all()
+    assert ((drawn[1, 15:90] == -1) | (np.round(85*drawn[1, 15:90] + 23) % 12 == 7)).all()           # pitches of another name are open
 
     page.tool('Erase')
     page.drag('trumpet', (0.5, 0.5), (0.8, 0.5))
     erased = soon(lambda: kernel.rows, lambda r: (r != drawn).any())
-    assert (erased[2:, 75:120] == -1).all() and (erased[2:, :74] == drawn[2:, :74]).all() and (erased[2:, 122:] == drawn[2:, 122:]).all()
+    assert (erased[3:, 75:120] == -1).all() and (erased[3:, :74] == drawn[3:, :74]).all() and (erased[3:, 122:] == drawn[3:, 122:]).all()
 
     page.tool('Smooth')
     rough = lambda r: np.abs(np.diff(r[0, 30:45])).max()            # the note's end at 0.45 s
@@ -113,13 +115,13 @@ def test_finger_keys_and_presets(page, kernel):
     before = kernel.rows
     page.touch('piano', (0.1, 0.5), (0.4, 0.5))
     rows = soon(lambda: kernel.rows, lambda r: (r != before).any())
-    assert np.abs(rows[2, 17:58] - 0.5).max() < 1/28 and np.abs(rows[2:, 17:58].sum(0) - 1).max() < 1e-6      # the others make room
+    assert np.abs(rows[3, 17:58] - 0.5).max() < 1/28 and np.abs(rows[3:, 17:58].sum(0) - 1).max() < 1e-6      # the others make room
 
     canvas = page.page.locator('.jingles-draw canvas')
     canvas.focus()
     for key in ('PageUp', 'Home', 'Delete', 'ArrowRight', 'ArrowUp', 'Shift+ArrowRight'): canvas.press(key)     # from piano to chroma
-    keyed = soon(lambda: kernel.rows, lambda r: (r[1, :8] == -1).all() and r[1, 17] == r[1, 9])
-    assert (keyed[1, :8] == -1).all() and (keyed[1, 8:24] == np.float32(min(11, round(11*rows[1, 8]) + 1)/11)).all()
+    keyed = soon(lambda: kernel.rows, lambda r: (r[2, :8] == -1).all() and r[2, 17] == r[2, 9])
+    assert (keyed[2, :8] == -1).all() and (keyed[2, 8:24] == np.float32(min(11, round(11*rows[2, 8]) + 1)/11)).all()
     assert 'chroma' in page.page.text_content('.jingles-draw .said')
     for _ in range(3): canvas.press('Control+z')
     assert (soon(lambda: kernel.rows, lambda r: (r == rows).all()) == rows).all()
@@ -169,28 +171,29 @@ def test_files_and_humming(page, kernel):
     save_curves(page.folder/'given.csv', demo(1))
     with page.page.expect_download() as download:
         page.page.set_input_files('.jingles-draw input[type=file]', page.folder/'given.csv')
-        assert soon(lambda: kernel.rows.shape, lambda shape: shape == (5, 75)) == (5, 75)
+        assert soon(lambda: kernel.rows.shape, lambda shape: shape == (6, 75)) == (6, 75)
         page.choose('Save the curves', 'npz')
     download.value.save_as(page.folder/'saved.npz')
-    assert (to_rows(read_curves(page.folder/'saved.npz')) == to_rows(demo(1))).all() and (kernel.rows == to_rows(demo(1))).all()
+    assert (to_rows(read_curves(page.folder/'saved.npz'), 'notes') == to_rows(demo(1), 'notes')).all() and (kernel.rows == to_rows(demo(1), 'notes')).all()      # without a pitch: it is open
 
     midi = pretty_midi.PrettyMIDI()
     midi.instruments = [pretty_midi.Instrument(40)]
     midi.instruments[0].notes = [pretty_midi.Note(60 + 20*k, 60 + 4*k, 0.5*k, 0.5*k + 0.4) for k in range(3)]
     midi.write(str(page.folder/'tune.mid'))
-    tune = to_rows(from_midi(page.folder/'tune.mid', None, 1))
+    tune = to_rows(played_in(page.folder/'tune.mid', 1, features='notes'), 'notes')
     page.page.set_input_files('.jingles-draw input[type=file]', page.folder/'tune.mid')
     assert (soon(lambda: kernel.rows, lambda r: (r == tune).all()) == tune).all()
     page.page.wait_for_selector('.jingles-draw .said:has-text("tune.mid is what is drawn")')      # the kernel has the curves before the page has the words
 
     length = page.page.locator('.jingles-draw input[type=number]')
     length.click(click_count=3); length.press_sequentially('2'); length.press('Tab')
-    assert soon(lambda: kernel.rows.shape, lambda shape: shape == (5, 150)) == (5, 150)
+    assert soon(lambda: kernel.rows.shape, lambda shape: shape == (6, 150)) == (6, 150)
     before = kernel.rows
     page.tool('Hum')
     heard = soon(lambda: kernel.rows, lambda r: (r != before).any(), 20)
-    share = lambda note: (np.round(11*heard[1]) == note)[heard[0] > 0].mean()
-    assert share(4) > 0.2 and share(7) > 0.2 and share(4) + share(7) > 0.85 and (heard[2:] == -1).all()       # E and G
+    share = lambda note: (np.round(11*heard[2]) == note)[heard[0] > 0].mean()
+    assert share(4) > 0.2 and share(7) > 0.2 and share(4) + share(7) > 0.85 and (heard[3:] == -1).all()       # E and G
+    assert (np.round(85*heard[1] + 23) % 12 == np.round(11*heard[2]))[heard[0] > 0].all()
 
 
 def test_generate(page, kernel):
@@ -202,6 +205,7 @@ def test_generate(page, kernel):
     assert (asked == drawn).all()
     length = page.page.wait_for_function("document.querySelector('.jingles-card audio').duration || 0").json_value()
     assert abs(length - 2) < 0.15                       # MP3 pads to whole blocks
+    page.page.evaluate("document.querySelector('.jingles-card .seen').scrollIntoView({block: 'center'})")      # the picture is asked for when its place is on the screen
     page.page.wait_for_selector('.jingles-card img')
     with page.page.expect_download() as download: page.page.click('.jingles-card button:has-text("download")')
     download.value.save_as(page.folder/'take.wav')
@@ -229,7 +233,7 @@ def test_stop(page, kernel):
 
 def test_reload(page, kernel):
     "A page reload shows the board as it was, and it still draws; after a restart of the kernel the cell finds the drawing again"
-    kernel('setattr(studio.board, "cond", __import__("jingles.generate").generate.demo(2))')        # no lane is open
+    kernel('setattr(studio.board, "cond", __import__("jingles.generate").generate.demo(2, features="notes"))')        # no lane is open
     rows = kernel.rows
     assert saved_with(page, rows), 'the drawing is not in the saved notebook'
     page.page.reload(); page.ready(); page.board()
@@ -262,9 +266,9 @@ def test_another_day(lab, page):
     "Without its kernel the board is seen as it was saved in the notebook; with a new one the same cell brings the drawing back from the file that it is kept in, and what was drawn without one"
     assert f'JUPYTER_CONFIG_PATH="{LABCONFIG}' in subprocess.run(['make', '--dry-run', 'lab'], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     kernel = Kernel(*lab)
-    kernel('setattr(studio.board, "cond", __import__("jingles.generate").generate.demo(2, "violin"))')      # not what the cell would draw by itself
+    kernel('setattr(studio.board, "cond", __import__("jingles.generate").generate.demo(2, "violin", features="notes"))')      # not what the cell would draw by itself
     rows = kernel.rows
-    assert (rows != to_rows(demo(2))).any() and saved_with(page, rows)
+    assert (rows != to_rows(demo(2), 'notes')).any() and saved_with(page, rows)
     seen = page.picture()
     page.page.evaluate("jupyterapp.shell.currentWidget.sessionContext.shutdown()")
     assert soon(lambda: json.loads(answers(f'{lab[1]}/api/sessions')), lambda sessions: not sessions) == []

@@ -112,8 +112,8 @@ def test_a_model_of_240_frames_a_second_is_evaluated(classifier, monkeypatch):
 def test_a_jingle_is_as_long_as_its_curves(name):
     model = tiny(format=name, paradigm='discdpm' if name == 'codec-codes' else 'edm')
     clip = real_clips(None, 1, seconds=1, format=model.format)[0]
-    from jingles.control.curves import to_cond
-    cond = to_cond(clip.curves)
+    from jingles.system import cond_of
+    cond = cond_of(model.config, clip.curves)
     assert clip.rate == model.spec.rate and cond.frames == model.format.frames(1)
     sound = generate(model, cond, steps=1, guidance=1, unconditional_scale=1)
     assert sound.shape == (1, 24_000) and np.isfinite(sound).all()

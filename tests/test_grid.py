@@ -8,7 +8,7 @@ from jingles.core import Cond, Spec, generator
 from jingles.system import BACKBONES, FORMATS, INJECTORS, PARADIGMS, build, configure
 
 SPECS = {'cqt': Spec(2, 240., dims=(216,)), 'encodec': Spec(128, 75.), 'encodec-codes': Spec(16, 75., classes=1024),
-         'codec': Spec(64, 75.), 'codec-codes': Spec(16, 75., classes=1024)}
+         'codec': Spec(64, 75.), 'spectral': Spec(48, 37.5, curves_per_frame=2), 'codec-codes': Spec(16, 75., classes=1024)}
 FRAMES, SMALL = 9, dict(widths=(8, 12), depth=1, emb=16, control_channels=4, times=30, schedule='cosine')
 
 
@@ -19,8 +19,8 @@ class Promise(nn.Module):
         self.spec = spec
 
 
-def control(batch=2):
-    local = {k: torch.rand(batch, c, FRAMES) for k, c in dict(velocity=1, chroma=1, instruments=3).items()}
+def control(batch=2, frames=FRAMES):
+    local = {k: torch.rand(batch, c, frames) for k, c in dict(velocity=1, chroma=1, instruments=3).items()}
     local['chroma'][:, :, ::3] = -1
     return Cond(local)
 
@@ -51,7 +51,7 @@ def composes(paradigm, form, backbone, injection):
     except ValueError as refused:
         assert '\n' not in str(refused) and f'{paradigm!r} cannot make format {form!r}' in str(refused) and 'use ' in str(refused)
         return False
-    spec, cond = SPECS[form], control()
+    spec, cond = SPECS[form], control(frames=FRAMES*SPECS[form].curves_per_frame)
     loss, idle = one_step(model, clean(spec), cond)
     assert torch.tensor(loss).isfinite() and loss > 0 and not idle, (loss, idle)
     x = model.paradigm.sample(model.net.requires_grad_(False), spec.shape(FRAMES, 2), cond, steps=2, generator=generator(1))
@@ -64,15 +64,15 @@ def composes(paradigm, form, backbone, injection):
 def test_promises():
     "The promises above are the formats' own, and every format of the system is in the grid"
     assert SPECS.keys() == FORMATS.keys()
-    for form in ('cqt', 'codec', 'codec-codes'): assert FORMATS[form](configure(format=form)).spec == SPECS[form]
+    for form in ('cqt', 'codec', 'spectral', 'codec-codes'): assert FORMATS[form](configure(format=form)).spec == SPECS[form]
 
 
 @pytest.mark.parametrize('paradigm', PARADIGMS)
 def test_grid(paradigm):
     found = {k: composes(paradigm, *k) for k in itertools.product(SPECS, BACKBONES, INJECTORS)}
     each = len(BACKBONES)*len(INJECTORS)
-    assert len(found) == 100 and each == 20
-    assert sum(found.values()) == dict(edm=60, ddpm=60, discdpm=40)[paradigm], [k for k, ok in found.items() if not ok]
+    assert len(found) == 120 and each == 20
+    assert sum(found.values()) == dict(edm=80, ddpm=80, discdpm=40)[paradigm], [k for k, ok in found.items() if not ok]
     for form, spec in SPECS.items():
         assert sum(ok for k, ok in found.items() if k[0] == form) == (each if (paradigm == 'discdpm') == bool(spec.classes) else 0)
 

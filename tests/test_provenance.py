@@ -80,6 +80,9 @@ def test_evaluation_says_what_was_seen(trained, songs, said, rejected, tmp_path,
     words = said('evaluate', '--model', every, *options)
     assert 'trained on data that are not recorded, then on PVT-codec' in words and f'{valid} of {valid} songs' in words
     words = said('evaluate', *options)
+    assert 'The model was trained on PVT-spectral (5000 clips' in words
+    unknown = moved(trained/'run', tmp_path/'unknown', [None])
+    words = said('evaluate', '--model', unknown, *options)
     assert "The model's training data are not recorded. Whether" in words and 'is not known' in words
     assert 'are invented' in said('evaluate', *options[2:])
 

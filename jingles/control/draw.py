@@ -52,8 +52,8 @@ def tone(hz): return float(BRIGHTNESS.amount(brightness_value(hz)))    # in semi
 LANES = dict(
     pvt=[lane('velocity', 'level', 96, ticks=[(1, '1'), (0, '0')]), notes_lane('chroma', 150, 0, 11, 12),
          *(lane(name, 'share', 34, group='instruments') for name in INSTRUMENTS)],
-    notes=[lane('velocity', 'level', 96, ticks=[(1, '1'), (0, '0')]), notes_lane('pitch', 170, LOWEST, SEMITONES, 37, names='chroma'),
-           notes_lane('chroma', 110, 0, 11, 12, named='pitch'), *(lane(name, 'share', 34, group='instruments') for name in INSTRUMENTS)],
+    notes=[lane('velocity', 'level', 96, ticks=[(1, '1'), (0, '0')]), notes_lane('pitch', 130, LOWEST, SEMITONES, 37, names='chroma'),
+           notes_lane('chroma', 84, 0, 11, 12, named='pitch'), *(lane(name, 'share', 34, group='instruments') for name in INSTRUMENTS)],
     descriptors=[notes_lane('pitch', 190, LOWEST, SEMITONES, 37, gate='voiced'), lane('voiced', 'gate', 22, gates='pitch'),
                  unit_lane('loudness', 80, LOUDNESS, 'dB', {0: '0', -70: '-70 dB'}),
                  unit_lane('brightness', 72, BRIGHTNESS, 'Hz', {tone(hz): text for hz, text in ((10000, '10 kHz'), (100, '100 Hz'))}),
