@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Raw', 'Waves', 'Names', 'Blends', 'Levels', 'Embed', 'AtLevel', 'Branch', 'coarser', 'along', 'Concat', 'ZeroSum',
            'Film', 'middles', 'turn', 'CrossAttention', 'CondConv', 'along_time', 'GlobalBranch', 'Gate', 'Control',
-           'side_by_side_frames', 'any_rate', 'Place']
+           'frame_unshuffle', 'any_rate', 'Place']
 
 # %% ../../nbs/22_backbones.control.ipynb #c003
 import math
@@ -257,10 +257,10 @@ class Control(nn.Module):
         check(cond is not None, "no control for a network that was made with one; set all features to -1 to leave them open")
         x = self.embed(cond)
         check(cond.frames == frames*self.fold or any_rate(self.kind), f"control curves of {cond.frames} frames for {frames} frames of data, which need {frames*self.fold}; resample them first")
-        return self.branch(side_by_side_frames(x, self.fold), self.fold*frames/cond.frames)
+        return self.branch(frame_unshuffle(x, self.fold), self.fold*frames/cond.frames)
 
 # %% ../../nbs/22_backbones.control.ipynb #c062
-def side_by_side_frames(x, fold:int):
+def frame_unshuffle(x, fold:int):
     "`x` `(b, c, fold*t)` as `(b, fold*c, t)`: the frames that fall into one become channels of it"
     return x.unflatten(-1, (-1, fold)).transpose(2, 3).flatten(1, 2) if fold > 1 else x
 

@@ -7,10 +7,11 @@ __all__ = ['NAME', 'TEMPO', 'VOICES', 'LAST', 'COMPASS', 'PER_SECOND', 'SHAPES',
            'Note', 'sounding', 'plot_melody', 'BadMelody', 'Track', 'seconds_at', 'messages', 'chunks', 'needed',
            'repaired', 'read_midi', 'takes_over', 'monophonic', 'spans', 'union', 'voices', 'heard_share',
            'melodiousness', 'chosen', 'melody_of', 'octaves_into', 'fit_range', 'separate', 'load_melody',
-           'sounding_before', 'cut', 'worth_hearing', 'window', 'modulate', 'move', 'touch', 'grace', 'repeated',
-           'ornament', 'shade', 'express', 'interpret', 'semitones', 'Style', 'invent_style', 'invent_rhythm',
-           'invent_walk', 'new_motif', 'vary', 'cadence', 'invent_bars', 'perform', 'invent', 'is_zip', 'stream_opener',
-           'unpacked', 'Source', 'is_midi', 'Bounded', 'tar_members', 'archive_sources', 'folder_sources', 'sources']
+           'sounding_before', 'cut', 'worth_hearing', 'window', 'modulate', 'transpose', 'articulate', 'grace',
+           'repeated', 'ornament', 'dynamics', 'expression_of', 'interpret', 'semitones', 'Style', 'invent_style',
+           'invent_rhythm', 'invent_walk', 'new_motif', 'vary', 'cadence', 'invent_bars', 'perform', 'invent', 'is_zip',
+           'stream_opener', 'unpacked', 'Source', 'is_midi', 'Bounded', 'tar_members', 'archive_sources',
+           'folder_sources', 'sources']
 
 # %% ../../nbs/50_data.melody.ipynb #c003
 import bz2, gzip, lzma, math, os, re, struct, tarfile, warnings, zipfile, zlib
@@ -318,12 +319,12 @@ def modulate(melody, rng, seconds=8, centre=81, depth=46) -> tuple:
 # %% ../../nbs/50_data.melody.ipynb #ip02
 COMPASS = (43, 84)     # MIDI pitches of an expressive player: G2 to C6
 
-def move(melody, semitones:int) -> tuple:
+def transpose(melody, semitones:int) -> tuple:
     "`melody` transposed, notes that would leave `COMPASS` by an octave less"
     low, high = COMPASS
     return tuple(n._replace(pitch=p - 12*(p > high) + 12*(p < low)) for n in melody for p in [n.pitch + semitones])
 
-def touch(melody, rng) -> tuple:
+def articulate(melody, rng) -> tuple:
     "`melody` as written, legato, staccato, or with each note held for a share of its own; none shorter than 80 ms"
     how = rng.choice(['written', 'legato', 'staccato', 'own'], p=[.3, .3, .2, .2])
     if how == 'written': return melody
@@ -361,7 +362,7 @@ def ornament(melody, rng) -> tuple:
 
 
 # %% ../../nbs/50_data.melody.ipynb #ip2c
-def shade(melody, rng, seconds) -> tuple:
+def dynamics(melody, rng, seconds) -> tuple:
     "`melody` with velocities of one of four kinds: `modulate`, the player's own, a steady rise or fall, or each note's own"
     how = rng.choice(['sine', 'player', 'slope', 'own'], p=[.4, .3, .15, .15])
     if how == 'sine': return modulate(melody, rng, seconds)
@@ -373,7 +374,7 @@ def shade(melody, rng, seconds) -> tuple:
 PER_SECOND = 50                           # values of expression
 SHAPES = dict(swell=lambda u: .4 + .6*np.sin(np.pi*u), fade=lambda u: 1 - .65*u, rise=lambda u: .35 + .65*u, accent=lambda u: .45 + .55*np.exp(-8*u))     # within a note
 
-def express(melody, instrument:str, rng, seconds) -> tuple:
+def expression_of(melody, instrument:str, rng, seconds) -> tuple:
     "Levels in 0..1, `PER_SECOND` a second, that scale the velocities while notes sound; () for none, as always for the piano"
     how = rng.choice(['none', 'curve', 'tremolo', 'notes'], p=[.35, .25, .1, .3])
     t = (np.arange(math.ceil(seconds*PER_SECOND)) + .5)/PER_SECOND
@@ -392,8 +393,8 @@ def express(melody, instrument:str, rng, seconds) -> tuple:
 def interpret(melody, instrument:str, rng, seconds=8) -> tuple:
     "`(melody, expression)` of an expressive player"
     if not melody: return melody, ()
-    melody = shade(ornament(touch(move(melody, int(rng.integers(-5, 13))), rng), rng), rng, seconds)
-    return melody, express(melody, instrument, rng, seconds)
+    melody = dynamics(ornament(articulate(transpose(melody, int(rng.integers(-5, 13))), rng), rng), rng, seconds)
+    return melody, expression_of(melody, instrument, rng, seconds)
 
 # %% ../../nbs/50_data.melody.ipynb #c050
 MODES = dict(major=(0, 2, 4, 5, 7, 9, 11), minor=(0, 2, 3, 5, 7, 8, 10), dorian=(0, 2, 3, 5, 7, 9, 10), mixolydian=(0, 2, 4, 5, 7, 9, 10),

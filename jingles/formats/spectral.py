@@ -56,10 +56,10 @@ def single_pass_phases(magnitudes) -> torch.Tensor:
         out[:, j] = phase
     return out.remainder(2*math.pi).to(magnitudes)
 
-def griffin_lim(magnitudes, phases, rounds:int=2, momentum:float=0.99) -> torch.Tensor:
-    "Sound `(b, 320 t)` whose spectrogram comes near `magnitudes` `(b, t, 641)`, from `phases` by `rounds` of fast Griffin-Lim (Perraudin et al. 2013)"
+def griffin_lim(magnitudes, phases, n_iter:int=2, momentum:float=0.99) -> torch.Tensor:
+    "Sound `(b, 320 t)` whose spectrogram comes near `magnitudes` `(b, t, 641)`, from `phases` by `n_iter` rounds of fast Griffin-Lim (Perraudin et al. 2013)"
     spectrum, before = torch.polar(magnitudes, phases), None
-    for _ in range(rounds):
+    for _ in range(n_iter):
         found = stft(istft(spectrum))
         ahead = found if before is None else found + momentum*(found - before)
         spectrum, before = ahead*(magnitudes/ahead.abs().clamp_min(1e-8)), found
@@ -74,11 +74,11 @@ class SpectralCodec(nn.Module):
     """Sound `(b, n)` at 24 kHz to latents `(b, channels, n/640)` and back; `n` may be any length.
     Differentiable up to the magnitudes (`latents`, `log_magnitudes`); phases are found, not learned"""
     name = 'spectral'
-    def __init__(self, channels:int=48, pair:int=2, widths=(256, 384), depths=(3, 5), noise:float=0.2, rounds:int=2):
+    def __init__(self, channels:int=48, pair:int=2, widths=(256, 384), depths=(3, 5), noise:float=0.2, n_iter:int=2):
         super().__init__()
-        self.config = dict(channels=channels, pair=pair, widths=list(widths), depths=list(depths), noise=noise, rounds=rounds)
+        self.config = dict(channels=channels, pair=pair, widths=list(widths), depths=list(depths), noise=noise, n_iter=n_iter)
         self.spec = Spec(channels=channels, rate=SAMPLE_RATE/HOP/pair, curves_per_frame=pair)
-        self.pair, self.rounds = pair, rounds
+        self.pair, self.n_iter = pair, n_iter
         self.encoder = nn.Sequential(nn.Linear(pair*BINS, widths[0]), stack_of(widths[0], depths[0]), nn.LayerNorm(widths[0]), nn.Linear(widths[0], channels))
         self.decoder = nn.Sequential(nn.Linear(channels, widths[1]), stack_of(widths[1], depths[1]), nn.LayerNorm(widths[1]), nn.Linear(widths[1], pair*BINS))
         self.register_buffer('mean', torch.zeros(channels)); self.register_buffer('std', torch.ones(channels))
@@ -110,7 +110,7 @@ class SpectralCodec(nn.Module):
         check(n is None or 0 <= n <= longest, f"n={n} samples asked of {x.shape[-1]} frames; they hold {longest}")
         magnitudes = self.magnitudes(x).float()
         with torch.no_grad(): phases = single_pass_phases(magnitudes)
-        return griffin_lim(magnitudes, phases, self.rounds)[:, :n].clamp(-1, 1)
+        return griffin_lim(magnitudes, phases, self.n_iter)[:, :n].clamp(-1, 1)
 
 # %% ../../nbs/44_formats.spectral.ipynb #s018
 def magnitude_loss(estimate, logs) -> torch.Tensor:
