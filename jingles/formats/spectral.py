@@ -8,14 +8,14 @@ __all__ = ['FLOOR', 'GATE', 'log_magnitudes', 'magnitudes_of', 'gated', 'peaks_o
            'shift_sensitivity', 'lag_correlation', 'load_spectral']
 
 # %% ../../nbs/44_formats.spectral.ipynb #s004
-import json, math
+import math
 from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..core import SAMPLE_RATE, Spec, check, load_tensors, randn, rand, read_json
+from ..core import SAMPLE_RATE, Spec, check, load_tensors, read_json
 from .codec import BINS, HOP, N_FFT, WEIGHTS, check_latents, istft, stack_of, stft, unit_penalty, whole_frames
 
 # %% ../../nbs/44_formats.spectral.ipynb #s006
