@@ -114,7 +114,7 @@ def weighted(wav) -> np.ndarray:
 
 # %% ../nbs/40_audio.ipynb #c019
 def lufs(wav) -> float:
-    "The integrated loudness of `wav` `(n,)` in LUFS (ITU-R BS.1770-4); -inf for silence"
+    "The integrated loudness of `wav` `(n,)` in LUFS (ITU-R BS.1770-4), of a sound below 0.4 s with silence up to there; -inf for silence"
     block, hop = int(0.4*SAMPLE_RATE), int(0.1*SAMPLE_RATE)
     x = np.pad(weighted(wav), (0, max(0, block - len(wav))))**2
     power = np.lib.stride_tricks.sliding_window_view(x, block)[::hop].mean(1)

@@ -43,7 +43,8 @@ def melodies_words(source:dict) -> str:
 def split_words(source:dict) -> str:
     "The card's words on what is in which part"
     if source['kind'] == 'generator': return "by random seed; no melody is in both parts but by chance."
-    rule = 'by song: the smallest hash of its runs of intervals, near-duplicates together' if source.get('split') else 'by source file: sha256 of its name'
+    rules = {'groups of tunes': 'by song: the smallest hash of its runs of intervals, near-duplicates together', 'groups of sounds': 'by sound: the smallest hash of its landmarks, other copies of it together'}
+    rule = rules.get(source.get('split'), 'by source file: sha256 of its name')
     return (f"{rule}, ratio {RATIO}: {source['train']} files to train with, {source['valid']} to test with, none in both. "
             f"Files that hold the same {'bytes' if source['kind'] == 'sound' else 'tune'} count once.")
 

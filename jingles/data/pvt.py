@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['RATIO', 'RUN', 'SHARED', 'PLAYING', 'LICENCES', 'GROUP', 'NAMES', 'pack', 'unpack', 'content_hash', 'key_of',
-           'keep_melodies', 'kept_melodies', 'load_melodies', 'split_of', 'intervals', 'tune_hash', 'runs', 'groups_of',
-           'smallest_hash', 'split_melodies', 'members', 'clip', 'Played', 'called', 'describe_soundfont',
-           'describe_source', 'Melodies', 'RawAudio', 'as_format', 'curve_grid', 'stored_type', 'stored', 'records',
-           'moments', 'mean_std', 'tallies', 'usage', 'sums', 'shard_clips', 'Shard', 'shards_of', 'counted_shard',
-           'finished', 'Stream', 'Task', 'render', 'weights_of', 'describe', 'Recipe', 'Database', 'database',
-           'write_manifest', 'read_manifest', 'held_export', 'versions', 'statistics', 'complete', 'check_room',
-           'check_sendable', 'check_recipe', 'check_parts', 'first_clip', 'pieces', 'part_of', 'export']
+           'keep_melodies', 'kept_melodies', 'load_melodies', 'split_of', 'intervals', 'tune_hash', 'runs', 'groups_by',
+           'groups_of', 'smallest_of', 'smallest_hash', 'split_groups', 'split_melodies', 'members', 'clip', 'Played',
+           'called', 'describe_soundfont', 'describe_source', 'Melodies', 'RawAudio', 'as_format', 'curve_grid',
+           'stored_type', 'stored', 'records', 'moments', 'mean_std', 'tallies', 'usage', 'sums', 'shard_clips',
+           'Shard', 'shards_of', 'stages_of', 'counted_shard', 'finished', 'Stream', 'Task', 'render', 'weights_of',
+           'describe', 'Recipe', 'Database', 'database', 'write_manifest', 'read_manifest', 'size_of', 'held_export',
+           'enlarged', 'versions', 'statistics', 'complete', 'check_room', 'check_sendable', 'check_recipe',
+           'check_parts', 'first_clip', 'pieces', 'part_of', 'export']
 
 # %% ../../nbs/55_data.pvt.ipynb #c003
 import json, math, os, pickle, shutil, sys, zipfile
@@ -145,32 +146,43 @@ def runs(notes, n:int=RUN) -> np.ndarray:
     for period in range(1, n//2 + 1): plain |= (w[:, period:] == w[:, :-period]).all(1)
     return np.unique((w[~plain].astype(np.uint64)*13**np.arange(n, dtype=np.uint64)).sum(1, dtype=np.uint64))
 
-def groups_of(melodies) -> np.ndarray:
-    "The number of the group of each of `melodies` [(name, packed melody)]: those that share `SHARED` runs, and those that share with these, have the same"
-    found = [runs(m) for _, m in melodies]
-    owner, run = np.repeat(np.arange(len(found)), [len(r) for r in found]), np.concatenate([*found, np.array([], np.uint64)])
+def groups_by(found, share:float=0.) -> np.ndarray:
+    "The number of the group of each set of `found`, sorted uint64 arrays: those with `SHARED` numbers in common (all, if they are fewer), and this `share` of the smaller set, have the same; so have those that are linked by others"
+    size = np.array([len(r) for r in found])
+    owner, run = np.repeat(np.arange(len(found)), size), np.concatenate([*found, np.array([], np.uint64)])
     order = np.lexsort((owner, run))
     same = run[order][1:] == run[order][:-1]
-    pairs, count = np.unique(np.stack([owner[order][:-1][same], owner[order][1:][same]]), axis=1, return_counts=True)
-    a, b = pairs[:, count >= SHARED].astype(int)
-    return connected_components(coo_matrix((np.ones(len(a)), (a, b)), (len(found), len(found))), False)[1]
+    (a, b), count = np.unique(np.stack([owner[order][:-1][same], owner[order][1:][same]]), axis=1, return_counts=True)
+    smaller = np.minimum(size[a], size[b])
+    alike = count >= np.maximum(share*smaller, np.minimum(SHARED, smaller) if share else SHARED)
+    return connected_components(coo_matrix((np.ones(alike.sum()), (a[alike], b[alike])), (len(found), len(found))), False)[1]
+
+def groups_of(melodies) -> np.ndarray:
+    "The number of the group of each of `melodies` [(name, packed melody)]: those that share `SHARED` runs, and those that share with these, have the same"
+    return groups_by([runs(m) for _, m in melodies])
 
 # %% ../../nbs/55_data.pvt.ipynb #c023
+def smallest_of(h) -> str:
+    "The smallest of the hashes of the numbers `h` (uint64), 16 hexadecimal digits"
+    for shift, factor in ((30, 0xbf58476d1ce4e5b9), (27, 0x94d049bb133111eb), (31, 1)): h = (h ^ h >> np.uint64(shift))*np.uint64(factor)      # the finaliser of SplitMix64
+    return f'{h.min():016x}'
+
 def smallest_hash(notes) -> str:
     "The smallest of the hashes of a packed melody's runs, that of the tune when it has none, 16 hexadecimal digits"
     h = runs(notes)
-    if not len(h): return tune_hash(notes)
-    for shift, factor in ((30, 0xbf58476d1ce4e5b9), (27, 0x94d049bb133111eb), (31, 1)): h = (h ^ h >> np.uint64(shift))*np.uint64(factor)      # the finaliser of SplitMix64
-    return f'{h.min():016x}'
+    return smallest_of(h) if len(h) else tune_hash(notes)
+
+def split_groups(items, groups, hashes) -> dict:
+    "The parts `{'train': [...], 'valid': [...]}` of `items`: the smallest of the `hashes` of a group decides"
+    first, parts = {}, dict(train=[], valid=[])
+    for g, h in zip(groups, hashes): first[g] = min(first.get(g, '~'), h)
+    for g, item in zip(groups, items): parts[split_of(first[g])].append(item)
+    return parts
 
 def split_melodies(melodies) -> dict:
     "The parts `{'train': [(name, melody)], 'valid': [...]}` of melodies, by groups; None, the generator, is without end and belongs to both"
     if melodies is None: return dict(train=None, valid=None)
-    groups, first = groups_of(melodies), {}
-    for g, (_, m) in zip(groups, melodies): first[g] = min(first.get(g, '~'), smallest_hash(m))
-    parts = dict(train=[], valid=[])
-    for g, item in zip(groups, melodies): parts[split_of(first[g])].append(item)
-    return parts
+    return split_groups(melodies, groups_of(melodies), [smallest_hash(m) for _, m in melodies])
 
 def members(melodies, split:str): return split_melodies(melodies)[split]
 
@@ -333,9 +345,13 @@ class Shard(NamedTuple):
     stop: int     # one after its last
 
 # %% ../../nbs/55_data.pvt.ipynb #c056
-def shards_of(folder, clips:int, size:int) -> list:
-    "The shards of `clips` clips in a folder, `size` in each"
-    return [Shard(Path(folder)/f'{i:05d}.tfrecord', first, min(first + size, clips)) for i, first in enumerate(range(0, clips, size))]
+def shards_of(folder, clips:int, size:int, first:int=0, number:int=0) -> list:
+    "The shards of the clips from `first` to `clips` in a folder, `size` in each, the names counted from `number` on"
+    return [Shard(Path(folder)/f'{i:05d}.tfrecord', k, min(k + size, clips)) for i, k in enumerate(range(first, clips, size), number)]
+
+def stages_of(parameters) -> list:
+    "`[((train, valid), clips in a shard)]`: how many clips an export held after each time it was enlarged"
+    return [((train, valid), size) for train, valid, size in [*parameters.get('enlarged_from', []), [*parameters['clips'], parameters['shard_clips']]]]
 
 # %% ../../nbs/55_data.pvt.ipynb #c058
 @contextmanager
@@ -428,7 +444,10 @@ class Database(NamedTuple):
     parameters: dict     # for the manifest
     title: str           # such as PVT-codec
 
-    def shards(self, split): return shards_of(self.folder/split, dict(zip(('train', 'valid'), self.parameters['clips']))[split], self.parameters['shard_clips'])
+    def shards(self, split):
+        found, which = [], ('train', 'valid').index(split)
+        for clips, size in stages_of(self.parameters): found += shards_of(self.folder/split, clips[which], size, found[-1].stop if found else 0, len(found))
+        return found
     @property
     def bytes(self): return sum(np.dtype(dtype).itemsize*math.prod(shape) for dtype, shape in self.shapes.values())     # of a record
     @property
@@ -473,13 +492,28 @@ def _say(parameters, names):
     return ', '.join(f"{k}={short(parameters.get(k))}" for k in names)
 
 # %% ../../nbs/55_data.pvt.ipynb #c081
+def size_of(parameters) -> dict:
+    "Those of the `parameters` that change when an export is enlarged"
+    return {k: parameters[k] for k in ('clips', 'shard_clips', 'enlarged_from') if k in parameters}
+
 def held_export(out, parameters:dict) -> dict:
     "The manifest of the export in `out`, {} when there is none; ValueError when it was made with other parameters"
     held = read_manifest(out)
     old = held.get('parameters', parameters)
-    differ = [k for k in parameters if old.get(k) != parameters[k]]
+    differ = [k for k in parameters if k not in size_of(parameters) and old.get(k) != parameters[k]]
     check(not differ, f"{out} holds another export, with {_say(old, differ)}, not {_say(parameters, differ)}; choose another folder or delete it")
     return held
+
+# %% ../../nbs/55_data.pvt.ipynb #sc1c1b7
+def enlarged(db:Database, held:dict) -> Database:
+    "`db`, its shards beginning with those of the export that the manifest `held` describes; ValueError when that has more clips"
+    was, now = held.get('enlarging') or held.get('parameters'), db.parameters
+    if not was: return db
+    fewer = [f"{a} clips to {do} with, not {b}" for a, b, do in zip(was['clips'], now['clips'], ('train', 'test')) if b < a]
+    check(not fewer, f"{db.folder} holds {' and '.join(fewer)}; ask for as many or more, or choose another folder")
+    if was['clips'] == now['clips']: new = size_of(was)
+    else: new = dict(clips=now['clips'], shard_clips=now['shard_clips'], enlarged_from=[*was.get('enlarged_from', []), [*was['clips'], was['shard_clips']]])
+    return db._replace(parameters=now | new)
 
 # %% ../../nbs/55_data.pvt.ipynb #c084
 def versions() -> dict:
@@ -540,19 +574,20 @@ def check_parts(source, clips):
         check(not n or not source.missing(split), f"no usable file falls to {split!r} (ratio {RATIO}); give more files, or ask for 0 clips of it")
 
 # %% ../../nbs/55_data.pvt.ipynb #c093
-def first_clip(source, recipe:Recipe) -> str:
-    "A checksum of the sound of the export's first clip"
-    split = 'train' if recipe.clips[0] else 'valid'
+def first_clip(source, recipe:Recipe, stages) -> str:
+    "A checksum of the sound of the first clip of an export with these `stages`"
+    split = 'train' if stages[0][0][0] else 'valid'
     return sha256(source.clip(recipe.seed, split, 0, recipe.seconds).sound(recipe.seconds).tobytes()).hexdigest()
 
 # %% ../../nbs/55_data.pvt.ipynb #c096
 def pieces(dbs:list, part=(1, 1)):
     "Yields `(split, first, stop, [missing shards of each database])` for every piece of this part that is not finished"
-    largest, number = max(db.parameters['shard_clips'] for db in dbs), 0
+    number = 0
     for split in ('train', 'valid'):
         shards = [db.shards(split) for db in dbs]
-        for start in range(0, max(s[-1].stop if s else 0 for s in shards), largest):
-            missing = [[s for s in row if start <= s.first < start + largest and not finished(s.path)] for row in shards]
+        ends = sorted(set.intersection(*({s.stop for s in row} for row in shards)))       # where shards of all databases end
+        for start, stop in zip([0, *ends], ends):
+            missing = [[s for s in row if start <= s.first < stop and not finished(s.path)] for row in shards]
             if number % part[1] == part[0] - 1 and any(missing):
                 yield split, min(row[0].first for row in missing if row), max(row[-1].stop for row in missing if row), missing
             number += 1
@@ -578,9 +613,10 @@ def _render_all(out, dbs, source, recipe, work, run):
         for _ in run(render, _tasks(dbs, source, recipe, work), lambda n: n > bar.n and bar.update(n - bar.n)): pass
 
 # %% ../../nbs/55_data.pvt.ipynb #c102
-def _begin(db, manifest, missing):
+def _begin(db, held, manifest, missing):
     "Write what is known before the first shard, and remove what a killed export has left of the `missing` ones"
-    write_manifest(db.folder, manifest)
+    size = size_of(db.parameters)
+    write_manifest(db.folder, held | dict(enlarging=size) if held.get('finished') and size_of(held['parameters']) != size else manifest)
     with _writing(db.folder):
         write_shapes(db.folder, {k: np.zeros(shape, dtype) for k, (dtype, shape) in db.shapes.items()})
         for s in missing:
@@ -597,6 +633,7 @@ def _clear_away(folders):
 def _manifest(db, held, source, sample, name) -> dict:
     "The manifest before the first shard; ValueError when the folder was begun with other files or other code"
     old = held.get('source', source)                       # of an older version, it may say less
+    check(old.get('split') == source.get('split'), f"{db.folder} was begun by an older version, which told files to train with from those to test with in another way; choose another folder or delete it")
     check({k: source.get(k) for k in old} == old, f"the files in {name} have changed since {db.folder} was begun; choose another folder or delete it")
     check(held.get('first_clip', sample) == sample, f"jingles or FluidSynth has changed since {db.folder} was begun; choose another folder or delete it")
     arrays = {k: [dtype, list(shape)] for k, (dtype, shape) in db.shapes.items()}
@@ -611,10 +648,9 @@ def _export(out, dbs, held, source, recipe, workers, part) -> list:
     with pool(workers) as run:
         found = source.read(recipe.seconds, run, out)
         check_parts(source, recipe.clips)
-        sample = first_clip(source, recipe)
-        manifests = [_manifest(db, h, found, sample, found.get('name')) for db, h in zip(dbs, held)]
+        manifests = [_manifest(db, h, found, first_clip(source, recipe, stages_of(db.parameters)), found.get('name')) for db, h in zip(dbs, held)]
         if part == (1, 1): _clear_away({out, *(db.folder for db in dbs)})        # else those of a machine that does another part
-        for db, m, row in zip(dbs, manifests, missing): _begin(db, m, row)
+        for db, *of in zip(dbs, held, manifests, missing): _begin(db, *of)
         source.keep()
         _render_all(out, dbs, source, recipe, work, run)
     manifests = [complete(db, m) for db, m in zip(dbs, manifests)]
@@ -639,7 +675,8 @@ def export(out,                       # folder to write
     dbs = [database(out, name, f, source, recipe) for name, f in formats.items()]
     if len(dbs) > 1: dbs = [db._replace(folder=out/db.title) for db in dbs]
     held = [held_export(db.folder, db.parameters) for db in dbs]
-    todo = [i for i, (db, h) in enumerate(zip(dbs, held)) if not (h.get('finished') and db.whole)]
+    dbs = [enlarged(db, h) for db, h in zip(dbs, held)]
+    todo = [i for i, (db, h) in enumerate(zip(dbs, held)) if not (h.get('finished') and size_of(h['parameters']) == size_of(db.parameters) and db.whole)]
     if todo:
         made = _export(out, [dbs[i] for i in todo], [held[i] for i in todo], source, recipe, workers, part)
         for i, m in zip(todo, made): held[i] = m
