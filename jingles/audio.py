@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['SOUND_ENDINGS', 'resample', 'open_sound', 'blocks', 'read_samples', 'check_numbers', 'mono', 'load', 'save', 'player',
-           'biquad', 'k_weighting', 'weighted', 'lufs', 'normalise', 'mel_bank', 'mel', 'plot_mel', 'band_frequencies']
+           'biquad', 'k_weighting', 'weighted', 'lufs', 'normalise', 'hz_to_mel', 'mel_to_hz', 'band_edges',
+           'band_frequencies', 'mel_bank', 'spectra', 'mel', 'plot_mel']
 
 # %% ../nbs/40_audio.ipynb #c003
 import os
@@ -130,17 +131,34 @@ def normalise(wav, target:float=-16., ceiling:float=-1.) -> np.ndarray:
     return wav*np.float32(min(10**((target - now)/20), 10**(ceiling/20)/np.abs(wav).max()))
 
 # %% ../nbs/40_audio.ipynb #c024
+def hz_to_mel(hz): return np.where(hz < 1000, 3*hz/200, 15 + 27*np.log(np.maximum(hz, 1000)/1000)/np.log(6.4))
+def mel_to_hz(mel): return np.where(mel < 15, 200*mel/3, 1000*np.exp(np.log(6.4)/27*(np.maximum(mel, 15) - 15)))
+
+def band_edges(bands:int=80) -> np.ndarray:
+    "The frequencies in Hz `(bands + 2,)` where the mel bands begin, peak and end, evenly spaced in mels from 50 Hz to 12 kHz"
+    return mel_to_hz(np.linspace(hz_to_mel(50), hz_to_mel(SAMPLE_RATE/2), bands + 2))
+
+def band_frequencies() -> np.ndarray: return band_edges()[1:-1]      # centre frequency of each mel band in Hz
+
+# %% ../nbs/40_audio.ipynb #sd8139d
 @lru_cache
 def mel_bank(bands:int=80, n_fft:int=1024) -> np.ndarray:
-    "Mel filters `(bands, n_fft/2+1)` from 50 Hz to 12 kHz (Slaney's scale)"
-    from librosa.filters import mel
-    return mel(sr=SAMPLE_RATE, n_fft=n_fft, n_mels=bands, fmin=50, fmax=SAMPLE_RATE/2)
+    "Mel filters `(bands, n_fft/2 + 1)` from 50 Hz to 12 kHz: triangles between `band_edges`, each of area 1"
+    edges = band_edges(bands)
+    away, width = edges[:, None] - np.fft.rfftfreq(n_fft, 1/SAMPLE_RATE), np.diff(edges)[:, None]
+    triangles = np.maximum(0, np.minimum(-away[:-2]/width[:-1], away[2:]/width[1:])).astype('float32')
+    return (triangles*(2/(edges[2:] - edges[:-2]))[:, None]).astype('float32')
 
 # %% ../nbs/40_audio.ipynb #c025
+def spectra(wav, hop:int=320, n_fft:int=1024) -> np.ndarray:
+    "Spectra `(n_fft/2 + 1, n/hop + 1)` of `wav` `(n,)` under a Hann window around every `hop`-th sample, with silence before and after"
+    window = 0.5 - 0.5*np.cos(2*np.pi*np.arange(n_fft)/n_fft)
+    frames = np.lib.stride_tricks.sliding_window_view(np.pad(np.asarray(wav, 'float32'), n_fft//2), n_fft)[::hop]
+    return np.fft.rfft(frames*window).astype('complex64').T
+
 def mel(wav, hop:int=320, n_fft:int=1024, floor:float=-80.) -> np.ndarray:
     "Mel spectrogram `(80, n/hop + 1)` of `wav` `(n,)` in dB below full scale, not below `floor`"
-    from librosa import stft
-    power = np.abs(stft(np.asarray(wav, dtype='float32'), n_fft=n_fft, hop_length=hop))**2 * (2/n_fft)**2*4
+    power = np.abs(spectra(wav, hop, n_fft))**2 * (2/n_fft)**2*4
     return 10*np.log10(np.maximum(mel_bank(n_fft=n_fft) @ power / mel_bank(n_fft=n_fft).max(), 10**(floor/10)))
 
 # %% ../nbs/40_audio.ipynb #c026
@@ -153,9 +171,3 @@ def plot_mel(wav, ax=None, hop:int=320):
     ax.imshow(picture, origin='lower', aspect='auto', cmap='magma', vmin=-80, vmax=0, extent=(0, picture.shape[1]*hop/SAMPLE_RATE, 0, len(picture)))
     ax.set(xlabel='time [s]', ylabel='frequency [Hz]', yticks=centres, yticklabels=[f'{f:.0f}' for f in band_frequencies()[centres.astype(int)]])
     return ax
-
-# %% ../nbs/40_audio.ipynb #c027
-def band_frequencies() -> np.ndarray:
-    "Centre frequency of each mel band in Hz"
-    from librosa import mel_frequencies
-    return mel_frequencies(n_mels=82, fmin=50, fmax=SAMPLE_RATE/2)[1:-1]

@@ -14,8 +14,6 @@ __all__ = ['PITCH', 'BRIGHTNESS', 'LOUDNESS', 'NOISINESS', 'LEVEL', 'BINS', 'FRE
 from typing import NamedTuple
 
 import numpy as np
-from scipy.fft import irfft, next_fast_len, rfft
-from scipy.signal import get_window, sosfilt
 
 from ..audio import k_weighting, load, resample
 from .curves import LOWEST, SEMITONES, to_cond
@@ -78,6 +76,7 @@ LEVEL = 768      # samples, 32 ms
 
 def loudness(wav, frames:int, rate:float):
     "K-weighted level of each frame in LKFS [frames], not below -120"
+    from scipy.signal import get_window, sosfilt
     weight, middle = get_window('hann', LEVEL), middles(frames, rate)
     power = sosfilt(k_weighting(), wav.astype(float))**2
     share = np.append(0, weight.cumsum())
@@ -91,6 +90,8 @@ FREQUENCIES = np.fft.rfftfreq(BINS, 1/SAMPLE_RATE)[1:-1].astype(np.float32)
 
 def power_spectrum(wav, frames:int, rate:float):
     "Power of the frequencies `FREQUENCIES` around each frame [frames, 511]; in any unit"
+    from scipy.fft import rfft
+    from scipy.signal import get_window
     spectrum = rfft(windows(wav, BINS, middles(frames, rate))*np.float32(get_window('hann', BINS)), axis=1)[:, 1:-1]
     return spectrum.real**2 + spectrum.imag**2 + 1e-20
 
@@ -110,6 +111,7 @@ SHORTEST, LONGEST = int(RATE/hertz(108.5)), int(RATE/hertz(23.5)) + 2     # lags
 # %% ../../nbs/53_control.descriptors.ipynb #c028
 def likeness(x):
     "The normalised autocorrelation of windows `x` [t, n] at lags 0..LONGEST: [t, lags], in -1..1"
+    from scipy.fft import irfft, next_fast_len, rfft
     n, size = x.shape[1], next_fast_len(x.shape[1] + LONGEST + 1, real=True)
     spectrum = rfft(x - x.mean(1, keepdims=True), size, axis=1)
     products = irfft(spectrum.real**2 + spectrum.imag**2, size, axis=1)[:, :LONGEST + 1]
