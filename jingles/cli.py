@@ -423,6 +423,7 @@ def export(
     soundfont: Annotated[Optional[Path], typer.Option(help="A .sf2 file. [default: the best one installed]")] = None,
     playing: Annotated[str, typer.Option(help="How melodies are played: 'sine' (the report's: velocities on a sine) or 'expressive' (touch, ornaments, swells within notes).")] = 'sine',
     invented: Annotated[float, typer.Option(min=0, max=1, help="Share of the clips whose melody is invented, beside those of --midi.")] = 0.,
+    programs: Annotated[str, typer.Option(help="General MIDI programs that play the melodies, such as 0,40,73; the curves are then measured on the sound.")] = '',
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     part: Annotated[str, typer.Option(help="Do only this share of the work, such as 2/4: for several machines.")] = '1/1',
     shard_mb: Annotated[float, typer.Option(help="Largest size of a file, in MB.")] = 200,
@@ -434,11 +435,12 @@ def export(
         jingles export data/audio --midi MIDI --format audio
         jingles export data/pvt --midi lmd_full.tar.gz --format audio,cqt,codec --train 100000 --valid 20000
         jingles export data/bells --audio BELLS --train 5000
+        jingles export data/sound --programs 12,40,56,73 --playing expressive --format spectral
     """
     from jingles.data.pvt import Recipe, export as run, part_of
-    from jingles.data.recordings import source_of
+    from jingles.data.recordings import numbers_in, source_of
     from jingles.system import formats_of
-    made = run(out, source_of(midi, audio, soundfont, playing, invented), formats_of(format, codec), Recipe((train, valid), seconds, seed, shard_mb), workers, part_of(part))
+    made = run(out, source_of(midi, audio, soundfont, playing, invented, numbers_in(programs, 'programs')), formats_of(format, codec), Recipe((train, valid), seconds, seed, shard_mb), workers, part_of(part))
     for line in what_was_made(out, made): print(line)
 
 # %% ../nbs/81_cli.ipynb #c048

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['STEP', 'AUDIBLE', 'SHARE', 'WINDOW', 'EDGES', 'BANDS', 'LAG', 'RISE', 'ALIKE', 'stretch', 'levels', 'good_starts',
            'sound_files', 'band_power', 'onsets', 'triples', 'profiles', 'landmarks', 'Sound', 'Recorded', 'Recordings',
-           'sort_out', 'split_sounds', 'describe_sounds', 'source_of']
+           'sort_out', 'split_sounds', 'describe_sounds', 'MeasuredClip', 'Programs', 'source_of', 'numbers_in']
 
 # %% ../../nbs/57_data.recordings.ipynb #c003
 import os
@@ -21,8 +21,9 @@ from tqdm import tqdm
 from ..audio import SOUND_ENDINGS, blocks, check_numbers, mono, open_sound, read_samples, resample
 from ..control.descriptors import descriptors
 from ..core import SAMPLE_RATE, check, rng_for
-from .pvt import Melodies, called, groups_by, smallest_of, split_groups
+from .pvt import Melodies, Played, called, groups_by, smallest_of, split_groups
 from .records import checksum
+from .synth import program
 
 # %% ../../nbs/57_data.recordings.ipynb #c005
 def stretch(path, start:float, seconds:float, margin:float=0.05) -> np.ndarray:
@@ -201,8 +202,37 @@ def describe_sounds(name, usable, parts, skipped) -> dict:
     return dict(kind='sound', name=name, usable=len(usable), **{k: len(v) for k, v in parts.items()}, split='groups of sounds', skipped={k: sorted(v) for k, v in sorted(skipped.items())}, sounds_sha256=digest,
                 hashes={k: ' '.join(sorted(smallest_of(s.marks) for _, s in v)) for k, v in parts.items()})
 
+# %% ../../nbs/57_data.recordings.ipynb #s93dd99
+class MeasuredClip(Played):
+    "A clip that a synthesizer plays, whose curves are measured on the sound"
+    def curves(self, sound, frames, rate): return descriptors(sound, rate, frames)
+
+class Programs(Melodies):
+    "Melodies played by General MIDI `programs` (0..127), each as likely as any other; FileNotFoundError, ValueError"
+    title = 'GM'
+    def __init__(self, programs, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.programs = tuple(map(program, programs))
+        check(self.programs, "no General MIDI programs are given; name some, such as 0,40,56,73")
+        self.blank = MeasuredClip(*self.blank)
+        self.parameters = {k: v for k, v in self.parameters.items() if k != 'style'} | dict(programs=list(self.programs))
+
+    def clip(self, seed, split, k, seconds):
+        played = super().clip(seed, split, k, seconds)
+        number = self.programs[rng_for(seed, split, k, 'program').integers(len(self.programs))]
+        return MeasuredClip(*played._replace(instrument=number))
+
 # %% ../../nbs/57_data.recordings.ipynb #c028
-def source_of(midi=None, audio=None, soundfont=None, playing='sine', invented=0.):
-    "`Recordings` of the folder `audio`, or else `Melodies` of `midi` (none: invented ones), played as chapter 55 says; ValueError when both are given"
+def source_of(midi=None, audio=None, soundfont=None, playing='sine', invented=0., programs=()):
+    """`Recordings` of the folder `audio`, or else `Melodies` of `midi` (none: invented ones), played as chapter 55 says,
+    by General MIDI `programs` where some are given; ValueError where these contradict each other"""
     check(not (midi and audio), f"both MIDI files ({midi}) and sounds ({audio}) are given; a database has one source")
-    return Recordings(audio) if audio else Melodies(midi or None, soundfont or None, playing, invented)
+    check(not (programs and audio), f"both programs and sounds ({audio}) are given; recordings are not played")
+    if audio: return Recordings(audio)
+    melodies = midi or None, soundfont or None, playing, invented
+    return Programs(programs, *melodies) if programs else Melodies(*melodies)
+
+def numbers_in(text:str, what:str) -> tuple:
+    "(0, 40) from '0,40', () from ''; ValueError that says `what` was wrong"
+    try: return tuple(int(n) for n in text.split(',')) if text.strip() else ()
+    except ValueError: raise ValueError(f"{what} is {text!r}; expected whole numbers such as 0,40,73") from None

@@ -22,8 +22,11 @@ from ..core import SAMPLE_RATE, check
 INSTRUMENTS = dict(piano=0, violin=40, trumpet=56)   # General MIDI programs, counted from 0
 
 # %% ../../nbs/51_data.synth.ipynb #c006
-def program(instrument:str) -> int:
-    "The General MIDI program of an instrument's name; ValueError for others"
+def program(instrument) -> int:
+    "The General MIDI program (0..127) of an instrument's name, or the number itself; ValueError for others"
+    if isinstance(instrument, int):
+        check(0 <= instrument <= 127, f"program {instrument}; General MIDI has 0 to 127")
+        return instrument
     check(instrument in INSTRUMENTS, f"unknown instrument {instrument!r}; choose one of {', '.join(INSTRUMENTS)}")
     return INSTRUMENTS[instrument]
 
