@@ -415,7 +415,7 @@ def export(
     out: Annotated[Path, typer.Argument(help="Folder of the new database; with several formats, of the databases.")],
     midi: Annotated[Optional[Path], typer.Option(help="Folder or .tar.gz of MIDI files. [default: melodies are invented]")] = None,
     audio: Annotated[Optional[Path], typer.Option(help="Folder of sound files to cut clips from instead; their curves are measured on the sound.")] = None,
-    format: Annotated[str, typer.Option(help="'audio' (raw sound) or formats of the system, e.g. 'audio,codec'; 'codec=FOLDER' where its weights are.")] = 'codec',
+    format: Annotated[str, typer.Option(help="'audio' (raw sound) or formats of the system, e.g. 'audio,codec'; 'codec=FOLDER' where its weights are; options after a colon, 'cqt:power=0.5,per_bin=true'.")] = 'codec',
     codec: Annotated[str, typer.Option(help="Folder of weights, where the format names none. [default: the shipped ones]")] = '',
     train: Annotated[int, typer.Option(min=0, help="Clips to train with.")] = 2000,
     valid: Annotated[int, typer.Option(min=0, help="Clips from other melodies, to test with.")] = 400,
@@ -434,6 +434,7 @@ def export(
     \b
         jingles export data/audio --midi MIDI --format audio
         jingles export data/pvt --midi lmd_full.tar.gz --format audio,cqt,codec --train 100000 --valid 20000
+        jingles export data/rates --format encodec-codes:books=2,encodec-codes:books=32
         jingles export data/bells --audio BELLS --train 5000
         jingles export data/sound --programs 12,40,56,73 --playing expressive --format spectral
     """
@@ -515,6 +516,7 @@ def train(
     \b
         jingles train --data data/codec --out runs/small --set steps=8000 --set batch=24
         jingles train --data data/encodec --out runs/edm --preset edm-encodec
+        jingles train --data data/cqt --out runs/cqt --preset edm-cqt --set format=cqt:power=0.5,per_bin=true
         torchrun --nproc-per-node 4 --no-python jingles train --data data/encodec --out runs/edm --preset edm-encodec
     """
     from jingles import system

@@ -6,7 +6,8 @@
 __all__ = ['SAMPLE_RATE', 'Spec', 'Cond', 'crop', 'switch_off', 'drop_features', 'stack', 'generator', 'seed_everything',
            'default_device', 'has_bf16', 'randn', 'rand', 'integers', 'rng_for', 'atomic', 'check', 'plain_values',
            'assigned', 'parameters_of', 'fitting', 'check_parameters', 'Known', 'Logits', 'load_tensors', 'read_json',
-           'fingerprint']
+           'weights_sha256', 'options_of', 'options_text', 'with_options', 'fingerprint', 'kept_options',
+           'other_options']
 
 # %% ../nbs/00_core.ipynb #c003
 import ast, json, os, random, tempfile
@@ -30,9 +31,13 @@ class Spec:
     dims: tuple = ()          # axes between channels and time, e.g. CQT's 216 bins
     classes: int|None = None  # number of classes for integer codes, None for real numbers
     curves_per_frame: int = 1 # frames of the control curves to one of these; 2 where a format's frames are long
+    centred: bool = False     # frame j stands at j/rate, the middle of its window; else it lasts from j/rate to (j + 1)/rate
+    per_bin: bool = False     # normalised by mean and std of each channel and each of `dims`, else of each channel
 
     @property
     def curve_rate(self): return self.rate*self.curves_per_frame     # frames of the control curves per second
+    @property
+    def statistics(self): return (self.channels, *(n if self.per_bin else 1 for n in self.dims), 1)   # shape of mean and std
     def shape(self, frames:int, batch:int=1): return (batch, self.channels, *self.dims, frames)
 
 # %% ../nbs/00_core.ipynb #c010
@@ -263,9 +268,41 @@ def read_json(path) -> dict:
     except ValueError as e: raise ValueError(f"{path} is not JSON ({e}); copy it again") from e
 
 # %% ../nbs/00_core.ipynb #c052
-def fingerprint(module) -> str:
-    "The sha256 of a module's weights, names included; independent of device"
-    digest = sha256()
-    for name, value in sorted(module.state_dict().items()):
+def weights_sha256(module) -> str|None:
+    "The sha256 of a module's weights, names included; independent of device. None for a module without any"
+    digest, state = sha256(), module.state_dict()
+    for name, value in sorted(state.items()):
         digest.update(name.encode()); digest.update(np.ascontiguousarray(value.detach().cpu().numpy()).tobytes())
-    return digest.hexdigest()
+    return digest.hexdigest() if state else None
+
+
+# %% ../nbs/00_core.ipynb #s0cfc40
+def options_of(format) -> dict:
+    "The values in a format's `config` that its weights do not tell; {} for a format without `options`"
+    return {k: format.config[k] for k in getattr(format, 'options', {})}
+
+def options_text(options:dict, defaults:dict) -> str:
+    "Those of `options` that are not as in `defaults`, such as 'f_min=65.4,power=0.5'; '' for none"
+    return ','.join(f'{k}={v if isinstance(v, str) else json.dumps(v)}' for k, v in options.items() if v != defaults[k])
+
+def with_options(name:str, text:str) -> str: return f'{name}:{text}' if text else name      # such as cqt:power=0.5
+
+def fingerprint(format) -> str:
+    "The sha256 of what decides the meaning of a format's, or any module's, numbers: weights, and options unlike the default"
+    weights, options = weights_sha256(format), getattr(format, 'options', {})
+    if not options and weights: return weights
+    return sha256(json.dumps([format.name, weights, options_text(options_of(format), options)]).encode()).hexdigest()
+
+# %% ../nbs/00_core.ipynb #s776a14
+def kept_options(config:dict|None, format, channels:int|None=None) -> dict:
+    """The options that a kept `config` stands for, as `format` names them; None, from before there were any: the defaults,
+    and as many codebooks as there are `channels`"""
+    options = getattr(format, 'options', {})
+    books = dict(books=channels) if config is None and channels and 'books' in options else {}
+    return options | books | {k: v for k, v in (config or {}).items() if k in options}
+
+def other_options(config:dict|None, format, channels:int|None=None) -> tuple:
+    "The options that differ, of a kept `config` and of `format`: texts such as 'power=0.5' and 'power=1.0'; '' when none do"
+    kept, now = kept_options(config, format, channels), options_of(format)
+    differ = [k for k in now if kept[k] != now[k]]
+    return tuple(options_text({k: o[k] for k in differ}, dict.fromkeys(differ)) for o in (kept, now))

@@ -7,16 +7,17 @@ __all__ = ['WORDS', 'READERS', 'ABOVE_0', 'SHARES', 'RISING', 'EMBEDDINGS', 'INJ
            'VARIANCES', 'CHURN', 'ETA', 'ANCESTRAL', 'LEVELS', 'BETAS', 'PARADIGMS', 'SPECIAL', 'FORMATS', 'BACKBONES',
            'FALLS', 'AVERAGES', 'PRECISIONS', 'TABLES', 'WITHOUT_WEIGHTS', 'PRESETS', 'VERSION', 'MISSING', 'CARRIED',
            'SHIPPED', 'setting', 'Sound', 'Noise', 'Network', 'Steering', 'SamplingDefaults', 'Learning', 'Running',
-           'RunConfig', 'whole', 'real', 'logical', 'wholes', 'text', 'check_ranges', 'check_sampling', 'configure',
-           'linear', 'chain', 'Takes', 'churn_of', 'eta_of', 'variance_of', 'Row', 'edm_of', 'ddpm_of', 'betas_in',
-           'changed', 'taken', 'sampler_name', 'check_taken', 'exponential', 'power', 'learning', 'make_format',
-           'formats_of', 'report', 'preset', 'overrides', 'Model', 'build_net', 'build_paradigm', 'sampler_of',
-           'own_way', 'sampling_of', 'plain_option', 'plain_sampling', 'build', 'with_sampling', 'names_of',
-           'check_control', 'cond_of', 'read_config', 'save_both', 'is_shipped', 'carry_format', 'codec_of',
-           'read_data', 'save_model', 'load_model']
+           'RunConfig', 'whole', 'real', 'logical', 'wholes', 'text', 'typed', 'check_ranges', 'check_sampling',
+           'configure', 'linear', 'chain', 'Takes', 'churn_of', 'eta_of', 'variance_of', 'Row', 'edm_of', 'ddpm_of',
+           'betas_in', 'changed', 'taken', 'sampler_name', 'check_taken', 'FormatRow', 'encodec_codes', 'parse_format',
+           'read_options', 'format_settings', 'format_options', 'format_text', 'exponential', 'power', 'learning',
+           'make_format', 'formats_of', 'report', 'preset', 'overrides', 'Model', 'build_net', 'build_paradigm',
+           'sampler_of', 'own_way', 'sampling_of', 'plain_option', 'plain_sampling', 'build', 'with_sampling',
+           'names_of', 'check_control', 'cond_of', 'read_config', 'save_both', 'is_shipped', 'carry_format', 'codec_of',
+           'read_data', 'save_model', 'check_config', 'load_model']
 
 # %% ../nbs/60_system.ipynb #c003
-import json, math
+import json, math, re
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
@@ -32,10 +33,11 @@ from .backbones.toy import CNN, MLP
 from .backbones.unet import SIZES, UNet, UNetExpand
 from .control.curves import DESCRIPTORS, NOTES, PVT, SEMITONES, STYLE, filled, resample_curves, to_cond
 from .core import Cond, atomic, check, default_device, fingerprint, fitting, load_tensors, parameters_of, read_json
-from .formats.codec import WEIGHTS, half, load_codec, load_codes, save_codec, save_codes
+from .core import options_text, other_options, weights_sha256, with_options
+from .formats.codec import WEIGHTS, Codec, CodecCodes, half, load_codec, load_codes, save_codec, save_codes
 from .formats.cqt import CQT
 from .formats.encodec import EnCodecCodes, EnCodecLatents, bandwidth, load_encodec
-from .formats.spectral import load_spectral
+from .formats.spectral import SpectralCodec, load_spectral
 from .paradigms.ddpm import DDPM, ancestral, by_sigma, ddim, large, small
 from .paradigms.discdpm import DiscDPM
 from .paradigms.edm import EDM
@@ -50,7 +52,8 @@ def setting(default, meaning:str):
 # %% ../nbs/60_system.ipynb #new7841572
 @dataclass(frozen=True)
 class Sound:
-    format: str = setting('codec', "how sound is represented")
+    format: str = setting('codec', "how sound is represented; with options such as cqt:power=0.5")
+    format_config: str = setting('', "those options of it that are not its defaults and no settings themselves")
     codec: str = setting('', "folder of the weights of a format that has some; empty: the shipped ones, EnCodec's own")
     books: int = setting(16, "codebooks of a format of codes")
 
@@ -163,11 +166,12 @@ def text(value) -> str:
 READERS = {int: whole, float: real, bool: logical, tuple: wholes, str: text}
 
 # %% ../nbs/60_system.ipynb #new18231763
-def _typed(name, value, kind):
-    "`value` as `kind`; a tuple may be written `128,192`"
+def typed(name:str, value, example):
+    "`value` in the type of `example`; a tuple may be written `128,192`; ValueError"
+    kind = type(example)
     try: return READERS[kind](value)
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as e:
-        raise ValueError(f"{name} is {value!r}; expected {kind.__name__}, such as {getattr(RunConfig, name)!r}") from e
+        raise ValueError(f"{name} is {value!r}; expected {kind.__name__}, such as {example!r}") from e
 
 # %% ../nbs/60_system.ipynb #new19538456
 ABOVE_0 = ('depth', 'control_channels', 'batch', 'accumulate', 'streams', 'steps', 'seconds', 'lr', 'clip', 'sigma_data', 'sigma_std', 'epoch_steps', 'save_every', 'log_every', 'keep_last', 'times', 'emb', 'rho', 's_noise')
@@ -198,9 +202,9 @@ def check_sampling(cfg):
 # %% ../nbs/60_system.ipynb #c008
 def configure(base:RunConfig=RunConfig(), **changes) -> RunConfig:
     "`base` with `changes`, names and types checked; ValueError"
-    kinds = {f.name: type(f.default) for f in fields(RunConfig)}
-    for name in changes: check(name in kinds, f"no setting {name!r}; there are {', '.join(kinds)}")
-    cfg = replace(base, **{k: _typed(k, v, kinds[k]) for k, v in changes.items()})
+    examples = {f.name: f.default for f in fields(RunConfig)}
+    for name in changes: check(name in examples, f"no setting {name!r}; there are {', '.join(examples)}")
+    cfg = replace(base, **format_settings({k: typed(k, v, examples[k]) for k, v in changes.items()}, base.format))
     for name, table in TABLES.items(): check(getattr(cfg, name) in table, f"no {name} {getattr(cfg, name)!r}; there is {', '.join(table)}")
     check_ranges(cfg); check_sampling(cfg)
     return cfg
@@ -291,14 +295,65 @@ def check_taken(cfg, sampler, settings):
     raise ValueError(f"{k} is {getattr(cfg, k)}, but paradigm {cfg.paradigm!r}{named} does not take it; {mend}")
 
 # %% ../nbs/60_system.ipynb #c015
+class FormatRow(NamedTuple):
+    "A format's row: the class, and `make(cfg)`"
+    format: type
+    make: object
+    def __call__(self, cfg): return self.make(cfg)
+    @property
+    def options(self) -> dict: return getattr(self.format, 'options', {})
+
+def encodec_codes(cfg): return EnCodecCodes(bandwidth=bandwidth(cfg.books), model=load_encodec(cfg.codec or None))
+
 FORMATS = {
-    'codec': lambda cfg: load_codec(cfg.codec or None),
-    'spectral': lambda cfg: load_spectral(cfg.codec or None),
-    'cqt': lambda cfg: CQT(),
-    'codec-codes': lambda cfg: load_codes(cfg.codec or None).first(cfg.books),
-    'encodec': lambda cfg: EnCodecLatents(load_encodec(cfg.codec or None)),
-    'encodec-codes': lambda cfg: EnCodecCodes(load_encodec(cfg.codec or None), bandwidth(cfg.books))}
+    'codec': FormatRow(Codec, lambda cfg: load_codec(cfg.codec or None)),
+    'spectral': FormatRow(SpectralCodec, lambda cfg: load_spectral(cfg.codec or None)),
+    'cqt': FormatRow(CQT, lambda cfg: CQT(**format_options(cfg))),
+    'codec-codes': FormatRow(CodecCodes, lambda cfg: load_codes(cfg.codec or None).first(cfg.books)),
+    'encodec': FormatRow(EnCodecLatents, lambda cfg: EnCodecLatents(load_encodec(cfg.codec or None))),
+    'encodec-codes': FormatRow(EnCodecCodes, encodec_codes)}
 BACKBONES = dict(mlp=MLP, cnn=CNN, unet=UNet, expand=UNetExpand)
+
+# %% ../nbs/60_system.ipynb #sddf8b1
+def parse_format(asked:str) -> tuple:
+    "Name, folder (None: not named) and text of the options in such as 'codec-codes=FOLDER:books=8'"
+    head, *options = re.split(r':(?=\s*\w+\s*=)', asked.strip(), maxsplit=1)
+    name, sign, folder = head.partition('=')
+    return name.strip(), folder if sign else None, ''.join(options)
+
+def read_options(name:str, text:str) -> dict:
+    "The options of the format `name` in a text such as 'power=0.5,hop=80', in their types and their order; ValueError"
+    known, found = FORMATS[name].options, {}
+    for key, _, value in (pair.partition('=') for pair in text.split(',') if pair.strip()):
+        key = key.strip()
+        there = ', '.join(known) or 'none, its weights say all'
+        check(key in known, f"format {name!r} has no option {key!r}; there is {there}")
+        found[key] = typed(f'{name}:{key}', value.strip(), known[key])
+    return {k: found[k] for k in known if k in found}
+
+# %% ../nbs/60_system.ipynb #sffa1df
+def format_settings(changes:dict, format:str) -> dict:
+    """`changes` of a configuration in `format`, with a format such as 'cqt:power=0.5' among them as the settings that it
+    stands for; ValueError"""
+    if not {'format', 'format_config'} & {*changes}: return changes
+    name, folder, text = parse_format(changes.get('format', format))
+    check(name in FORMATS, f"no format {name!r}; there is {', '.join(FORMATS)}; options follow a colon: cqt:power=0.5")
+    check(folder != '', f"{name}=: name the folder of its weights after the =")
+    check(folder is None or name not in WITHOUT_WEIGHTS, f"the format {name!r} has no weights; leave ={folder} out")
+    options = read_options(name, f"{changes.get('format_config', '')},{text}")
+    settings = {k: v for k, v in options.items() if hasattr(RunConfig, k)} | (dict(codec=folder) if folder else {})
+    kept = {k: v for k, v in options.items() if k not in settings}
+    return changes | settings | dict(format=name, format_config=options_text(kept, FORMATS[name].options))
+
+def format_options(cfg) -> dict:
+    "All options of the format of `cfg`"
+    own = FORMATS[cfg.format].options
+    settings = {k: getattr(cfg, k) for k in own if hasattr(RunConfig, k)}
+    return own | read_options(cfg.format, cfg.format_config) | settings
+
+def format_text(cfg) -> str:
+    "What asks for the format of `cfg`, such as 'cqt:power=0.5'"
+    return with_options(cfg.format, options_text(format_options(cfg), FORMATS[cfg.format].options))
 
 # %% ../nbs/60_system.ipynb #new29741955
 FALLS = dict(linear=lambda left: left, cosine=lambda left: (1 - math.cos(math.pi*left))/2)
@@ -331,13 +386,21 @@ def make_format(cfg:RunConfig): return FORMATS[cfg.format](cfg)
 WITHOUT_WEIGHTS = ('audio', 'cqt')      # for them a folder of weights is a mistake
 
 def formats_of(text:str, folder='') -> dict:
-    "`{name: function that makes the format}` of names such as 'audio,codec' or 'codec=FOLDER' with its weights (else from `folder`); raw audio is None. ValueError"
-    named = [entry.strip().partition('=') for entry in text.split(',')]
-    for name, sign, where in named:
-        check(name == 'audio' or name in FORMATS, f"no format {name!r}; there is audio, {', '.join(FORMATS)}")
-        check(not sign or where and name not in WITHOUT_WEIGHTS, f"{name}={where}: " + ("name the folder of its weights after the =" if not where else f"the format {name!r} has no weights; leave ={where} out"))
-    configs = {name: None if name == 'audio' else configure(format=name, codec=where or folder) for name, _, where in named}
-    return {name: cfg and partial(make_format, cfg) for name, cfg in configs.items()}
+    """`{format with its options: function that makes it}` of such as 'audio,cqt:power=0.5' or 'codec=FOLDER' with its
+    weights (else from `folder`); raw audio is None. ValueError"""
+    entries = []
+    for part in text.split(','):           # options are separated by commas too
+        name = parse_format(part)[0]
+        if entries and ':' in entries[-1] and name not in ('audio', *FORMATS): entries[-1] += ',' + part
+        else: entries.append(part.strip())
+    for e in entries:
+        name = parse_format(e)[0]
+        check(name in ('audio', *FORMATS), f"no format {name!r}; there is audio, {', '.join(FORMATS)}")
+        check(e == 'audio' or name != 'audio', f"{e}: the format 'audio' has no weights; leave {e[5:]} out")
+    configs = [None if e == 'audio' else configure(**dict(codec=folder) | dict(format=e)) for e in entries]
+    named = [cfg and format_text(cfg) or 'audio' for cfg in configs]
+    for name in named: check(named.count(name) == 1, f"{name} is named twice in {text!r}; once is enough")
+    return {name: cfg and partial(make_format, cfg) for name, cfg in zip(named, configs)}
 
 
 # %% ../nbs/60_system.ipynb #new38227274
@@ -468,7 +531,7 @@ def plain_sampling(model, **given) -> dict:
 def build(cfg:RunConfig, statistics=None, format=None) -> Model:
     "A new model; `statistics` `(mean, std)` per channel of normalised formats, `format` an object to use instead of loading it"
     format = format or make_format(cfg)
-    shape = (format.spec.channels, *[1]*(len(format.spec.dims) + 1))
+    shape = format.spec.statistics
     mean, std = (torch.as_tensor(s, dtype=torch.float32).view(shape) for s in statistics or (torch.zeros(shape), torch.ones(shape)))
     return Model(cfg, format, build_paradigm(cfg, format.spec), build_net(cfg, format.spec), mean, std)
 
@@ -501,9 +564,9 @@ def cond_of(cfg:RunConfig, arrays:dict) -> Cond:
     return to_cond({k: arrays[k] for k in (*names_of(cfg), cfg.global_features) if arrays.get(k) is not None})
 
 # %% ../nbs/60_system.ipynb #cl60a
-VERSION = 1                                                    # of the layout of a model folder
-MISSING = dict(                                                # what a setting means that a model of version 1, or from before versions, does not name
-    format='codec', codec='', books=16, paradigm='edm', times=1000, schedule='own', beta_min=1e-4, beta_max=0.02, sigma_data=1., sigma_mean=-0.6, sigma_std=1.3,
+VERSION = 2       # of the layout of a model folder; 2 tells the config of the format, and has its options in the fingerprint
+MISSING = dict(                                                # what a setting means that a model does not name
+    format='codec', format_config='', codec='', books=16, paradigm='edm', times=1000, schedule='own', beta_min=1e-4, beta_max=0.02, sigma_data=1., sigma_mean=-0.6, sigma_std=1.3,
     backbone='unet', widths=(128, 192, 256, 256), up_widths=(), depth=1, emb=256, injection='concat', features='pvt', embedding='spelled',
     control_channels=32, control_rate=0., global_features='none', drop=0.3, drop_all=0.1, drop_stretch=0.2,
     sampler='own', sampling_steps=0, sigma_min=0.002, sigma_max=80., rho=7., s_churn=0., s_min=0., s_max=1e9, s_noise=1., eta=0.,
@@ -513,14 +576,21 @@ MISSING = dict(                                                # what a setting 
     precision='auto', compile=False, tensorboard=False)
 
 def read_config(folder) -> tuple:
-    "The configuration in a model's `folder` and the fingerprint of its format; FileNotFoundError, ValueError"
+    """The configuration in a model's `folder`, the fingerprint and the config of its format (None before version 2);
+    FileNotFoundError, ValueError"""
     kept = read_json(Path(folder)/'config.json')
+    config = kept.pop('format_config', None)
     old, version, expected = 'version' not in kept, kept.pop('version', 1), kept.pop('format_sha256', None)
     known = isinstance(version, int) and 1 <= version <= VERSION
     check(known, f"{folder} is of version {version!r}, and this jingles reads models up to version {VERSION}; install a newer jingles")
     check(not kept.pop('vector', 0), f"{folder} has a global vector that no data were ever made for; train it again with global_features=style")
     squared = old and (kept.get('paradigm'), kept.get('schedule')) == ('discdpm', 'own')      # what 'own' meant there before versions
-    return configure(**MISSING | kept | (dict(schedule='cosine') if squared else {})), expected
+    plain = config is None or isinstance(config, dict)
+    check(plain, f"format_config in {folder} is {config!r}; expected an object, the config of its format")
+    known = getattr(FORMATS.get(kept.get('format')), 'options', {})
+    options = {k: v for k, v in (config or {}).items() if k in known}        # all of them, were the defaults others by now
+    told = kept | dict(format_config=options_text(options, dict.fromkeys(options)))
+    return configure(**MISSING | told | (dict(schedule='cosine') if squared else {})), expected, config
 
 # %% ../nbs/60_system.ipynb #cl60d
 def save_both(codes, folder): save_codec(codes.codec, folder); save_codes(codes, folder)
@@ -560,9 +630,21 @@ def save_model(model:Model, folder):
     folder = Path(folder)
     state = half({f'net.{k}': v for k, v in model.net.state_dict().items()}) | dict(mean=model.mean, std=model.std)
     with atomic(folder/'model.safetensors') as f: save_file({k: v.cpu().contiguous() for k, v in state.items()}, f)
-    kept = dict(version=VERSION) | asdict(model.config) | dict(codec=carry_format(model, folder), format_sha256=fingerprint(model.format))
+    kept = dict(version=VERSION) | asdict(model.config) | dict(codec=carry_format(model, folder))
+    kept |= dict(format_sha256=fingerprint(model.format), format_config=getattr(model.format, 'config', {}))
     with atomic(folder/'config.json') as f: f.write_text(json.dumps(kept, indent=1))
     with atomic(folder/'data.json') as f: f.write_text(json.dumps(dict(trained_on=model.data), indent=1))
+
+
+# %% ../nbs/60_system.ipynb #s7c6860
+def check_config(model:Model, config:dict|None, folder):
+    """ValueError unless the format of a `model` from `folder` has the options of the `config` that is kept there, and of the
+    databases that it was trained on"""
+    name, databases = model.config.format, [r for r in model.data if r and r.get('format_config') is not None]
+    told = [('it was saved', config)] + [(f"its database {r.get('database')} was exported", r['format_config']) for r in databases]
+    for what, kept in told:
+        theirs, own = other_options(kept, model.format, model.config.books)
+        check(not theirs, f"{folder} cannot be loaded in {name}:{own}: {what} in {name}:{theirs}; give it that format")
 
 
 # %% ../nbs/60_system.ipynb #c033
@@ -571,10 +653,12 @@ SHIPPED = 'notes'     # the model that comes with the package
 def load_model(folder=None, format=None, device=None, codec=None) -> Model:
     "The model kept in `folder` (None: the shipped one), its format's weights from `codec` (None: its own); FileNotFoundError or ValueError that names what is wrong"
     folder = Path(folder) if folder else WEIGHTS/SHIPPED
-    state, (cfg, expected), data = load_tensors(folder/'model.safetensors'), read_config(folder), read_data(folder)
+    state, (cfg, expected, config), data = load_tensors(folder/'model.safetensors'), read_config(folder), read_data(folder)
     cfg = replace(cfg, codec=str(codec or codec_of(cfg, folder)))
     model = replace(build(cfg, (state.pop('mean'), state.pop('std')), format), data=data)
-    check(fingerprint(model.format) == expected, f"{folder} was trained with another {cfg.format} than the one that was loaded; name the folder of its own with --codec, or codec=")
+    check_config(model, config, folder)
+    now = fingerprint(model.format) if config is not None else weights_sha256(model.format)
+    check(now in (expected, None), f"{folder} was trained with another {cfg.format} than the one that was loaded; name the folder of its own with --codec, or codec=")
     try: model.net.load_state_dict({k[4:]: v for k, v in state.items()})
     except RuntimeError as e: raise ValueError(f"{folder}/model.safetensors does not fit config.json ({str(e).splitlines()[1].strip()}); retrain it") from e
     model.net.eval().requires_grad_(False)

@@ -28,6 +28,7 @@ from safetensors.torch import load_file, save_file
 from tqdm.auto import tqdm
 
 from .core import Cond, atomic, check, default_device, drop_features, fingerprint, generator, has_bf16, integers, rand, read_json, rng_for, seed_everything
+from .core import other_options, weights_sha256
 from .system import FALLS, Running, SamplingDefaults, build, configure, exponential, learning, load_model, make_format, names_of, preset, read_data, save_model
 
 # %% ../nbs/61_training.ipynb #c005
@@ -248,7 +249,8 @@ def load_state(path) -> tuple:
 def resume(run):
     "Take a run up where its last checkpoint was saved, if there is one"
     run.step, facts, state = load_state(run.last)
-    for k, v in facts.get('settings', {}).items():
+    held = facts.get('settings', {})
+    for k, v in (held and dict(format_config='') | held).items():       # an older run has a format with its own options
         mine = json.loads(json.dumps(run.settings.get(k, v)))
         check(mine == v, f"{run.out} holds a run with {k}={v}, and this one has {k}={mine}; choose another folder, or the same setting")
     if state is None: return
@@ -631,7 +633,11 @@ def check_format(cfg, format, data):
     check(held.get('finished', True), f"{data} is not a finished export; finish it with the command that began it")
     check(made.get('name', cfg.format) == cfg.format, f"{data} is in the format {made.get('name')!r}, but the model's is {cfg.format!r}; set format, or export in the other")
     check(made.get('channels', spec.channels) == spec.channels, f"{data} has {made.get('channels')} channels, but the model's {cfg.format} has {spec.channels}; set books or codec as they were when it was exported")
-    check(made.get('weights_sha256') in (None, fingerprint(format)), f"{data} was exported with other weights of {cfg.format} than the model's; set codec to their folder, or export again")
+    theirs, own = other_options(made.get('config'), format, made.get('channels'))
+    asked = made.get('text', cfg.format)
+    check(not theirs, f"{data} was exported in {cfg.format}:{theirs}, but the model's format is {cfg.format}:{own}; set format to {asked}, or export again")
+    weights, mine = made.get('weights_sha256'), weights_sha256(format)
+    check(None in (weights, mine) or weights == mine, f"{data} was exported with other weights of {cfg.format} than the model's; set codec to their folder, or export again")
 
 # %% ../nbs/61_training.ipynb #c045
 def read_statistics(data) -> tuple:
@@ -688,14 +694,15 @@ def data_record(data) -> dict:
     "What the manifest of the export `data` says of its source and its clips, and the `hashes` of what they were cut from, for `data.json`; None for a fact that it does not tell"
     held = manifest_of(data)
     p, source = held.get('parameters', {}), held.get('source', {})
-    return dict(database=held.get('name'), format=p.get('format', {}).get('name'), **{k: p.get(k) for k in ('clips', 'seconds', 'seed')},
+    return dict(database=held.get('name'), **{k: p.get('format', {}).get(v) for k, v in dict(format='name', format_config='config').items()}, **{k: p.get(k) for k in ('clips', 'seconds', 'seed')},
                 source={k: source[k] for k in FACTS if k in source}, hashes=source.get('hashes', {}).get('train'))
 
 def trained_on(cfg, data, out) -> list:
     "The records of all that a run in the folder `out`, of the configuration `cfg` and the export `data`, will have seen, the first one first"
     begun = (Path(out)/'last.safetensors').exists()
     before, now = read_data(out) if begun else read_data(cfg.start_from) if cfg.start_from else [], data_record(data)
-    return before if now in before[-1:] else [*before, now]
+    same = before and before[-1] and {k: now.get(k) for k in before[-1]} == before[-1]       # an older one tells less
+    return before if same else [*before, now]
 
 
 # %% ../nbs/61_training.ipynb #new77431283

@@ -1,16 +1,28 @@
 """What holds for every format of the system alike: names, frames, any length, batches, gradients, refusals; and that what stands above asks the
 format for its frame rate. EnCodec with random weights in a real checkpoint file"""
+import json
+from dataclasses import replace
+from hashlib import sha256
+
 import numpy as np
 import pytest
 import torch
-from jingles.core import generator, randn
-from jingles.data.pvt import RawAudio
+from jingles.core import fingerprint, generator, options_of, options_text, randn, weights_sha256, with_options
+from jingles.control.descriptors import centred_sound, loudness, middles
+from jingles.data.melody import Note
+from jingles.data.pvt import Played, RawAudio, records
+from jingles.data.recordings import Recorded
+from jingles.data.synth import find_soundfont
 from jingles.evaluation import tables
 from jingles.evaluation.adherence import instrument_classifier
 from jingles.evaluation.tables import Sampling, real_clips
-from jingles.formats.encodec import random_encodec, save_encodec
+from jingles.formats.cqt import CQT, kurtosis, snr, within
+from jingles.formats.encodec import BANDWIDTHS, EnCodecCodes, random_encodec, save_encodec
 from jingles.generate import generate
-from jingles.system import FORMATS, build, configure, make_format
+from jingles.system import FORMATS, build, configure, format_text, formats_of, make_format
+
+
+OTHERS = ('cqt:power=0.5,per_bin=true', 'cqt:f_min=65.4,n_bins=168,bins_per_octave=24,hop=60,power=0.7', 'encodec-codes:books=32')     # with options
 
 
 @pytest.fixture(scope='module')
@@ -18,10 +30,11 @@ def formats(tmp_path_factory):
     "{name: format}: all rows of the system, and raw audio"
     stand_in = str(save_encodec(random_encodec(), tmp_path_factory.mktemp('encodec')))
     where = {name: stand_in for name in FORMATS if name.startswith('encodec')}
-    return {name: make_format(configure(format=name, codec=where.get(name, ''))) for name in FORMATS} | {'audio': RawAudio()}
+    named = (*FORMATS, *OTHERS)
+    return {name: make_format(configure(format=name, codec=where.get(name.partition(':')[0], ''))) for name in named} | {'audio': RawAudio()}
 
 
-@pytest.fixture(params=[*FORMATS, 'audio'])
+@pytest.fixture(params=[*FORMATS, *OTHERS, 'audio'])
 def form(request, formats): return formats[request.param]
 
 
@@ -29,11 +42,77 @@ def form(request, formats): return formats[request.param]
 def noise(): return 0.1*randn((2, 12_345), generator(0))
 
 
+def replace_spec(form, **changes):
+    "`form` with another spec"
+    form.spec = replace(form.spec, **changes)
+    return form
+
+
 def of_system(form): return not isinstance(form, RawAudio)
 
 
 def test_each_has_its_name(formats):
-    for name, form in formats.items(): assert form.name == name
+    for name, form in formats.items(): assert form.name == name.partition(':')[0]
+
+
+def test_each_is_made_again_from_its_config(formats):
+    "Plain JSON, in which the options of its class are; as a text they ask for the same; whatever differs has another fingerprint"
+    for name, form in formats.items():
+        config, options = json.loads(json.dumps(form.config)), getattr(form, 'options', {})
+        assert config == form.config and options.keys() <= config.keys()
+        if form.name != 'audio': assert format_text(configure(format=with_options(form.name, options_text(options_of(form), dict.fromkeys(options))))) == name
+    assert CQT(**formats[OTHERS[1]].config).config == formats[OTHERS[1]].config
+    known = {fingerprint(form) for name, form in formats.items() if name != 'audio'}
+    assert len(known) == len(formats) - 1
+    assert weights_sha256(formats['cqt']) is None and sha256().hexdigest() not in known
+
+
+def test_table_3_1(formats):
+    "All bit rates of the report can be asked for by the number of codebooks"
+    asked = formats_of(','.join(f'encodec-codes:books={q}' for q in BANDWIDTHS.values()), 'EnCodec')
+    assert [make.args[0].books for make in asked.values()] == [2, 4, 8, 16, 32] and list(asked)[3] == 'encodec-codes'
+    model = formats['encodec'].model
+    assert [EnCodecCodes(model, kbps).config for kbps in BANDWIDTHS] == [dict(books=q) for q in BANDWIDTHS.values()]
+
+
+def test_compressed_magnitudes():
+    "What the chapter says of rendered clips: peaked, less so with square roots, least with a scale for each bin; and an error of 20 dB costs less"
+    wav = torch.from_numpy(np.stack([c.sound for c in real_clips(None, 12, 'train', 4)]))
+    def scaled(x): return x/x.square().mean((0, 1, 3), keepdim=True).sqrt()
+    raw, half = CQT().encode(wav), CQT(power=0.5).encode(wav)
+    found = kurtosis(raw), kurtosis(half), kurtosis(scaled(half))
+    assert found[0] > 150 and 12 < found[1] < 40 and 5 < found[2] < 20, found
+    def heard(form, x):
+        e = torch.randn(x.shape, generator=generator(0))
+        y = form.decode(x + e*(0.01*x.square().mean()/e.square().mean()).sqrt(), wav.shape[1])
+        return snr(within(y), within(wav)).mean()
+    assert heard(CQT(power=0.5), half) > heard(CQT(), raw) + 8
+
+
+# ---- frames that are centred
+
+def test_curves_follow_centred_frames():
+    "Onsets are at the nearest frame, where the CQT shows them, and the last note covers the last frame"
+    clip = Played((Note(0.5, 1., 60, 100), Note(1.0029, 1.5, 67, 100), Note(1.5, 2., 72, 100)), 'piano', (), str(find_soundfont()))
+    form = CQT()
+    sound = clip.sound(2)
+    record = next(records(form, [clip], sound[None], 2))
+    chroma = (11*record['chroma'][0]).round()
+    assert record['x'].shape[-1] == len(chroma) == 481
+    assert (chroma[120:241] == 0).all() and (chroma[241:360] == 7).all() and (chroma[360:] == 0).all() and record['velocity'][0, -1] > 0
+    assert record['velocity'][0, 119] == 0 and record['velocity'][0, 120] > 0        # 0.5 s is frame 120
+    plain = next(records(replace_spec(form, centred=False), [clip], sound[None], 2))
+    assert plain['velocity'][0, -1] == 0 and (11*plain['chroma'][0, 240]).round() == 7       # as it was: the last one open, 1.0029 s a frame early
+    assert np.isclose(record['style'][0], 3/2/8)
+
+
+def test_descriptors_follow_centred_frames():
+    "A sound that begins at 0.5 s is heard as beginning there: the frames' middles are where they stand"
+    x = np.zeros(48_000, np.float32); x[12_000:] = np.sin(2*np.pi*440*np.arange(36_000)/24_000)
+    at = lambda sound, start: loudness(sound, 481, 240)[round(240*start)]
+    assert abs(at(centred_sound(x, 240), 0.5) - loudness(x[50:], 480, 240)[120 - 1]) < 3 and middles(481, 240)[120] - 50 == 12_000
+    found = Recorded('', 0.).curves(x, 481, 240, True)
+    assert found['loudness'].shape == (1, 481) and found['loudness'][0, -1] > 0.5
 
 
 @pytest.mark.parametrize('n', [1, 319, 320, 321, 4801])

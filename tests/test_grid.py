@@ -7,7 +7,7 @@ from torch import nn
 from jingles.core import Cond, Spec, generator
 from jingles.system import BACKBONES, FORMATS, INJECTORS, PARADIGMS, build, configure
 
-SPECS = {'cqt': Spec(2, 240., dims=(216,)), 'encodec': Spec(128, 75.), 'encodec-codes': Spec(16, 75., classes=1024),
+SPECS = {'cqt': Spec(2, 240., dims=(216,), centred=True), 'encodec': Spec(128, 75.), 'encodec-codes': Spec(16, 75., classes=1024),
          'codec': Spec(64, 75.), 'spectral': Spec(48, 37.5, curves_per_frame=2), 'codec-codes': Spec(16, 75., classes=1024)}
 FRAMES, SMALL = 9, dict(widths=(8, 12), depth=1, emb=16, control_channels=4, times=30, schedule='cosine')
 

@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['PVT', 'NOTES', 'DESCRIPTORS', 'SETS', 'FEATURES', 'LOWEST', 'SEMITONES', 'STYLE', 'NOTES_PER_SECOND', 'LOW', 'HIGH',
-           'COLUMNS', 'HELD', 'KINDS', 'frame_span', 'one_hot', 'curves', 'pitch_curve', 'check_feature',
-           'check_vector', 'validate', 'as_curve', 'set_of', 'left_open', 'filled', 'to_cond', 'agreeing', 'with_curve',
-           'plot_lane', 'plot_curves', 'chroma_of', 'pitch_of', 'constant', 'style', 'style_vector', 'resample_curves',
-           'first_start', 'melody_in', 'from_melody', 'from_midi', 'number', 'table_text', 'table_rows', 'read_table',
-           'on_frames', 'from_tracker', 'read_csv', 'write_csv', 'read_json', 'write_json', 'read_npz', 'write_npz',
-           'kind', 'read_curves', 'save_curves']
+           'COLUMNS', 'HELD', 'KINDS', 'frame_span', 'one_hot', 'curves', 'pitch_curve', 'centred_notes',
+           'check_feature', 'check_vector', 'validate', 'as_curve', 'set_of', 'left_open', 'filled', 'to_cond',
+           'agreeing', 'with_curve', 'plot_lane', 'plot_curves', 'chroma_of', 'pitch_of', 'constant', 'style',
+           'style_vector', 'resample_curves', 'first_start', 'melody_in', 'from_melody', 'from_midi', 'number',
+           'table_text', 'table_rows', 'read_table', 'on_frames', 'from_tracker', 'read_csv', 'write_csv', 'read_json',
+           'write_json', 'read_npz', 'write_npz', 'kind', 'read_curves', 'save_curves']
 
 # %% ../../nbs/52_control.curves.ipynb #c003
 import csv, io, json, math, zipfile
@@ -61,6 +61,12 @@ def pitch_curve(melody, frames:int, rate:float) -> np.ndarray:
         first, stop = frame_span(n, rate)
         pitch[0, first:stop] = (n.pitch - LOWEST)/SEMITONES if LOWEST < n.pitch <= LOWEST + SEMITONES else -1
     return pitch
+
+# %% ../../nbs/52_control.curves.ipynb #sa6c1e2
+def centred_notes(melody, frames:int, rate:float) -> list:
+    "`melody` for `frames` that stand at j/rate: half a frame later, the last frame covered by notes that last to the end"
+    def moved(t): return frames/rate if t*rate > frames - 1 - 1e-3 else t + 0.5/rate
+    return [n._replace(start=n.start + 0.5/rate, end=moved(n.end)) for n in melody]
 
 # %% ../../nbs/52_control.curves.ipynb #c014
 def check_feature(name, v, frames:int):

@@ -6,9 +6,9 @@
 __all__ = ['PITCH', 'BRIGHTNESS', 'LOUDNESS', 'NOISINESS', 'LEVEL', 'BINS', 'FREQUENCIES', 'RATE', 'WINDOW', 'SHORTEST',
            'LONGEST', 'SILENT', 'LEAP', 'TURN', 'Scale', 'semitones', 'hertz', 'tone_value', 'tone_hz', 'pitch_value',
            'pitch_hz', 'brightness_value', 'brightness_hz', 'loudness_value', 'loudness_db', 'noisiness_value',
-           'noisiness_flatness', 'middles', 'windows', 'loudness', 'power_spectrum', 'centroid', 'flatness', 'likeness',
-           'crest', 'candidates', 'best_path', 'refine', 'track_pitch', 'as_sound', 'descriptors', 'one_clip',
-           'from_audio']
+           'noisiness_flatness', 'middles', 'windows', 'centred_sound', 'loudness', 'power_spectrum', 'centroid',
+           'flatness', 'likeness', 'crest', 'candidates', 'best_path', 'refine', 'track_pitch', 'as_sound',
+           'descriptors', 'one_clip', 'from_audio']
 
 # %% ../../nbs/53_control.descriptors.ipynb #c004
 from typing import NamedTuple
@@ -70,6 +70,11 @@ def windows(x, n:int, middle):
     "`n` samples of `x` around each `middle`: [frames, n]; zeros before the beginning and after the end"
     x = np.pad(x, (n//2, max(0, middle[-1] + n - n//2 - len(x))))
     return np.lib.stride_tricks.sliding_window_view(x, n)[middle]
+
+# %% ../../nbs/53_control.descriptors.ipynb #sb3ae29
+def centred_sound(wav, rate:float) -> np.ndarray:
+    "`wav` `(..., n)` for frames that stand at j/rate: half a frame later"
+    return np.pad(wav, [(0, 0)]*(np.ndim(wav) - 1) + [(round(SAMPLE_RATE/rate/2), 0)])
 
 # %% ../../nbs/53_control.descriptors.ipynb #c019
 LEVEL = 768      # samples, 32 ms

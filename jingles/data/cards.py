@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['COLLECTIONS', 'LIMITS', 'READER', 'CARD', 'PLANNED', 'collection', 'left_out', 'melodies_words', 'split_words',
-           'command', 'needed_words', 'record_bytes', 'full_size', 'totals', 'limits', 'statistics_words',
+           'command', 'needed_words', 'record_bytes', 'full_size', 'totals', 'limits', 'curve_rate', 'statistics_words',
            'files_words', 'sound_words', 'card', 'plot_x', 'plot_record', 'card_to_be', 'write_card', 'card_of']
 
 # %% ../../nbs/56_data.cards.ipynb #c003
@@ -53,7 +53,7 @@ def command(manifest:dict, folder:str) -> str:
     "The `jingles export` that makes this database"
     p, usual = manifest['parameters'], Recipe()
     train, valid = p['clips']
-    options = {'--format': p['format']['name'], '--midi': p.get('midi'), '--audio': p.get('audio'), '--playing': p.get('playing'), '--invented': p.get('invented'), '--train': train, '--valid': valid,
+    options = {'--format': p['format'].get('text', p['format']['name']), '--midi': p.get('midi'), '--audio': p.get('audio'), '--playing': p.get('playing'), '--invented': p.get('invented'), '--train': train, '--valid': valid,
                '--seconds': p['seconds'] if p['seconds'] != usual.seconds else None, '--seed': p['seed'] or None, '--shard-mb': p['shard_mb'] if p['shard_mb'] != usual.shard_mb else None}
     return shlex.join(['jingles', 'export', folder, *(str(w) for k, v in options.items() if v is not None for w in (k, int(v) if isinstance(v, float) and v == int(v) else v))])
 
@@ -112,7 +112,7 @@ CARD = """# {name}
 {picture}- **Sound**: {sound}
 - **Sources**: {source}
 - **Split**: {split}
-- **Arrays** of a record: {arrays}. Curves at {rate:g} frames a second.
+- **Arrays** of a record: {arrays}. Curves at {rate:g} frames a second.{centred}
 - **Statistics** of `x` over the training clips: {statistics}
 - **Files**: {files}
 - **Made with**: seed {seed}; {versions}. The same parameters give the same bytes, whatever the number of workers.
@@ -146,11 +146,19 @@ Or with TensorFlow alone:
 """
 
 # %% ../../nbs/56_data.cards.ipynb #c022
-def statistics_words(found, made=False) -> str:
+def curve_rate(manifest:dict) -> float:
+    "Frames of the curves a second; older manifests do not tell, and centred frames are one more than fit into the clip"
+    p, frames = manifest['parameters'], next(shape[-1] for k, (_, shape) in manifest['arrays'].items() if k != 'x')
+    rate, seconds = p['format'].get('rate'), p['seconds']
+    return p['format'].get('curve_rate') or (rate if frames - 1 == rate*seconds else frames/seconds)
+
+def statistics_words(found, made=False, channels=None) -> str:
     "The card's words on the statistics of `x`"
     span = lambda v: f"{min(v):.4g}" if len(v) == 1 else f"{min(v):.4g} to {max(v):.4g}"
     if not found: return "none: there are no clips to train with." if made else "not known before it is made."
-    if 'mean' in found: return f"mean {span(found['mean'])}, standard deviation {span(found['std'])}, over {len(found['mean'])} channel(s)."
+    n = len(found.get('mean', ()))
+    over = f"{n} channel(s)" if channels in (None, n) else f"{n//channels} bins of {channels} channel(s)"
+    if n: return f"mean {span(found['mean'])}, standard deviation {span(found['std'])}, over {over}."
     return f"share of the classes that occur {span(found['used'])}, perplexity over classes {span(found['perplexity'])}, over {len(found['used'])} codebook(s)."
 
 # %% ../../nbs/56_data.cards.ipynb #c023
@@ -172,13 +180,13 @@ PLANNED = "*Planned, not made: what follows from the parameters and the sources 
 # %% ../../nbs/56_data.cards.ipynb #c026
 def card(manifest:dict, folder='OUT', picture:str='', clip_seconds:float|None=None) -> str:
     "The data card, in Markdown, of the database that `manifest` describes; `clip_seconds` as in `totals`"
-    p, curve = manifest['parameters'], next(shape for k, (_, shape) in manifest['arrays'].items() if k != 'x')
+    p = manifest['parameters']
     counts = manifest.get('counts') or dict(zip(('train', 'valid'), p['clips']))
     return CARD.format(
-        name=manifest['name'], state='' if manifest.get('finished') else PLANNED, **counts, hours=sum(counts.values())*p['seconds']/3600, seconds=p['seconds'], format=p['format']['name'],
+        name=manifest['name'], state='' if manifest.get('finished') else PLANNED, **counts, hours=sum(counts.values())*p['seconds']/3600, seconds=p['seconds'], format=p['format'].get('text', p['format']['name']),
         picture=f'![Curves and what they belong to]({picture})\n\n' if picture else '', sound=sound_words(p), source=melodies_words(manifest['source']), split=split_words(manifest['source']),
-        arrays=', '.join(f"`{k}` {dtype} {'x'.join(map(str, shape))}" for k, (dtype, shape) in manifest['arrays'].items()), rate=curve[-1]/p['seconds'],
-        statistics=statistics_words(manifest.get('statistics'), manifest.get('finished')), files=files_words(manifest.get('shards')), seed=p['seed'],
+        arrays=', '.join(f"`{k}` {dtype} {'x'.join(map(str, shape))}" for k, (dtype, shape) in manifest['arrays'].items()), rate=curve_rate(manifest), centred=' Frame j stands at j/rate, in the middle of its window.' if p['format'].get('centred') else '',
+        statistics=statistics_words(manifest.get('statistics'), manifest.get('finished'), p['format'].get('channels')), files=files_words(manifest.get('shards')), seed=p['seed'],
         versions=', '.join(f"{k} {v}" for k, v in manifest.get('versions', {}).items() if v) or 'versions not known yet', command=command(manifest, folder), needed=needed_words(p), totals=totals(manifest, clip_seconds), limits=limits(manifest),
         folder=folder, reader=READER.format(folder=folder))
 

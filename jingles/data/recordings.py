@@ -19,7 +19,7 @@ from scipy.ndimage import maximum_filter1d
 from tqdm import tqdm
 
 from ..audio import SOUND_ENDINGS, blocks, check_numbers, mono, open_sound, read_samples, resample
-from ..control.descriptors import descriptors
+from ..control.descriptors import centred_sound, descriptors
 from ..core import SAMPLE_RATE, check, rng_for
 from .pvt import Melodies, Played, called, groups_by, smallest_of, split_groups
 from .records import checksum
@@ -152,7 +152,8 @@ class Recorded(NamedTuple):
         try: return stretch(self.path, self.start, seconds)
         except RuntimeError as e: raise ValueError(f"{self.path} can no longer be read ({e}); put it back as it was, or take it out and export into another folder") from None
 
-    def curves(self, sound, frames, rate): return descriptors(sound, rate, frames)
+    def curves(self, sound, frames, rate, centred=False):
+        return descriptors(centred_sound(sound, rate) if centred else sound, rate, frames)
 
 # %% ../../nbs/57_data.recordings.ipynb #c018
 class Recordings:

@@ -21,8 +21,8 @@ import torch
 from sklearn.preprocessing import StandardScaler
 from tqdm.auto import tqdm
 
-from ..control.curves import SETS, curves, pitch_curve, style
-from ..control.descriptors import descriptors
+from ..control.curves import SETS, centred_notes, curves, pitch_curve, style
+from ..control.descriptors import centred_sound, descriptors
 from ..core import SAMPLE_RATE, Cond, check, stack, switch_off
 from ..data.pvt import as_format, clip, curve_grid, describe_source, load_melodies, members, split_melodies
 from ..data.records import Records
@@ -55,19 +55,22 @@ def real_clips(melodies,           # what `load_melodies` gives first; None for 
                invented:float=0.,
                format=None) -> list:   # whose frames the curves get; None: those of raw audio's databases, 75 a second
     "`count` rendered `Clip`s from melodies of one split"
-    source, player, out = members(melodies, split), synth(soundfont), []
-    frames, rate = curve_grid(as_format(format), seconds)
+    source, player, out, format = members(melodies, split), synth(soundfont), [], as_format(format)
+    (frames, rate), centred = curve_grid(format, seconds), format.spec.centred
     for k in range(count):
         melody, instrument, expression = clip(source, seed, split, k, seconds, playing, invented)
         sound = player.render(melody, instrument, seconds, expression)
-        found = curves(melody, instrument, frames, rate, expression) | dict(pitch=pitch_curve(melody, frames, rate))
+        played = centred_notes(melody, frames, rate) if centred else melody
+        found = curves(played, instrument, frames, rate, expression) | dict(pitch=pitch_curve(played, frames, rate))
         out.append(Clip(sound, found, instrument, rate, style(melody, seconds)))
     return out
 
 # %% ../../nbs/73_evaluation.tables.ipynb #3cb73901
-def in_features(clips, features:str) -> list:
-    "The clips with curves of the set `features`: those they have, or what is heard in their sounds"
-    def heard(c): return descriptors(c.sound, c.rate, next(iter(c.curves.values())).shape[-1])
+def in_features(clips, features:str, centred:bool=False) -> list:
+    "The clips with curves of the set `features`, in `centred` frames or not: theirs, or what is heard in their sounds"
+    def heard(c):
+        sound = centred_sound(c.sound, c.rate) if centred else c.sound
+        return descriptors(sound, c.rate, next(iter(c.curves.values())).shape[-1])
     return [c if SETS[features].keys() <= c.curves.keys() else c._replace(curves=heard(c)) for c in clips]
 
 # %% ../../nbs/73_evaluation.tables.ipynb #ev02
@@ -81,7 +84,8 @@ class Songs:
 
     def clips(self, model, count:int) -> list:
         "`count` clips that are held out, with the curves that `model` follows"
-        return in_features(real_clips(self.melodies, count, soundfont=self.soundfont, format=model.format), model.config.features)
+        clips = real_clips(self.melodies, count, soundfont=self.soundfont, format=model.format)
+        return in_features(clips, model.config.features, model.spec.centred)
 
     def lessons(self, model, count:int) -> list:
         "`count` other clips, whose instruments a classifier can learn"

@@ -313,7 +313,7 @@ def check_codes(codes, spec:Spec):
 # %% ../../nbs/42_formats.codec.ipynb #c083
 class CodecCodes(nn.Module):
     "Sound `(b, n)` at 24 kHz to integer codes `(b, q, n/320)` and back: residual quantisation of a `codec`'s latents by `books` `(q, K, c)`"
-    name = 'codec-codes'
+    name, options = 'codec-codes', dict(books=16)
     def __init__(self, codec, books, weight):   # `weight` `(c,)`: see `sensitivity`
         super().__init__()
         self.codec = codec
@@ -321,6 +321,8 @@ class CodecCodes(nn.Module):
 
     @property
     def spec(self): return Spec(channels=len(self.books), rate=self.codec.spec.rate, classes=self.books.shape[1])
+    @property
+    def config(self): return self.codec.config | dict(books=len(self.books), classes=self.books.shape[1])
     def frames(self, seconds:float) -> int: return self.codec.frames(seconds)
 
     @torch.no_grad()

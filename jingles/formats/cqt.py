@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['Scale', 'check_scale', 'nn_audio', 'half_length', 'kernels', 'mirror', 'backwards', 'held', 'to_blocks',
            'from_blocks', 'spectra', 'octave_matrix', 'matrices', 'response', 'in_reach', 'damping', 'inverses',
-           'sizes', 'Bank', 'bank', 'analyse', 'synthesise', 'CQT', 'check_coefficients', 'within', 'snr']
+           'sizes', 'Bank', 'bank', 'analyse', 'synthesise', 'power_law', 'CQT', 'check_coefficients', 'within', 'snr',
+           'kurtosis']
 
 # %% ../../nbs/41_formats.cqt.ipynb #c004
 import math
@@ -22,23 +23,23 @@ from ..core import SAMPLE_RATE, Spec, check
 class Scale(NamedTuple):
     "The bins of a CQT and the step between its frames"
     f_min: float = 130.81   # frequency of bin 0 in Hz; C3
-    bins: int = 216         # six octaves
-    per_octave: int = 36
+    n_bins: int = 216       # six octaves
+    bins_per_octave: int = 36
     hop: int = 100          # samples between frames
 
     @property
-    def q(self): return 1/(2**(1/self.per_octave) - 1)
+    def q(self): return 1/(2**(1/self.bins_per_octave) - 1)
     @property
     def blocks(self): return math.ceil(self.hop/2)      # half the sample rate, in units of the frame rate
-    def frequency(self, k): return self.f_min*2**(k/self.per_octave)
+    def frequency(self, k): return self.f_min*2**(k/self.bins_per_octave)
     def length(self, k): return math.ceil(self.q*SAMPLE_RATE/self.frequency(k))
 
 # %% ../../nbs/41_formats.cqt.ipynb #c010
 def check_scale(s:Scale):
     "ValueError for a scale that does not fit 24 kHz or leaves gaps between its frames"
-    check(s.f_min > 0 and s.bins > 0 and s.per_octave > 0 and s.hop > 0, f"{s}; all four must be above 0")
-    top, shortest = s.frequency(s.bins), s.length(s.bins - 1)
-    check(top <= SAMPLE_RATE/2, f"{s.bins} bins reach {top:.0f} Hz; take fewer, or a lower f_min, to stay below {SAMPLE_RATE//2}")
+    check(s.f_min > 0 and s.n_bins > 0 and s.bins_per_octave > 0 and s.hop > 0, f"{s}; all four must be above 0")
+    top, shortest = s.frequency(s.n_bins), s.length(s.n_bins - 1)
+    check(top <= SAMPLE_RATE/2, f"{s.n_bins} bins reach {top:.0f} Hz; take fewer, or a lower f_min, to stay below {SAMPLE_RATE//2}")
     check(s.hop <= 0.7*shortest, f"a hop of {s.hop} leaves gaps between kernels of {shortest} samples; take at most {int(0.7*shortest)}")
 
 # %% ../../nbs/41_formats.cqt.ipynb #c013
@@ -46,7 +47,7 @@ def check_scale(s:Scale):
 def nn_audio(s:Scale):
     "nnAudio's transform: the definition of ours (loaded here, because it brings SciPy's signal package with it)"
     from nnAudio.features.cqt import CQT1992v2
-    return CQT1992v2(SAMPLE_RATE, s.hop, s.f_min, n_bins=s.bins, bins_per_octave=s.per_octave, output_format='Complex', trainable=False, verbose=False)
+    return CQT1992v2(SAMPLE_RATE, s.hop, s.f_min, n_bins=s.n_bins, bins_per_octave=s.bins_per_octave, output_format='Complex', trainable=False, verbose=False)
 
 # %% ../../nbs/41_formats.cqt.ipynb #c014
 def half_length(s:Scale) -> int: return s.length(0)//2 + 1
@@ -108,24 +109,24 @@ def octave_matrix(s:Scale, k, last:int, size:int) -> torch.Tensor:
 # %% ../../nbs/41_formats.cqt.ipynb #c031
 def matrices(s:Scale, size:int) -> tuple:
     "`octave_matrix` of every octave, lowest first"
-    K, step = kernels(s), s.per_octave
-    return tuple(octave_matrix(s, K[i:i + step], min(i + step, s.bins) - 1, size) for i in range(0, s.bins, step))
+    K, step = kernels(s), s.bins_per_octave
+    return tuple(octave_matrix(s, K[i:i + step], min(i + step, s.n_bins) - 1, size) for i in range(0, s.n_bins, step))
 
 # %% ../../nbs/41_formats.cqt.ipynb #c033
 def response(s:Scale, f):
     "Sum over bins of squared magnitudes at frequency `f` in Hz, well inside the band: closed form"
-    return 1.5*s.per_octave/(math.log(2)*f)*SAMPLE_RATE/s.hop**2
+    return 1.5*s.bins_per_octave/(math.log(2)*f)*SAMPLE_RATE/s.hop**2
 
 # %% ../../nbs/41_formats.cqt.ipynb #c036
 def in_reach(s:Scale, size:int) -> torch.Tensor:
     "1 for the frequencies that come back, one bin beyond the band either way, else 0: `(size, blocks)`"
     f = (torch.arange(size)[:, None] + size*torch.arange(s.blocks))*SAMPLE_RATE/(size*s.hop)
-    return ((f >= s.frequency(-1)) & (f <= s.frequency(s.bins))).double()
+    return ((f >= s.frequency(-1)) & (f <= s.frequency(s.n_bins))).double()
 
 # %% ../../nbs/41_formats.cqt.ipynb #c037
 def damping(s:Scale) -> float:
     "The regularisation lambda: a thousandth of the response at the highest bin"
-    return 1e-3*response(s, s.frequency(s.bins - 1))
+    return 1e-3*response(s, s.frequency(s.n_bins - 1))
 
 # %% ../../nbs/41_formats.cqt.ipynb #c038
 def inverses(s:Scale, parts, size:int) -> torch.Tensor:
@@ -169,18 +170,28 @@ def synthesise(b:Bank, s:Scale, c) -> torch.Tensor:
     "Least-squares inverse of `analyse`: `(b, bins, size)` complex to `(b, size*hop)`"
     C = torch.fft.fft(c).permute(2, 0, 1).contiguous()
     X = C.new_zeros(len(C), len(c), s.blocks)
-    for p, c in zip(b.parts, C.split(s.per_octave, -1)): X[..., :p.shape[1]] += c @ p.mH
+    for p, c in zip(b.parts, C.split(s.bins_per_octave, -1)): X[..., :p.shape[1]] += c @ p.mH
     return from_blocks(X @ b.inverse, len(X)*s.hop)
+
+# %% ../../nbs/41_formats.cqt.ipynb #s779955
+def power_law(x, power:float) -> torch.Tensor:
+    "Real and imaginary parts `x` `(b, 2, ...)` with magnitudes raised to `power`, phases as they are; `1/power` undoes it"
+    return x if power == 1 else x*(x.square().sum(1, keepdim=True) + 1e-12)**((power - 1)/2)      # 1e-12: a slope at 0
 
 # %% ../../nbs/41_formats.cqt.ipynb #c049
 class CQT(nn.Module):
-    "Sound `(b, n)` at 24 kHz to `(b, 2, bins, frames)`, real and imaginary parts of a CQT, and back; on the sound's device, `n` may be any length; differentiable both ways"
-    name = 'cqt'
-    def __init__(self, f_min:float=130.81, bins:int=216, per_octave:int=36, hop:int=100):
+    """Sound `(b, n)` at 24 kHz to `(b, 2, bins, frames)`, real and imaginary parts of a CQT, magnitudes raised to `power`,
+    and back; on the sound's device, `n` may be any length; differentiable both ways. `per_bin`: a model normalises each
+    bin by itself. ValueError for numbers that make no transform"""
+    name, options = 'cqt', Scale()._asdict() | dict(power=1., per_bin=False)
+    def __init__(self, f_min:float=130.81, n_bins:int=216, bins_per_octave:int=36, hop:int=100, power:float=1.,
+                 per_bin:bool=False):
         super().__init__()
-        self.scale = Scale(f_min, bins, per_octave, hop)
+        self.scale, self.power = Scale(f_min, n_bins, bins_per_octave, hop), power
         check_scale(self.scale)
-        self.spec = Spec(channels=2, rate=SAMPLE_RATE/hop, dims=(bins,))
+        check(0 < power <= 1, f"power is {power:g}; expected above 0 and at most 1, which keeps magnitudes as they are")
+        self.config = self.scale._asdict() | dict(power=power, per_bin=per_bin)
+        self.spec = Spec(channels=2, rate=SAMPLE_RATE/hop, dims=(n_bins,), centred=True, per_bin=per_bin)
 
     def frames(self, seconds:float) -> int: return math.ceil(round(seconds*SAMPLE_RATE)/self.scale.hop) + 1
 
@@ -190,13 +201,13 @@ class CQT(nn.Module):
         before, size = sizes(s, frames)
         i = torch.arange(size*s.hop, device=device) - before*s.hop
         c = analyse(bank(s, size, device), s, audio[:, mirror(i, audio.shape[1] - 1)])[..., before:before + frames]
-        return torch.stack([c.real, c.imag], 1)
+        return power_law(torch.stack([c.real, c.imag], 1), self.power)
 
     def decode(self, x, n:int|None=None) -> torch.Tensor:
         s, frames, device = self.scale, check_coefficients(x, self.scale, n), x.device
         before, size = sizes(s, frames)
         i = torch.arange(size, device=device) - before
-        x = x.float()[..., mirror(i, frames - 1)]
+        x = power_law(x.float(), 1/self.power)[..., mirror(i, frames - 1)]
         c = torch.complex(x[:, 0], x[:, 1]*torch.where(backwards(i, frames - 1), -1., 1.))
         audio = synthesise(bank(s, size, device), s, c)[:, before*s.hop:]
         return audio[:, :(frames - 1)*s.hop if n is None else n]
@@ -204,7 +215,7 @@ class CQT(nn.Module):
 # %% ../../nbs/41_formats.cqt.ipynb #c050
 def check_coefficients(x, s:Scale, n=None) -> int:
     "The number of frames of `x`; ValueError unless it is `(b, 2, bins, frames)` and holds `n` samples"
-    check(x.ndim == 4 and len(x) and x.shape[1:3] == (2, s.bins) and x.shape[3] > 1, f"coefficients of shape {tuple(x.shape)}; expected (batch, 2, {s.bins}, 2 frames or more)")
+    check(x.ndim == 4 and len(x) and x.shape[1:3] == (2, s.n_bins) and x.shape[3] > 1, f"coefficients of shape {tuple(x.shape)}; expected (batch, 2, {s.n_bins}, 2 frames or more)")
     check(x.is_floating_point(), f"coefficients of type {x.dtype}; expected floats, real and imaginary parts in two channels")
     longest = (x.shape[3] - 1)*s.hop + 1
     check(n is None or 0 <= n <= longest, f"n={n} samples asked of {x.shape[3]} frames; they hold {longest}")
@@ -222,3 +233,9 @@ def within(audio, low:float=130, high:float=8000) -> torch.Tensor:
 def snr(estimate, audio) -> torch.Tensor:
     "Energy of `audio` over that of its difference to `estimate` in dB, per clip"
     return 10*torch.log10(audio.square().sum(-1)/(estimate - audio).square().sum(-1))
+
+# %% ../../nbs/41_formats.cqt.ipynb #s1bdb71
+def kurtosis(x) -> float:
+    "The fourth moment of all numbers in `x`, whose mean is 0, over their squared variance; 3 for normal ones"
+    x = x.double()
+    return ((x**4).mean()/(x**2).mean()**2).item()

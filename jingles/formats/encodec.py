@@ -186,7 +186,7 @@ class EnCodec(nn.Module):
 # %% ../../nbs/43_formats.encodec.ipynb #c046
 class EnCodecLatents(EnCodec):
     "Sound `(b, n)` at 24 kHz to EnCodec's continuous latents `(b, 128, n/320)` and back; differentiable both ways"
-    name, spec = 'encodec', Spec(channels=DIM, rate=SAMPLE_RATE/HOP)
+    name, spec, config = 'encodec', Spec(channels=DIM, rate=SAMPLE_RATE/HOP), {}
 
     def encode(self, audio) -> torch.Tensor: return self.latents(audio)
 
@@ -195,11 +195,12 @@ class EnCodecLatents(EnCodec):
 # %% ../../nbs/43_formats.encodec.ipynb #c056
 class EnCodecCodes(EnCodec):
     "Sound `(b, n)` at 24 kHz to EnCodec's codes `(b, codebooks, n/320)`, integers in 0..1023, at `bandwidth` kbps, and back"
-    name = 'encodec-codes'
+    name, options = 'encodec-codes', dict(books=16)
     def __init__(self, model, bandwidth:float=12.):
         super().__init__(model)
         check(bandwidth in BANDWIDTHS, f"no bandwidth of {bandwidth} kbps; there are {', '.join(f'{b:g}' for b in BANDWIDTHS)}")
         self.bandwidth, self.spec = float(bandwidth), Spec(channels=BANDWIDTHS[bandwidth], rate=SAMPLE_RATE/HOP, classes=CLASSES)
+        self.config = dict(books=self.spec.channels)
 
     @torch.no_grad()
     def encode(self, audio) -> torch.Tensor: return self.quantise(self.latents(audio))

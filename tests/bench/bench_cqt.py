@@ -28,8 +28,8 @@ def run():
     cqt, sound, noise = CQT(), clips(), 0.1*torch.randn(8, 192000)
     began = time.perf_counter(); x = cqt.encode(sound); first = time.perf_counter() - began
     s = cqt.scale
-    scale = dict(sr=24000, hop_length=s.hop, fmin=s.f_min, bins_per_octave=s.per_octave)
-    y = librosa.cqt(sound.numpy(), n_bins=s.bins, **scale)
+    scale = dict(sr=24000, hop_length=s.hop, fmin=s.f_min, bins_per_octave=s.bins_per_octave)
+    y = librosa.cqt(sound.numpy(), n_bins=s.n_bins, **scale)
     quality = lambda estimate, target: snr(within(estimate), within(target))
     ours, theirs = quality(cqt.decode(x), sound), quality(torch.from_numpy(librosa.icqt(y, length=192000, **scale)), sound)
     with torch.inference_mode():
