@@ -637,13 +637,13 @@ def save_model(model:Model, folder):
 
 
 # %% ../nbs/60_system.ipynb #s7c6860
-def check_config(model:Model, config:dict|None, folder):
-    """ValueError unless the format of a `model` from `folder` has the options of the `config` that is kept there, and of the
-    databases that it was trained on"""
-    name, databases = model.config.format, [r for r in model.data if r and r.get('format_config') is not None]
+def check_config(cfg, format, config:dict|None, data:list, folder):
+    """ValueError unless the `format` for the model of `cfg` in `folder` has the options of the `config` that is kept there,
+    and of the databases `data` that it was trained on"""
+    name, databases = cfg.format, [r for r in data if r and r.get('format_config') is not None]
     told = [('it was saved', config)] + [(f"its database {r.get('database')} was exported", r['format_config']) for r in databases]
     for what, kept in told:
-        theirs, own = other_options(kept, model.format, model.config.books)
+        theirs, own = other_options(kept, format, cfg.books)
         check(not theirs, f"{folder} cannot be loaded in {name}:{own}: {what} in {name}:{theirs}; give it that format")
 
 
@@ -655,10 +655,11 @@ def load_model(folder=None, format=None, device=None, codec=None) -> Model:
     folder = Path(folder) if folder else WEIGHTS/SHIPPED
     state, (cfg, expected, config), data = load_tensors(folder/'model.safetensors'), read_config(folder), read_data(folder)
     cfg = replace(cfg, codec=str(codec or codec_of(cfg, folder)))
-    model = replace(build(cfg, (state.pop('mean'), state.pop('std')), format), data=data)
-    check_config(model, config, folder)
-    now = fingerprint(model.format) if config is not None else weights_sha256(model.format)
+    format = format or make_format(cfg)
+    check_config(cfg, format, config, data, folder)
+    now = fingerprint(format) if config is not None else weights_sha256(format)
     check(now in (expected, None), f"{folder} was trained with another {cfg.format} than the one that was loaded; name the folder of its own with --codec, or codec=")
+    model = replace(build(cfg, (state.pop('mean'), state.pop('std')), format), data=data)
     try: model.net.load_state_dict({k[4:]: v for k, v in state.items()})
     except RuntimeError as e: raise ValueError(f"{folder}/model.safetensors does not fit config.json ({str(e).splitlines()[1].strip()}); retrain it") from e
     model.net.eval().requires_grad_(False)
