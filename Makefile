@@ -24,6 +24,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 PACKAGING := settings.ini setup.py pyproject.toml constraints.txt
 INSTALL   := $(BIN)/pip install --progress-bar off -c constraints.txt -e
+# packages of which only the weights are used: what they ask for would break the rest
+EMBEDDING := $(shell sed -n 's/^embedding_packages = //p' settings.ini)
 
 .PHONY: help venv dev jingle system test check nbtest pytest lab app bench readme check-readme export weights wheel clean
 
@@ -50,6 +52,7 @@ $(BIN)/.stamp-lab: $(PACKAGING) | $(BIN)/pip
 $(BIN)/.stamp-dev: $(PACKAGING) | $(BIN)/pip
 	@echo "installing into .venv what training and the tests need (a few minutes)"
 	@$(INSTALL) '.[dev]' | grep --line-buffered -v 'already satisfied' || [ $${PIPESTATUS[0]} = 0 ]
+	@$(BIN)/pip install --progress-bar off --no-deps -c constraints.txt $(EMBEDDING) || echo "without these packages no Frechet audio distance is measured; the rest works"
 	@touch $(BIN)/.stamp-base $(BIN)/.stamp-lab $@
 
 venv: $(BIN)/.stamp-base  ## .venv with what making a jingle needs; nothing is done when it is up to date

@@ -184,6 +184,9 @@ def settings():
     return parser['DEFAULT']
 
 
+def alone(): return {canonicalize_name(n) for n in settings()['embedding_packages'].split()}     # installed without what they ask for
+
+
 def declared(*keys): return [Requirement(r) for key in keys or EXTRAS for r in settings()[key].split()]
 
 
@@ -214,14 +217,14 @@ def test_every_requirement_is_used():
 
 def test_every_import_is_declared():
     "What the package imports stands in settings.ini"
-    known = {canonicalize_name(r.name) for r in declared('requirements', 'train_requirements', 'lab_requirements')}
+    known = {canonicalize_name(r.name) for r in declared('requirements', 'train_requirements', 'lab_requirements')} | alone()
     outside = imported_by(sorted((ROOT/'jingles').rglob('*.py'))) - sys.stdlib_module_names - {'jingles'}
-    missing = [n for n in sorted(outside) if not distributions([n]) & known]
+    missing = [n for n in sorted(outside) if not (distributions([n]) | {canonicalize_name(n)}) & known]
     assert not missing, f'imported by the package, not in settings.ini: {", ".join(missing)}'
 
 
 def test_constraints_pin_everything():
-    "constraints.txt pins each package of the extras and all that they pull in, to one plain version, and nothing else"
+    "constraints.txt pins each package of the extras, all that they pull in and those of embeddings, to one plain version, and nothing else"
     lines = [l for l in (ROOT/'constraints.txt').read_text().splitlines() if l and not l.startswith('#')]
     assert all(re.fullmatch(r'[a-z0-9-]+==[\w.]+', l) for l in lines), 'one plain name==version a line: no paths, no local versions'
     pins = dict(l.split('==') for l in lines)
@@ -236,7 +239,7 @@ def test_constraints_pin_everything():
             if r.marker is not None and not any(r.marker.evaluate(dict(extra=e)) for e in extras): continue
             if str(r.specifier).startswith('=='): exact.add(canonicalize_name(r.name))      # pinned by who wants it, as PyTorch pins CUDA's parts
             needed.append(r)
-    loose, idle = sorted(seen.keys() - pins.keys() - exact), sorted(pins.keys() - seen.keys())
+    loose, idle = sorted((seen.keys() | alone()) - pins.keys() - exact), sorted(pins.keys() - seen.keys() - alone())
     assert not loose, f'not pinned in constraints.txt: {", ".join(loose)}'
     assert not idle, f'pinned in constraints.txt and pulled in by nothing: {", ".join(idle)}'
 

@@ -196,7 +196,8 @@ def test_make_sets_up_once(fresh_clone, tmp_path):
 
 
 def test_make_dev_covers_the_lighter_environments(fresh_clone):
-    assert [n.split()[-1] for n in fresh_clone('dev')] == ['.[dev]']
+    whole, embeddings = fresh_clone('dev')
+    assert whole.split()[-1] == '.[dev]' and '--no-deps' in embeddings and embeddings.split()[-5:-2] == ['aisfx', 'musicnn', 'frechet-audio-distance']
     assert fresh_clone('venv') == [], 'what a jingle needs is part of it'
 
 
