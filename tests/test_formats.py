@@ -11,7 +11,7 @@ from jingles.core import fingerprint, generator, options_of, options_text, randn
 from jingles.control.descriptors import centred_sound, loudness, middles
 from jingles.data.melody import Note
 from jingles.data.pvt import Played, RawAudio, records
-from jingles.data.recordings import Recorded
+from jingles.data.recordings import MeasuredClip, Recorded
 from jingles.data.synth import find_soundfont
 from jingles.evaluation import tables
 from jingles.evaluation.adherence import instrument_classifier
@@ -111,8 +111,9 @@ def test_descriptors_follow_centred_frames():
     x = np.zeros(48_000, np.float32); x[12_000:] = np.sin(2*np.pi*440*np.arange(36_000)/24_000)
     at = lambda sound, start: loudness(sound, 481, 240)[round(240*start)]
     assert abs(at(centred_sound(x, 240), 0.5) - loudness(x[50:], 480, 240)[120 - 1]) < 3 and middles(481, 240)[120] - 50 == 12_000
-    found = Recorded('', 0.).curves(x, 481, 240, True)
-    assert found['loudness'].shape == (1, 481) and found['loudness'][0, -1] > 0.5
+    for clip in (Recorded('', 0.), MeasuredClip((), 'piano', (), '')):
+        found = clip.curves(x, 481, 240, True)
+        assert found['loudness'].shape == (1, 481) and found['loudness'][0, -1] > 0.5
 
 
 @pytest.mark.parametrize('n', [1, 319, 320, 321, 4801])

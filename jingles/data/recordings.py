@@ -206,7 +206,7 @@ def describe_sounds(name, usable, parts, skipped) -> dict:
 # %% ../../nbs/57_data.recordings.ipynb #s93dd99
 class MeasuredClip(Played):
     "A clip that a synthesizer plays, whose curves are measured on the sound"
-    def curves(self, sound, frames, rate): return descriptors(sound, rate, frames)
+    curves = Recorded.curves
 
 class Programs(Melodies):
     "Melodies played by General MIDI `programs` (0..127), each as likely as any other; FileNotFoundError, ValueError"
