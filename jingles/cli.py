@@ -7,11 +7,12 @@ __all__ = ['RENAMED', 'app', 'Velocity', 'Chroma', 'Instrument', 'Midi', 'Voice'
            'Style', 'Seconds', 'Seed', 'Variations', 'Steps', 'Sampler', 'SamplingSettings', 'Guidance',
            'UnconditionalScale', 'Like', 'Strength', 'Redo', 'Was', 'Morph', 'Share', 'Loudness', 'CodecFolder',
            'ModelFolder', 'Sound', 'Force', 'show_version', 'common', 'is_file_name', 'is_sound_name', 'number',
-           'curve', 'Tune', 'midi_control', 'recorded_control', 'base_control', 'named', 'single', 'styled', 'control',
-           'may_write', 'outputs', 'free', 'sound_file', 'chosen_seed', 'write_jingles', 'bar_of', 'stretch', 'towards',
-           'kept', 'make', 'option', 'drawn_with', 'guiding', 'levelled', 'asked', 'generate', 'choices', 'several',
-           'combine', 'what_was_made', 'export', 'check_databases', 'card', 'train_codec', 'train_codes', 'train',
-           'evaluate', 'settings', 'fail', 'what_was_said', 'private_caches', 'words_of', 'main']
+           'curve', 'Tune', 'midi_control', 'recorded_control', 'base_control', 'named', 'feature_of', 'single',
+           'styled', 'control', 'may_write', 'outputs', 'free', 'sound_file', 'chosen_seed', 'write_jingles', 'bar_of',
+           'stretch', 'towards', 'kept', 'make', 'option', 'drawn_with', 'guiding', 'levelled', 'asked', 'generate',
+           'choices', 'several', 'combine', 'what_was_made', 'export', 'check_databases', 'card', 'train_codec',
+           'train_codes', 'train', 'evaluate', 'settings', 'fail', 'what_was_said', 'private_caches', 'words_of',
+           'main']
 
 # %% ../nbs/81_cli.ipynb #c003
 import atexit, math, os, secrets, shutil, sys, tempfile, time, traceback
@@ -48,13 +49,16 @@ def number(text:str, option:str) -> float:
     except ValueError: raise ValueError(f"--{option} is {text!r}; expected a number in 0..1, -1 for not controlled, or a .csv, .json or .npz file") from None
 
 # %% ../nbs/81_cli.ipynb #c009
-def curve(name:str, text:str, frames:int):
+def curve(name:str, text:str, frames:int, features='pvt'):
     "The curve `(1, c, frames)` that the option `name` asks for"
+    import numpy as np
     from jingles.control import curves as c
-    if is_file_name(text): return c.resample_curves(c.read_curves(text), frames)[name]
-    if name == 'instruments': return c.constant(frames, instrument=text)[name]
-    note = dict(chroma=c.chroma_of, pitch=c.pitch_of).get(name) if text[:1].isalpha() else None
-    return c.to_cond({name: [note(text) if note else number(text, name)]*frames})[name]
+    from jingles.control.features import known_features
+    if is_file_name(text): return c.resample_curves(c.read_curves(text, features=features), frames)[name]
+    feature = known_features(features)[name]
+    said = feature.functions.get('parse') if text[:1].isalpha() or feature.labels else None
+    values = said(feature, text) if said else number(text, name)
+    return c.to_cond({name: np.repeat(np.reshape(values, (-1, 1)), frames, axis=1)}, features)[name]
 
 # %% ../nbs/81_cli.ipynb #c012
 class Tune(NamedTuple):
@@ -64,7 +68,7 @@ class Tune(NamedTuple):
     track: str|None = None
     start: float|None = None
 
-def midi_control(midi, instrument, seconds:float, rate:float, features:str):
+def midi_control(midi, instrument, seconds:float, rate:float, features):
     "The control of the melody in a MIDI file, a path or a `Tune`; a file that cannot be used is named"
     from jingles.control.heard import played_in
     from jingles.data.melody import BadMelody
@@ -73,7 +77,7 @@ def midi_control(midi, instrument, seconds:float, rate:float, features:str):
     except BadMelody as e: raise ValueError(f"{tune.path}: {str(e).replace('voice=', '--voice ').replace(chr(39), '')}; or choose another MIDI file") from e
 
 # %% ../nbs/81_cli.ipynb #c013
-def recorded_control(path, seconds:float|None, rate:float, features:str):
+def recorded_control(path, seconds:float|None, rate:float, features):
     "The control of a recording, of all of it unless `seconds` are given"
     from jingles.audio import load
     from jingles.control.heard import heard_in
@@ -82,7 +86,7 @@ def recorded_control(path, seconds:float|None, rate:float, features:str):
     check(seconds or 0.1 <= len(wav)/24000 <= 30, f"{path} is {len(wav)/24000:g} s long; say how much of it to follow with --seconds, 0.1 to 30")
     return heard_in(wav, seconds or len(wav)/24000, rate, features)
 
-def base_control(midi, curves, seconds:float|None, instrument, rate:float, features:str):
+def base_control(midi, curves, seconds:float|None, instrument, rate:float, features):
     "The control that a MIDI file, a file of curves, a recording or nothing gives, before single curves are put over it"
     from jingles.control.curves import read_curves, resample_curves
     from jingles.core import check
@@ -97,7 +101,7 @@ def base_control(midi, curves, seconds:float|None, instrument, rate:float, featu
 # %% ../nbs/81_cli.ipynb #c014
 def named(pairs) -> dict:
     "`{feature: [text, ...]}` of a list of NAME=VALUE; ValueError"
-    from jingles.control.curves import FEATURES
+    from jingles.control.features import FEATURES
     from jingles.core import check
     found = {}
     for pair in pairs or ():
@@ -106,9 +110,15 @@ def named(pairs) -> dict:
         found.setdefault(name, []).append(text)
     return found
 
+def feature_of(option:str) -> str:
+    "The feature that an option asks for: the row says where the option has another name"
+    from jingles.control.features import FEATURES
+    return next((k for k, f in FEATURES.items() if f.option == option), option)
+
 def single(velocity=None, chroma=None, instrument=None, feature=None) -> dict:
     "`{feature: text}` of the options that name one curve"
-    given = dict(velocity=velocity, chroma=chroma, instruments=instrument) | {k: texts[-1] for k, texts in named(feature).items()}
+    options = dict(velocity=velocity, chroma=chroma, instrument=instrument)
+    given = {feature_of(k): v for k, v in options.items()} | {k: texts[-1] for k, texts in named(feature).items()}
     return {k: v for k, v in given.items() if v is not None}
 
 # %% ../nbs/81_cli.ipynb #st01
@@ -127,21 +137,23 @@ def styled(cond, text:str|None):
     return replace(cond, vector=style_vector(**values))
 
 # %% ../nbs/81_cli.ipynb #c015
-def control(given:dict={}, midi=None, curves=None, seconds=None, rate:float=75, features:str='pvt', blank=False):
+def control(given:dict={}, midi=None, curves=None, seconds=None, rate:float=75, features='pvt', blank=False):
     "The `Cond` that the options ask for, single curves `given` as `{feature: text}`; the built-in call when they ask for nothing, unless `blank`"
-    from jingles.control.curves import SETS, agreeing, left_open, validate
+    from jingles.control.curves import agreeing, left_open, validate
+    from jingles.control.features import PLAYERS, feature_set, known_features
     from jingles.core import Cond, check
     from jingles.generate import demo, frames_in
+    rows = feature_set(features)
     check(seconds is None or 0.1 <= seconds <= 30, f"--seconds is {seconds}; expected 0.1 to 30")
-    foreign = [k for k in given if k not in SETS[features]]
-    check(not foreign, f"this model follows {', '.join(SETS[features])}, not {', '.join(foreign)}; leave that out, or choose another --model")
-    base = base_control(midi, curves, seconds, given.get('instruments'), rate, features)
-    if base is None and not blank and set(given) <= {'instruments'}: base = demo(seconds or 8, rate=rate, features=features)
+    foreign = [k for k in given if k not in rows]
+    check(not foreign, f"this model follows {rows}, not {', '.join(foreign)}; leave that out, or choose another --model")
+    base = base_control(midi, curves, seconds, given.get(PLAYERS.name), rate, features)
+    if base is None and not blank and set(given) <= {PLAYERS.name}: base = demo(seconds or 8, rate=rate, features=features)
     frames = base.frames if base else frames_in(seconds or 8, rate)
     cond = base or left_open(frames, features)
     check(frames >= 8, f"the curves have {frames} frames of 1/{rate:g} s; give at least 8")
-    for k, v in given.items(): cond = agreeing(Cond(cond.local | {k: curve(k, v, frames)}), k)
-    return validate(cond)
+    for k, v in given.items(): cond = agreeing(Cond(cond.local | {k: curve(k, v, frames, rows)}), k)
+    return validate(cond, features=known_features(rows))
 
 # %% ../nbs/81_cli.ipynb #c018
 def may_write(path):
@@ -282,7 +294,7 @@ def guiding(text:str|None):
     from jingles.core import check
     if text is None: return None
     pairs = [pair.rpartition('=') for pair in text.split(',')]
-    try: scales = {dict(instrument='instruments').get(name.strip(), name.strip()): float(number) for name, _, number in pairs}
+    try: scales = {feature_of(name.strip()): float(number) for name, _, number in pairs}
     except ValueError: scales = {}
     sound = scales and len(scales) == len(pairs) and all(0 <= s < math.inf for s in scales.values()) and ('' not in scales or len(pairs) == 1)
     check(sound, f"--guidance is {text!r}; expected a number that is not below 0, such as 2, or one for each of some features, such as velocity=3,chroma=1.5")
@@ -315,7 +327,7 @@ def asked(model, given, midi, curves, seconds, like):
     from jingles.control.curves import resample_curves
     rate = model.spec.curve_rate
     length = len(like)/24000 if seconds is None and like is not None and not curves else seconds
-    cond = control(given, midi, curves, length, rate, model.config.features, like is not None)
+    cond = control(given, midi, curves, length, rate, model.features, like is not None)
     if length is not None or not is_file_name(curves): cond = resample_curves(cond, model.curve_frames(cond.frames/rate))     # some formats need one more
     return cond
 
@@ -358,14 +370,14 @@ def generate(velocity:Velocity=None, chroma:Chroma=None, instrument:Instrument=N
     print(f"{sounds.size/24000:.1f} s of sound in {made - loaded_at:.1f} s, after {loaded_at - began:.1f} s of loading; seed {seed}")
 
 # %% ../nbs/81_cli.ipynb #c042
-def choices(frames:int, **texts) -> dict:
+def choices(frames:int, features='pvt', **texts) -> dict:
     "What `combine` of the variations takes, from `{feature: [what an option may say]}`; a file goes by its name; ValueError for two of one name"
     from jingles.core import check
     name = lambda text: Path(text).stem if is_file_name(text) else text
     for k, v in texts.items():
         twice = [t for i, t in enumerate(v or []) if name(t) in map(name, v[:i])]
         check(not twice, f"two choices for {k} are called {name(twice[0])!r} ({twice[0]} is the second); sounds are named after them: rename one, or leave it out" if twice else '')
-    return {k: {name(t): curve(k, t, frames)[0].numpy() for t in v} for k, v in texts.items() if v}
+    return {k: {name(t): curve(k, t, frames, features)[0].numpy() for t in v} for k, v in texts.items() if v}
 
 # %% ../nbs/81_cli.ipynb #c043
 def several(help:str): return typer.Option(help=help + " May be repeated.")
@@ -391,7 +403,8 @@ def combine(
     from jingles.variations import combine as combined
     loaded, guidance = drawn_with(load_model(model, codec=codec), sampler, sampling), guiding(guidance)
     frames = loaded.curve_frames(frames_in(seconds, loaded.spec.curve_rate)/loaded.spec.curve_rate)
-    names, cond = combined(**choices(frames, **dict(velocity=velocity, chroma=chroma, instruments=instrument) | named(feature)))
+    wanted = {feature_of(k): v for k, v in dict(velocity=velocity, chroma=chroma, instrument=instrument).items()} | named(feature)
+    names, cond = combined(loaded.features, **choices(frames, loaded.features, **wanted))
     out = sound_file(out, force, names=names)
     each = [cond.map(lambda v: v[i:i + 1]) for i in range(len(names))]
     bar, progress = bar_of(len(each)*loaded.paradigm.count(plain_sampling(loaded, steps=steps)['steps']))

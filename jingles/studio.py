@@ -22,8 +22,8 @@ import traitlets
 from matplotlib.figure import Figure
 
 from .audio import normalise, player
-from .control.curves import SETS, resample_curves, set_of
-from .control.draw import PRESETS, Board, in_one_line, kept, preset, with_curve
+from .control.curves import resample_curves, set_of
+from .control.draw import Board, in_one_line, kept, preset, presets_of, with_curve
 from .control.heard import measured_in
 from .core import SAMPLE_RATE, Cond, check
 from .generate import demo, generate, plot_control_and_mel
@@ -45,9 +45,9 @@ class Take(NamedTuple):
     @property
     def name(self): return '-'.join(['jingle', str(self.seed), *self.words]).replace(' ', '-')     # of its file
 
-def listened(take:Take) -> Take:
-    "The same take with what is heard in it; silence has nothing to be heard"
-    try: return take._replace(measured=measured_in(take.wav, take.cond.frames, set_of(take.cond)))
+def listened(take:Take, features=None) -> Take:
+    "The same take with what is heard in it of a set (None: of the curves' own); silence has nothing to be heard"
+    try: return take._replace(measured=measured_in(take.wav, take.cond.frames, features or set_of(take.cond)))
     except ValueError: return take
 
 # %% ../nbs/82_studio.ipynb #c007
@@ -211,7 +211,7 @@ DRAWN = ''      # instead of a preset: the curve as it is drawn
 class Combinations(w.Accordion):
     "A closed drawer with the presets of each feature; `chosen` says which of them are to be combined"
     def __init__(self, features):
-        names = {k: [('as drawn', DRAWN), *((name, name) for name in PRESETS[k])] for k in features}
+        names = {k: [('as drawn', DRAWN), *((name, name) for name in presets_of(f))] for k, f in features.items()}
         narrow = dict(rows=6, layout=w.Layout(width='150px'))
         self.picks = {k: w.SelectMultiple(options=options, value=[DRAWN], **narrow) for k, options in names.items()}
         lists = [w.VBox([w.Label(k), pick]) for k, pick in self.picks.items()]
@@ -224,11 +224,11 @@ class Combinations(w.Accordion):
     def count(self): return math.prod(map(len, self.chosen.values()))
 
 # %% ../nbs/82_studio.ipynb #8015e9fa
-def combinations(cond:Cond, chosen:dict, rate:float):
+def combinations(cond:Cond, chosen:dict, rate:float, features='pvt'):
     "Yields `(words, curves)` of each combination of presets `{feature: names}`, put over `cond`"
     for names in product(*chosen.values()):
         made, named = cond, {k: n for k, n in zip(chosen, names) if n != DRAWN}
-        for k, n in named.items(): made = with_curve(made, k, preset(k, n, cond.frames, rate))
+        for k, n in named.items(): made = with_curve(made, k, preset(k, n, cond.frames, rate, features), features)
         yield tuple(named.values()), made
 
 # %% ../nbs/82_studio.ipynb #c020b
@@ -260,17 +260,17 @@ class Studio(w.VBox):
     "Board, controls and takes; `takes` are those on the panel, newest first, `chosen` the one on the board"
     def __init__(self, model=None, cond=None, seconds=None, keep=None, limits:Limits=Limits(), lasting:bool=False):
         self.model, self.limits = model or load_model(), limits
-        rate, features = self.model.spec.curve_rate, self.model.config.features
+        rate, features = self.model.spec.curve_rate, self.model.features
         if cond is None and not kept(keep): cond = demo(4 if seconds is None else seconds, rate=rate, features=features)
         self.board = Board(cond, seconds, rate, keep, features)
         self.board.lasting, self.board.longest = lasting, min(self.board.longest, limits.seconds)
-        self.controls, self.cards = Controls(self.model, SETS[features]), w.HBox(layout=w.Layout(flex_flow='row wrap'))
+        self.controls, self.cards = Controls(self.model, features), w.HBox(layout=w.Layout(flex_flow='row wrap'))
         self.controls.steps.max = min(self.controls.steps.max, limits.steps)
         self.controls.variations.max = min(self.controls.variations.max, limits.takes)
         for name, part in buttons().items(): setattr(self, name, part)
         self.chosen, self.stopped, self.worker = None, threading.Event(), None
         self.go.on_click(lambda _: self.generate()); self.halt.on_click(lambda _: self.stopped.set())
-        self.combined, told = Combinations(SETS[features]), [w.HTML(str(limits))] if limits != Limits() else []
+        self.combined, told = Combinations(features), [w.HTML(str(limits))] if limits != Limits() else []
         beside = w.HBox([self.go, self.halt, self.progress, self.said])
         super().__init__([self.board, beside, *told, self.controls, self.combined, self.cards])
 
@@ -283,7 +283,7 @@ class Studio(w.VBox):
 def show(studio, take, share=0.):
     "Put a take under the lanes, and move their curves by `share` towards its own"
     studio.chosen, board = take, studio.board
-    if share: board.cond = morph(board.cond, resample_curves(take.cond, board.rows.shape[1]), share)
+    if share: board.cond = morph(board.cond, resample_curves(take.cond, board.rows.shape[1]), share, board.features)
     board.show(take.wav, take.measured)
 
 def tell(studio, text:str):
@@ -329,7 +329,7 @@ def plan(studio) -> Plan:
     c, model, count = studio.controls, studio.model, allowed(studio)
     drawn = resample_curves(studio.board.cond, model.curve_frames(studio.board.seconds))
     job = Job(drawn, studio.chosen, c.strength.value, c.stretch.value)
-    combined = combinations(drawn, studio.combined.chosen, studio.board.rate)
+    combined = combinations(drawn, studio.combined.chosen, studio.board.rate, studio.model.features)
     seeds = range(c.seed.value, c.seed.value + c.variations.value)
     how, steps = how_of(c), count*model.paradigm.count(c.steps.value, BEGINNINGS[c.begin.value].share(job))
     if c.another.value: c.seed.value += c.variations.value
@@ -351,7 +351,7 @@ def listen_to(studio, cards):
         if studio.stopped.is_set():
             card.state = 'unheard'
             continue
-        heard = listened(card.take)
+        heard = listened(card.take, studio.model.features)
         if studio.chosen is card.take: studio.show(heard)
         card.look(heard, studio.model.spec.curve_rate)
 

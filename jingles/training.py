@@ -27,9 +27,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from tqdm.auto import tqdm
 
+from .control.features import PLAYERS
 from .core import Cond, atomic, check, default_device, drop_features, fingerprint, generator, has_bf16, integers, rand, read_json, rng_for, seed_everything
 from .core import other_options, weights_sha256
-from .system import FALLS, Running, SamplingDefaults, build, configure, exponential, learning, load_model, make_format, names_of, preset, read_data, save_model
+from .system import FALLS, Running, SamplingDefaults, build, configure, exponential, features_of, learning, load_model, make_format, names_of, preset, read_data, save_model
 
 # %% ../nbs/61_training.ipynb #c005
 class Plan(NamedTuple):
@@ -672,6 +673,10 @@ def check_curves(cfg, data):
     wanted = names_of(cfg) + ([] if cfg.global_features == 'none' else [cfg.global_features])
     missing = [name for name in wanted if name not in has]
     check(not missing, f"{data} has no curves of {', '.join(missing)}, which features {cfg.features!r} and global_features {cfg.global_features!r} need; there are {', '.join(k for k in has if k != 'x')}")
+    players = features_of(cfg).get(PLAYERS.name)
+    if not players: return
+    there = tuple(manifest_of(data).get('parameters', {}).get('instruments', PLAYERS.labels))
+    check(there == players.labels, f"{data} has the instruments {','.join(there)}, not {cfg.instruments}; set instruments to them")
 
 # %% ../nbs/61_training.ipynb #c048
 def start_from(model, folder):

@@ -214,7 +214,7 @@ function paintOpen(s, ctx, c, box) {    // what is left to the model: a field th
 }
 
 function paintCurve(s, ctx, box) {
-  const { lane } = box, silent = other(s, "velocity") || other(s, "loudness");
+  const { lane } = box, silent = lane.rest && other(s, lane.rest);
   ctx.fillStyle = ctx.strokeStyle = lane.colour; ctx.lineWidth = 2;
   if (lane.kind === "notes") {          // bars as in a piano roll, pale where nothing sounds
     let start = 0;

@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..control.features import ORCHESTRA
 from ..core import check
 
 # %% ../../nbs/50_data.melody.ipynb #c005
@@ -378,7 +379,7 @@ def expression_of(melody, instrument:str, rng, seconds) -> tuple:
     "Levels in 0..1, `PER_SECOND` a second, that scale the velocities while notes sound; () for none, as always for the piano"
     how = rng.choice(['none', 'curve', 'tremolo', 'notes'], p=[.35, .25, .1, .3])
     t = (np.arange(math.ceil(seconds*PER_SECOND)) + .5)/PER_SECOND
-    if instrument == 'piano' or how == 'none': return ()
+    if not ORCHESTRA[instrument].sustained or how == 'none': return ()
     if how == 'curve':
         at = np.cumsum(rng.uniform(.2, 1.5, math.ceil(seconds/.2)))
         level = np.interp(t, at, rng.uniform(.35, 1, len(at)))

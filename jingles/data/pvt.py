@@ -29,11 +29,12 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
 
-from ..control.curves import STYLE, centred_notes, curves, pitch_curve, style
+from ..control.curves import STYLE, centred_notes, curves, style
+from ..control.features import FROM_NOTES, PLAYERS, with_instruments
 from ..core import SAMPLE_RATE, Spec, atomic, check, options_of, options_text, rng_for, weights_sha256, with_options
 from .melody import BadMelody, Note, interpret, invent, load_melody, modulate, sources, window
 from .records import checksum, open_shard, shapes_of, told_shapes, write_shapes
-from .synth import INSTRUMENTS, find_soundfont, synth
+from .synth import find_soundfont, synth
 from ..workers import plain_start, pool, tick
 
 # %% ../../nbs/55_data.pvt.ipynb #c006
@@ -196,11 +197,12 @@ def clip(source_melodies,    # what `members` gives: [(name, packed melody)] of 
          seconds:float=8,    # its length
          playing:str='sine', # how it is played, one of `PLAYING`
          invented:float=0.,  # share of the clips whose melody is invented, whatever the source
+         instruments=PLAYERS.labels,   # who may play, names of chapter 45's table
         ) -> tuple:
     "The `(melody, instrument, expression)` of clip `k`: a pure function of its arguments; expression is () where the velocities say all"
     check(source_melodies is None or source_melodies, f"no source melody in the part {split!r}; give more MIDI files, or ask for no clips of it")
     rng = rng_for(seed, split, k)
-    instrument = list(INSTRUMENTS)[rng.integers(len(INSTRUMENTS))]
+    instrument = instruments[rng.integers(len(instruments))]
     if invented and rng.random() < invented: source_melodies = None
     if source_melodies is None: melody = invent(rng, seconds)
     else: melody = window(unpack(source_melodies[rng.integers(len(source_melodies))][1]), rng, seconds)
@@ -215,13 +217,15 @@ class Played(NamedTuple):
     instrument: str
     expression: tuple     # levels in 0..1 over the clip, that scale the velocities; () where they do not change
     soundfont: str
+    instruments: tuple = PLAYERS.labels     # who might have played it
 
     def sound(self, seconds): return synth(self.soundfont).render(self.melody, self.instrument, seconds, self.expression)
     def curves(self, sound, frames, rate, centred=False):
         "The arrays of this clip's record beside its sound: curves [c, frames], of `centred` frames or not, and its style [4]"
         melody = centred_notes(self.melody, frames, rate) if centred else self.melody
-        found = curves(melody, self.instrument, frames, rate, self.expression)
-        return found | dict(pitch=pitch_curve(melody, frames, rate), style=style(self.melody, (frames - centred)/rate))
+        features = with_instruments(FROM_NOTES, self.instruments)
+        found = curves(melody, self.instrument, frames, rate, self.expression, features)
+        return found | dict(style=style(self.melody, (frames - centred)/rate))
 
 # %% ../../nbs/55_data.pvt.ipynb #c032
 def called(path) -> str:
@@ -248,12 +252,16 @@ def describe_source(midi, melodies, skipped, parts) -> dict:
 class Melodies:
     "The source of the PVT databases: melodies of MIDI files, or invented ones, played by FluidSynth. FileNotFoundError without a SoundFont"
     title = 'PVT'
-    def __init__(self, midi=None, soundfont=None, playing='sine', invented=0.):
+    def __init__(self, midi=None, soundfont=None, playing='sine', invented=0., instruments=PLAYERS.labels):
         check(playing in PLAYING, f"playing is {playing!r}; expected {' or '.join(PLAYING)}")
         check(0 <= invented <= 1, f"invented is {invented}; expected the share of clips with an invented melody, 0 to 1")
-        self.way = {k: v for k, v in dict(playing=playing, invented=float(invented)).items() if v not in ('sine', 0)}
-        self.midi, self.soundfont, self.blank = midi, str(find_soundfont(soundfont)), Played((), next(iter(INSTRUMENTS)), (), '')
-        self.parameters = dict(midi=midi and called(midi), soundfont=describe_soundfont(self.soundfont), style=list(STYLE), **self.way)
+        with_instruments(FROM_NOTES, instruments)                     # ValueError for unknown ones
+        way = dict(playing=playing, invented=float(invented), instruments=tuple(instruments))
+        self.way = {k: v for k, v in way.items() if v not in ('sine', 0, PLAYERS.labels)}
+        self.instruments, self.blank = tuple(instruments), Played((), instruments[0], (), '', tuple(instruments))
+        self.midi, self.soundfont = midi, str(find_soundfont(soundfont))
+        self.parameters = dict(midi=midi and called(midi), soundfont=describe_soundfont(self.soundfont), style=list(STYLE),
+                               **{k: list(v) if isinstance(v, tuple) else v for k, v in self.way.items()})
 
     def read(self, seconds, run, keep=None):
         "Read the files by `run` of a pool, or what was kept of them in the folder `keep`; ValueError when none is usable. What came of it, for the manifest"
@@ -269,7 +277,8 @@ class Melodies:
     def keep(self): self.place and not self.place.exists() and keep_melodies(self.place, self.key, *self.found)
     def forget(self): self.place and self.place.unlink(missing_ok=True)
     def missing(self, split): return self.parts[split] == []
-    def clip(self, seed, split, k, seconds): return Played(*clip(self.parts[split], seed, split, k, seconds, **self.way), self.soundfont)
+    def clip(self, seed, split, k, seconds):
+        return Played(*clip(self.parts[split], seed, split, k, seconds, **self.way), self.soundfont, self.instruments)
 
 # %% ../../nbs/55_data.pvt.ipynb #c037
 class RawAudio:

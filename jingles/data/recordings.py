@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from ..audio import SOUND_ENDINGS, blocks, check_numbers, mono, open_sound, read_samples, resample
 from ..control.descriptors import centred_sound, descriptors
+from ..control.features import PLAYERS
 from ..core import SAMPLE_RATE, check, rng_for
 from .pvt import Melodies, Played, called, groups_by, smallest_of, split_groups
 from .records import checksum
@@ -224,14 +225,14 @@ class Programs(Melodies):
         return MeasuredClip(*played._replace(instrument=number))
 
 # %% ../../nbs/57_data.recordings.ipynb #c028
-def source_of(midi=None, audio=None, soundfont=None, playing='sine', invented=0., programs=()):
+def source_of(midi=None, audio=None, soundfont=None, playing='sine', invented=0., programs=(), instruments=PLAYERS.labels):
     """`Recordings` of the folder `audio`, or else `Melodies` of `midi` (none: invented ones), played as chapter 55 says,
     by General MIDI `programs` where some are given; ValueError where these contradict each other"""
     check(not (midi and audio), f"both MIDI files ({midi}) and sounds ({audio}) are given; a database has one source")
     check(not (programs and audio), f"both programs and sounds ({audio}) are given; recordings are not played")
     if audio: return Recordings(audio)
     melodies = midi or None, soundfont or None, playing, invented
-    return Programs(programs, *melodies) if programs else Melodies(*melodies)
+    return Programs(programs, *melodies) if programs else Melodies(*melodies, instruments)
 
 def numbers_in(text:str, what:str) -> tuple:
     "(0, 40) from '0,40', () from ''; ValueError that says `what` was wrong"
