@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SOUND_ENDINGS', 'resample', 'open_sound', 'blocks', 'read_samples', 'check_numbers', 'mono', 'load', 'save', 'player',
            'biquad', 'k_weighting', 'weighted', 'lufs', 'normalise', 'hz_to_mel', 'mel_to_hz', 'band_edges',
-           'band_frequencies', 'mel_bank', 'spectra', 'mel', 'plot_mel']
+           'band_frequencies', 'mel_bank', 'full_scale', 'spectra', 'mel', 'plot_mel']
 
 # %% ../nbs/40_audio.ipynb #c003
 import os
@@ -115,7 +115,7 @@ def weighted(wav) -> np.ndarray:
 
 # %% ../nbs/40_audio.ipynb #c019
 def lufs(wav) -> float:
-    "The integrated loudness of `wav` `(n,)` in LUFS (ITU-R BS.1770-4), of a sound below 0.4 s with silence up to there; -inf for silence"
+    "The integrated loudness of `wav` `(n,)` in LUFS (ITU-R BS.1770-4), padded to 0.4 s if shorter; -inf for silence"
     block, hop = int(0.4*SAMPLE_RATE), int(0.1*SAMPLE_RATE)
     x = np.pad(weighted(wav), (0, max(0, block - len(wav))))**2
     power = np.lib.stride_tricks.sliding_window_view(x, block)[::hop].mean(1)
@@ -149,6 +149,13 @@ def mel_bank(bands:int=80, n_fft:int=1024) -> np.ndarray:
     triangles = np.maximum(0, np.minimum(-away[:-2]/width[:-1], away[2:]/width[1:])).astype('float32')
     return (triangles*(2/(edges[2:] - edges[:-2]))[:, None]).astype('float32')
 
+# %% ../nbs/40_audio.ipynb #s4c7d2d
+@lru_cache
+def full_scale(bands:int=80, n_fft:int=1024) -> np.ndarray:
+    "What a sine of amplitude 1 at the centre of each band gives in it `(bands, 1)`, when the peak of its power spectrum is 1"
+    away = np.arange(n_fft//2 + 1) - band_edges(bands)[1:-1, None]*n_fft/SAMPLE_RATE + 1e-9       # bins; never 1 exactly
+    return (mel_bank(bands, n_fft)*(np.sinc(away)/(1 - away**2))**2).sum(1, keepdims=True).astype('float32')
+
 # %% ../nbs/40_audio.ipynb #c025
 def spectra(wav, hop:int=320, n_fft:int=1024) -> np.ndarray:
     "Spectra `(n_fft/2 + 1, n/hop + 1)` of `wav` `(n,)` under a Hann window around every `hop`-th sample, with silence before and after"
@@ -157,9 +164,9 @@ def spectra(wav, hop:int=320, n_fft:int=1024) -> np.ndarray:
     return np.fft.rfft(frames*window).astype('complex64').T
 
 def mel(wav, hop:int=320, n_fft:int=1024, floor:float=-80.) -> np.ndarray:
-    "Mel spectrogram `(80, n/hop + 1)` of `wav` `(n,)` in dB below full scale, not below `floor`"
+    "Mel spectrogram `(80, n/hop + 1)` of `wav` `(n,)` in dB, not below `floor`; 0 dB is a sine of amplitude 1 at a band's centre"
     power = np.abs(spectra(wav, hop, n_fft))**2 * (2/n_fft)**2*4
-    return 10*np.log10(np.maximum(mel_bank(n_fft=n_fft) @ power / mel_bank(n_fft=n_fft).max(), 10**(floor/10)))
+    return 10*np.log10(np.maximum(mel_bank(n_fft=n_fft) @ power / full_scale(n_fft=n_fft), 10**(floor/10)))
 
 # %% ../nbs/40_audio.ipynb #c026
 def plot_mel(wav, ax=None, hop:int=320):

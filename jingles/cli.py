@@ -413,13 +413,13 @@ def combine(
     print(f"seed {seed}")
 
 # %% ../nbs/81_cli.ipynb #c045
-def what_was_made(out, manifests:dict) -> list:
-    "A line for each database of an export; those that are finished get their card, where they have none"
+def what_was_made(out, manifests:dict, unedited=()) -> list:
+    "A line for each database of an export; those that are finished get their card, where they have none or an `unedited` one that is out of date"
     from jingles.data.cards import card_of
     folder = lambda m: out if len(manifests) == 1 else out/m['name']
     def line(m):
         if not m['finished']: return f"{folder(m)}: this part is done; the database is finished when the others are"
-        return f"{folder(m)}: {m['counts']['train']} clips to train with, {m['counts']['valid']} to test with; see {card_of(folder(m))}"
+        return f"{folder(m)}: {m['counts']['train']} clips to train with, {m['counts']['valid']} to test with; see {card_of(folder(m), unedited)}"
     return [line(m) for m in manifests.values()]
 
 # %% ../nbs/81_cli.ipynb #c046
@@ -438,11 +438,13 @@ def export(
     invented: Annotated[float, typer.Option(min=0, max=1, help="Share of the clips whose melody is invented, beside those of --midi.")] = 0.,
     programs: Annotated[str, typer.Option(help="General MIDI programs that play the melodies, such as 0,40,73; the curves are then measured on the sound.")] = '',
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
-    part: Annotated[str, typer.Option(help="Do only this share of the work, such as 2/4: for several machines.")] = '1/1',
+    part: Annotated[str, typer.Option(help="Do only this share of the work, such as 2/4: for several machines. [default: all; of several tasks of srun, each its own]")] = '',
     shard_mb: Annotated[float, typer.Option(help="Largest size of a file, in MB.")] = 200,
     seed: int = 0,
 ):
     """Render databases of clips with their control curves, as TFRecord shards.
+
+    The same command goes on with an export that was stopped; with a larger --train or --valid it enlarges a finished one.
 
     \b
         jingles export data/audio --midi MIDI --format audio
@@ -451,11 +453,13 @@ def export(
         jingles export data/bells --audio BELLS --train 5000
         jingles export data/sound --programs 12,40,56,73 --playing expressive --format spectral
     """
+    from jingles.data.cards import current_cards
     from jingles.data.pvt import Recipe, export as run, part_of
     from jingles.data.recordings import numbers_in, source_of
     from jingles.system import formats_of
+    unedited = current_cards(out)
     made = run(out, source_of(midi, audio, soundfont, playing, invented, numbers_in(programs, 'programs')), formats_of(format, codec), Recipe((train, valid), seconds, seed, shard_mb), workers, part_of(part))
-    for line in what_was_made(out, made): print(line)
+    for line in what_was_made(out, made, unedited): print(line)
 
 # %% ../nbs/81_cli.ipynb #c048
 @app.command('check')
@@ -563,7 +567,8 @@ def evaluate(
     import json
     from jingles.core import atomic, check
     from jingles.evaluation.tables import Sampling, Songs, Stored, check_database_fits, check_unseen, evaluate as run, overlap, tables_of, training_facts, training_words
-    from jingles.system import load_model
+    from jingles.system import SHIPPED, WEIGHTS, load_model
+    from jingles.training import training_cost
     check(not (midi and data), "both --midi and --data are given; one is enough")
     may_write(out or 'metrics.json')
     out = free(out, Path('metrics.json'), beside='.md', force=force)
@@ -573,6 +578,7 @@ def evaluate(
     print(training_words(training_facts(loaded, source)))
     if not force: check_unseen(overlap(loaded.data, source.source), source.noun)
     metrics = run(loaded, source, count, Sampling(steps, guiding(guidance), unconditional_scale, seed), workers)
+    metrics['training']['cost'] = training_cost(model or WEIGHTS/SHIPPED)
     with atomic(out) as f: f.write_text(json.dumps(metrics, indent=1))
     with atomic(out.with_suffix('.md')) as f: f.write_text(tables_of(metrics))
     print(tables_of(metrics))

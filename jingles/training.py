@@ -6,12 +6,13 @@
 __all__ = ['NO_LOCKS', 'FREE', 'FACTS', 'Plan', 'rate', 'blend', 'Place', 'Run', 'mixed', 'told_by_slurm', 'accelerate', 'Claim',
            'holder', 'runs_here', 'lock', 'claim', 'claim_together', 'begin', 'flat_state', 'part', 'restore', 'reseed',
            'load_state', 'resume', 'kept', 'writing', 'keep', 'name_again', 'clear_away', 'optimize', 'agreed', 'Meter',
-           'memory', 'read_log', 'take_back', 'training_seconds', 'writer_of', 'note', 'count_signals', 'polite_stop',
-           'fetched', 'save_average', 'due', 'look', 'keep_all', 'go', 'steps_of', 'give_up', 'fit', 'Part', 'draws_of',
-           'lanes', 'stream', 'batches_of', 'random_crops', 'audio_batches', 'device_of', 'Learner', 'learners',
-           'train_codec', 'train_codes', 'drop_together', 'drop_stretches', 'forget', 'to_batch', 'manifest_of',
-           'check_format', 'read_statistics', 'root_mean_square', 'measured', 'check_curves', 'start_from', 'plan_of',
-           'data_record', 'trained_on', 'held_out_loss', 'Training', 'training', 'train', 'sweep_of']
+           'memory', 'read_log', 'take_back', 'training_seconds', 'training_cost', 'writer_of', 'note', 'count_signals',
+           'polite_stop', 'fetched', 'save_average', 'due', 'look', 'keep_all', 'go', 'steps_of', 'give_up', 'fit',
+           'Part', 'draws_of', 'lanes', 'stream', 'batches_of', 'random_crops', 'audio_batches', 'device_of', 'Learner',
+           'learners', 'train_codec', 'train_codes', 'drop_together', 'drop_stretches', 'forget', 'to_batch',
+           'manifest_of', 'check_format', 'read_statistics', 'root_mean_square', 'measured', 'check_curves',
+           'start_from', 'plan_of', 'data_record', 'trained_on', 'held_out_loss', 'Training', 'training', 'train',
+           'sweep_of']
 
 # %% ../nbs/61_training.ipynb #c003
 import errno, fcntl, json, math, os, re, resource, shutil, signal, socket, sys, threading, time, warnings
@@ -360,9 +361,15 @@ def take_back(run):
 # %% ../nbs/61_training.ipynb #tsec01
 def training_seconds(out, step:float=math.inf) -> float:
     "Training time in seconds of the run or model in the folder `out`, up to `step`, 0 where nothing says; also of a log whose `seconds` began anew with each life"
-    if step == math.inf and (Path(out)/'training.json').exists(): return read_json(Path(out)/'training.json')['seconds']
+    if step == math.inf and (Path(out)/'training.json').exists(): return training_cost(out)['seconds']
     seconds = [r['seconds'] for r in read_log(out) if r['step'] <= step]
     return sum((a for a, b in zip(seconds, seconds[1:]) if b < a), start=seconds[-1] if seconds else 0.)
+
+def training_cost(folder) -> dict|None:
+    "What training the model in `folder` has cost: `seconds`, summed over resumes, `step` and more; None where nothing says"
+    if (Path(folder)/'training.json').exists(): return read_json(Path(folder)/'training.json')
+    seconds = training_seconds(folder)
+    return dict(step=read_log(folder)[-1]['step'], seconds=seconds) if seconds else None
 
 # %% ../nbs/61_training.ipynb #new33659224
 def writer_of(run):

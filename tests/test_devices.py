@@ -1,5 +1,7 @@
-"""Devices that are not at hand, as far as they can be told without: every paradigm and sampler, guided, on PyTorch's meta device, where a tensor
-that was left on the CPU is an error, and in bfloat16 under the CPU's autocast"""
+"""Devices that are not at hand, as far as they can be told without: every paradigm and sampler, guided, and the training of both codecs on PyTorch's
+meta device, where a tensor that was left on the CPU is an error, and in bfloat16 under the CPU's autocast"""
+from copy import deepcopy
+
 import pytest
 import torch
 from torch import nn
@@ -103,3 +105,81 @@ def test_largest_product_of_training_is_in_half_precision():
         with torch.autocast('cpu', torch.bfloat16, enabled=around), Products() as products: model.paradigm.loss(net, x0, control(), generator(0))
         logits = [kind for size, kind in products.seen if size == 2*50*FRAMES]
         assert len(logits) >= 4 and set(logits) == {torch.bfloat16}
+
+
+def codecs():
+    "A small codec of each kind with some training behind it: its weights have noise, where they would begin at zero"
+    from jingles.formats.codec import Codec
+    from jingles.formats.spectral import SpectralCodec
+    torch.manual_seed(0)
+    made = dict(codec=Codec(8, 32, 1), spectral=SpectralCodec(8, 2, (32, 48), (1, 1)))
+    for codec in made.values():
+        for p in (p for layer in (codec.encoder[-1], codec.decoder[-1]) for p in layer.parameters()): p.data.add_(0.02*torch.randn(p.shape))
+    return made
+
+
+def crops(kind, device='cpu'):
+    "Tones for one step's loss"
+    from jingles.training import learners
+    row = learners()[kind]
+    t = torch.arange(row.length)/24_000
+    return row.loss, torch.stack([0.3*torch.sin(2*torch.pi*f*t) for f in (220., 330., 523., 880.)]).to(device)
+
+
+@pytest.mark.parametrize('kind', ('codec', 'spectral'))
+def test_codecs_on_the_meta_device(kind):
+    "A step of training; latents' statistics from sounds on the CPU, as they are taken for each save; and what is decoded"
+    from jingles.formats.codec import calibrate
+    codec, (loss, audio) = codecs()[kind].to('meta'), crops(kind, 'meta')
+    loss(codec, audio).backward()
+    assert all(p.grad is not None and p.grad.device.type == 'meta' for p in codec.parameters())
+    calibrate(codec, [crops(kind)[1]])
+    assert codec.mean.device.type == 'meta'
+    wav = codec.decode(torch.zeros(2, 8, 12, device='meta'))
+    assert (wav.device.type, wav.shape) == ('meta', (2, 12*320*(2 if kind == 'spectral' else 1)))
+
+
+@pytest.mark.parametrize('kind', ('codec', 'spectral'))
+def test_codecs_in_bfloat16(kind):
+    """Only the layers are in half precision: spectra, waveforms and losses are in single precision, under autocast around the network alone, as Accelerate has it, and around all.
+    Tolerances: bfloat16 rounds to 1/256, and a few layers are passed"""
+    exact = codecs()[kind]
+    loss, audio = crops(kind)
+    def computed(around, inside):
+        codec = deepcopy(exact)
+        if inside: codec.forward = torch.autocast('cpu', torch.bfloat16)(codec.forward)
+        torch.manual_seed(1)
+        with torch.autocast('cpu', torch.bfloat16, enabled=around): value = loss(codec, audio)
+        value.backward()
+        return value.detach(), torch.cat([p.grad.flatten() for p in codec.parameters()])
+    value, slope = computed(False, False)
+    for around, inside in ((True, False), (False, True)):
+        rough, steep = computed(around, inside)
+        assert rough.dtype == torch.float32 and 0 < abs(rough - value) < 0.02*abs(value)
+        assert torch.cosine_similarity(slope, steep, 0) > 0.99
+    with torch.no_grad(), torch.autocast('cpu', torch.bfloat16):
+        parts = exact(audio)
+        x = exact.encode(audio)
+        wav = exact.decode(x)
+    assert all(p.dtype == torch.float32 for p in (*parts, x, wav))
+    heard = exact.magnitudes if kind == 'spectral' else exact.decode                     # its phases are found anew, from whatever magnitudes
+    with torch.no_grad(): alone = heard(x)
+    with torch.no_grad(), torch.autocast('cpu', torch.bfloat16): off = ((heard(x) - alone).norm()/alone.norm()).item()
+    print(f'{kind}: {off:.4f}')
+    assert 0 < off < 0.05
+    if kind == 'codec':
+        with torch.no_grad(), torch.autocast('cpu', torch.bfloat16): linear = exact.lapped.decode(exact.lapped.encode(audio))
+        assert torch.equal(linear, exact.lapped.decode(exact.lapped.encode(audio)))      # the linear path not at all
+
+
+@pytest.mark.parametrize('kind, small', [('codec', dict(channels=8, width=32, depth=1)), ('spectral', dict(channels=8, widths=(32, 48), depths=(1, 1)))])
+def test_train_codec_in_bfloat16(kind, small, tmp_path):
+    "The whole run, as on a GPU: two steps, saves, and a run that is taken up"
+    from jingles.data.pvt import Recipe, export
+    from jingles.training import Plan, read_log, train_codec
+    export(tmp_path/'db', recipe=Recipe((8, 0), 2), workers=1)
+    plan = Plan(steps=2, warmup=1, save_every=1, log_every=1, precision='bf16')
+    with pytest.warns(UserWarning, match='precision is bf16'): train_codec(tmp_path/'db', tmp_path/'run', plan, 2, kind, **small)
+    with pytest.warns(UserWarning, match='precision is bf16'): codec = train_codec(tmp_path/'db', tmp_path/'run', plan._replace(steps=3), 2, kind, **small)
+    assert [r['step'] for r in read_log(tmp_path/'run')] == [1, 2, 3]
+    assert all(p.isfinite().all() and p.dtype == torch.float32 for p in codec.state_dict().values())

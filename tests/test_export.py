@@ -65,6 +65,35 @@ def test_ctrl_c_and_then_half_and_half(whole, tmp_path, jingles):
     assert contents(out) == contents(whole)
 
 
+def test_enlarged_killed_and_taken_up(whole, tmp_path, jingles):
+    "More clips are added to what is there, which is not touched and stays readable; a kill on the way changes nothing; fewer are refused"
+    import torch
+    more = [v for pair in zip(SIZE[::2], SIZE[1::2]) for v in (pair if pair[0] not in ('--train', '--valid') else (pair[0], 2*pair[1] + 5))]
+    for name in ('once', 'twice'): shutil.copytree(whole, tmp_path/name)
+    before, out = contents(whole), tmp_path/'twice'
+    assert 'PVT-codec: 325 clips to train with, 53 to test with' in jingles('export', tmp_path/'once', *more, '--workers', 1).stdout
+    with open(tmp_path/'said', 'w') as said: running = subprocess.Popen(command('export', out, *more, '--workers', 1), cwd=ROOT, stdout=said, stderr=said)
+    deadline = time.time() + 240
+    while len(shards(out)) < len(shards(whole)) + 2 and running.poll() is None and time.time() < deadline: time.sleep(0.01)
+    os.kill(running.pid, signal.SIGKILL)
+    assert running.wait() == -signal.SIGKILL, (tmp_path/'said').read_text()
+    half = read_manifest(out/'PVT-codec')
+    assert half['enlarging']['clips'] == [325, 53] and {k: v for k, v in half.items() if k != 'enlarging'} == read_manifest(whole/'PVT-codec')
+    assert jingles('check', out).stdout.count('whole') == 2 and len(Records(out/'PVT-codec'/'train')) == 160
+    done = jingles('export', out, *SIZE, ok=False)
+    assert 'holds 325 clips to train with, not 160 and 53 clips to test with, not 24' in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    jingles('export', out, *more, '--workers', 2)
+    after = contents(out)
+    assert after == contents(tmp_path/'once') and not list(out.rglob('.*'))
+    assert {k: v for k, v in after.items() if k in before and 'tfrecord' in k} == {k: v for k, v in before.items() if 'tfrecord' in k}
+    for name in ('PVT-audio', 'PVT-codec'):
+        old, new = (torch.cat([b['x'] for b in Records(folder/name/'train', batch=32)]) for folder in (whole, out))
+        assert torch.equal(old, new[:160]) and len(new) == 325
+        assert '325 clips to train with' in (out/name/'card.md').read_text() and 'enlarged from 160 and 24 clips' in (out/name/'card.md').read_text()
+        found = read_manifest(out/name)['statistics']
+        assert abs(found['std'][0] - new[:, 0].double().std(correction=0).item()) < 1e-6      # sums in float64; the codec's latents are float32
+
+
 def test_damage_is_named(whole, tmp_path, jingles):
     assert jingles('check', whole).stdout.count('whole') == 2
     shutil.copytree(whole/'PVT-audio', tmp_path/'db')
@@ -99,6 +128,40 @@ def test_from_recordings(tmp_path, jingles):
         done = jingles('export', tmp_path/'no', *wrong, ok=False)
         assert done.returncode == 1 and len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert not (tmp_path/'no').exists()
+
+
+def test_copies_of_a_sound_are_in_one_part(tmp_path, jingles):
+    "The same tune in other containers, trimmed, at other levels and rates; tunes do not become one; a larger folder moves none; a database of them is enlarged"
+    import numpy as np
+    import soundfile as sf
+    from jingles.audio import resample
+    from jingles.data.pvt import Played, clip
+    from jingles.data.recordings import Recordings
+    from jingles.data.synth import find_soundfont
+    font = str(find_soundfont())
+    def keep(folder, k, copies=True):
+        wav = Played(*clip(None, 3, 'train', k, 8), font).sound(8)
+        files = {'wav': (wav, 24000), 'flac': (0.4*wav, 24000)} | copies*{'aiff': (wav[30011:-20000], 24000), 'mp3': (resample(wav, 24000, 44100), 44100), 'ogg': (resample(wav, 24000, 48000)[20000:, None]*[0.6, 0.4], 48000)}
+        folder.mkdir(exist_ok=True)
+        for ending, (sound, rate) in files.items(): sf.write(folder/f'{k}.{ending}', sound, rate)
+    def parts(folder):
+        source = Recordings(folder)
+        told = source.read(1, lambda f, tasks: map(f, tasks))
+        return {name: split for split, items in source.parts.items() for name, _ in items}, told
+    for k in range(12): keep(tmp_path/'few', k, copies=False); keep(tmp_path/'many', k)
+    for k in range(12, 16): keep(tmp_path/'many', k)
+    (few, _), (many, told) = parts(tmp_path/'few'), parts(tmp_path/'many')
+    tunes = {k: {many[n] for n in many if n.split('.')[0] == str(k)} for k in range(16)}
+    assert all(len(found) == 1 for found in tunes.values())
+    assert 1 <= sum(found == {'valid'} for found in tunes.values()) <= 8            # a fifth; all in one group would be 0 or 16
+    assert sum(many[n] == few[n] for n in few) >= 22                                 # a copy with a smaller hash of its own may take its tune along
+    assert not set(told['hashes']['train'].split()) & set(told['hashes']['valid'].split()) and told['split'] == 'groups of sounds'
+    size = ('--audio', tmp_path/'few', '--format', 'audio', '--seconds', 1, '--workers', 1)
+    jingles('export', tmp_path/'db', *size, '--train', 8, '--valid', 2)
+    before = {f.name: checksum(f) for f in (tmp_path/'db'/'train').glob('*.tfrecord')}
+    assert '20 clips to train with, 3 to test with' in jingles('export', tmp_path/'db', *size, '--train', 20, '--valid', 3).stdout
+    assert before.items() <= {f.name: checksum(f) for f in (tmp_path/'db'/'train').glob('*.tfrecord')}.items()
+    assert len(np.concatenate([b['x'] for b in Records(tmp_path/'db'/'train')])) == 20
 
 
 def test_a_formats_config(tmp_path, jingles):

@@ -110,6 +110,7 @@ def test_recordings_are_measured_on_recordings(bells, trained, said, rejected, t
         found = json.loads((tmp_path/'m.json').read_text())
         real = {r['measure']: r['mean'] for r in found['follow']['real clips']}
         assert (real['pitch within 50 cents'] == 1 and abs(real['loudness error [dB]']) < 0.5) if exact else real['pitch within 50 cents'] > 0.5
+        assert found['training']['cost'] == json.loads((tmp_path/'run'/'training.json').read_text()) and found['training']['cost']['seconds'] > 0
         assert found['clips'] == 3 and found['classifier'] is None and 'instrument' not in real and list(found['codec']) == ['all']
         assert f"None of the {valid} sounds that clips are held out of was among the model's training sounds." in words.splitlines()[0]
         assert ('they go a second time' in words) != exact and 'classifier' not in words

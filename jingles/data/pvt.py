@@ -148,7 +148,8 @@ def runs(notes, n:int=RUN) -> np.ndarray:
     return np.unique((w[~plain].astype(np.uint64)*13**np.arange(n, dtype=np.uint64)).sum(1, dtype=np.uint64))
 
 def groups_by(found, share:float=0.) -> np.ndarray:
-    "The number of the group of each set of `found`, sorted uint64 arrays: those with `SHARED` numbers in common (all, if they are fewer), and this `share` of the smaller set, have the same; so have those that are linked by others"
+    """The number of the group of each set of `found`, sorted uint64 arrays: those with `SHARED` numbers in common have the same,
+    and those that are linked by others; with a `share` it must be so much of the smaller set, of which all is enough"""
     size = np.array([len(r) for r in found])
     owner, run = np.repeat(np.arange(len(found)), size), np.concatenate([*found, np.array([], np.uint64)])
     order = np.lexsort((owner, run))
@@ -156,10 +157,11 @@ def groups_by(found, share:float=0.) -> np.ndarray:
     (a, b), count = np.unique(np.stack([owner[order][:-1][same], owner[order][1:][same]]), axis=1, return_counts=True)
     smaller = np.minimum(size[a], size[b])
     alike = count >= np.maximum(share*smaller, np.minimum(SHARED, smaller) if share else SHARED)
-    return connected_components(coo_matrix((np.ones(alike.sum()), (a[alike], b[alike])), (len(found), len(found))), False)[1]
+    links = coo_matrix((np.ones(alike.sum()), (a[alike], b[alike])), (len(found), len(found)))
+    return connected_components(links, False)[1]
 
 def groups_of(melodies) -> np.ndarray:
-    "The number of the group of each of `melodies` [(name, packed melody)]: those that share `SHARED` runs, and those that share with these, have the same"
+    "The number of the group of each of `melodies` [(name, packed melody)], by the runs that they share"
     return groups_by([runs(m) for _, m in melodies])
 
 # %% ../../nbs/55_data.pvt.ipynb #c023
@@ -359,11 +361,13 @@ class Shard(NamedTuple):
 # %% ../../nbs/55_data.pvt.ipynb #c056
 def shards_of(folder, clips:int, size:int, first:int=0, number:int=0) -> list:
     "The shards of the clips from `first` to `clips` in a folder, `size` in each, the names counted from `number` on"
-    return [Shard(Path(folder)/f'{i:05d}.tfrecord', k, min(k + size, clips)) for i, k in enumerate(range(first, clips, size), number)]
+    starts = enumerate(range(first, clips, size), number)
+    return [Shard(Path(folder)/f'{i:05d}.tfrecord', k, min(k + size, clips)) for i, k in starts]
 
 def stages_of(parameters) -> list:
     "`[((train, valid), clips in a shard)]`: how many clips an export held after each time it was enlarged"
-    return [((train, valid), size) for train, valid, size in [*parameters.get('enlarged_from', []), [*parameters['clips'], parameters['shard_clips']]]]
+    now = [*parameters['clips'], parameters['shard_clips']]
+    return [((train, valid), size) for train, valid, size in [*parameters.get('enlarged_from', []), now]]
 
 # %% ../../nbs/55_data.pvt.ipynb #c058
 @contextmanager
@@ -467,7 +471,8 @@ class Database(NamedTuple):
 
     def shards(self, split):
         found, which = [], ('train', 'valid').index(split)
-        for clips, size in stages_of(self.parameters): found += shards_of(self.folder/split, clips[which], size, found[-1].stop if found else 0, len(found))
+        for clips, size in stages_of(self.parameters):
+            found += shards_of(self.folder/split, clips[which], size, found[-1].stop if found else 0, len(found))
         return found
     @property
     def bytes(self): return sum(np.dtype(dtype).itemsize*math.prod(shape) for dtype, shape in self.shapes.values())     # of a record
@@ -546,10 +551,11 @@ def enlarged(db:Database, held:dict) -> Database:
     "`db`, its shards beginning with those of the export that the manifest `held` describes; ValueError when that has more clips"
     was, now = held.get('enlarging') or held.get('parameters'), db.parameters
     if not was: return db
-    fewer = [f"{a} clips to {do} with, not {b}" for a, b, do in zip(was['clips'], now['clips'], ('train', 'test')) if b < a]
+    pairs = zip(was['clips'], now['clips'], ('train', 'test'))
+    fewer = [f"{a} clips to {do} with, not {b}" for a, b, do in pairs if b < a]
     check(not fewer, f"{db.folder} holds {' and '.join(fewer)}; ask for as many or more, or choose another folder")
     if was['clips'] == now['clips']: new = size_of(was)
-    else: new = dict(clips=now['clips'], shard_clips=now['shard_clips'], enlarged_from=[*was.get('enlarged_from', []), [*was['clips'], was['shard_clips']]])
+    else: new = size_of(now) | dict(enlarged_from=[*was.get('enlarged_from', []), [*was['clips'], was['shard_clips']]])
     return db._replace(parameters=now | new)
 
 # %% ../../nbs/55_data.pvt.ipynb #c084
@@ -630,8 +636,10 @@ def pieces(dbs:list, part=(1, 1)):
             number += 1
 
 # %% ../../nbs/55_data.pvt.ipynb #c097
-def part_of(text:str) -> tuple:
-    "(2, 4) from '2/4'; ValueError"
+def part_of(text:str, env=os.environ) -> tuple:
+    "(2, 4) from '2/4'; from '' all of the work, or of the tasks of one `srun` each its share; ValueError"
+    tasks = int(env.get('SLURM_STEP_NUM_TASKS', 1))
+    if not text: return (int(env['SLURM_PROCID']) + 1, tasks) if tasks > 1 else (1, 1)
     try: i, n = map(int, text.split('/'))
     except ValueError: raise ValueError(f"part is {text!r}; expected such as 1/4, 2/4, 3/4 or 4/4") from None
     check(1 <= i <= n, f"part is {text}; expected such as 1/4, 2/4, 3/4 or 4/4")
@@ -653,7 +661,8 @@ def _render_all(out, dbs, source, recipe, work, run):
 def _begin(db, held, manifest, missing):
     "Write what is known before the first shard, and remove what a killed export has left of the `missing` ones"
     size = size_of(db.parameters)
-    write_manifest(db.folder, held | dict(enlarging=size) if held.get('finished') and size_of(held['parameters']) != size else manifest)
+    grows = held.get('finished') and size_of(held['parameters']) != size
+    write_manifest(db.folder, held | dict(enlarging=size) if grows else manifest)
     with _writing(db.folder):
         write_shapes(db.folder, {k: np.zeros(shape, dtype) for k, (dtype, shape) in db.shapes.items()})
         for s in missing:
@@ -670,7 +679,7 @@ def _clear_away(folders):
 def _manifest(db, held, source, sample, name) -> dict:
     "The manifest before the first shard; ValueError when the folder was begun with other files or other code"
     old = held.get('source', source)                       # of an older version, it may say less
-    check(old.get('split') == source.get('split'), f"{db.folder} was begun by an older version, which told files to train with from those to test with in another way; choose another folder or delete it")
+    check(old.get('split') == source.get('split'), f"{db.folder} was begun by an older version with another split; choose another folder or delete it")
     check({k: source.get(k) for k in old} == old, f"the files in {name} have changed since {db.folder} was begun; choose another folder or delete it")
     check(held.get('first_clip', sample) == sample, f"jingles or FluidSynth has changed since {db.folder} was begun; choose another folder or delete it")
     arrays = {k: [dtype, list(shape)] for k, (dtype, shape) in db.shapes.items()}
@@ -685,7 +694,8 @@ def _export(out, dbs, held, source, recipe, workers, part) -> list:
     with pool(workers) as run:
         found = source.read(recipe.seconds, run, out)
         check_parts(source, recipe.clips)
-        manifests = [_manifest(db, h, found, first_clip(source, recipe, stages_of(db.parameters)), found.get('name')) for db, h in zip(dbs, held)]
+        samples = [first_clip(source, recipe, stages_of(db.parameters)) for db in dbs]
+        manifests = [_manifest(db, h, found, s, found.get('name')) for db, h, s in zip(dbs, held, samples)]
         if part == (1, 1): _clear_away({out, *(db.folder for db in dbs)})        # else those of a machine that does another part
         for db, *of in zip(dbs, held, manifests, missing): _begin(db, *of)
         source.keep()
@@ -713,7 +723,8 @@ def export(out,                       # folder to write
     if len(dbs) > 1: dbs = [db._replace(folder=out/db.title) for db in dbs]
     held = [held_export(db.folder, db.parameters) for db in dbs]
     dbs = [enlarged(db, h) for db, h in zip(dbs, held)]
-    todo = [i for i, (db, h) in enumerate(zip(dbs, held)) if not (h.get('finished') and size_of(h['parameters']) == size_of(db.parameters) and db.whole)]
+    done = [h.get('finished') and size_of(h['parameters']) == size_of(db.parameters) and db.whole for db, h in zip(dbs, held)]
+    todo = [i for i, d in enumerate(done) if not d]
     if todo:
         made = _export(out, [dbs[i] for i in todo], [held[i] for i in todo], source, recipe, workers, part)
         for i, m in zip(todo, made): held[i] = m

@@ -67,8 +67,8 @@ def sound_files(folder) -> list:
 
 
 # %% ../../nbs/57_data.recordings.ipynb #s3c5820
-WINDOW = 0.17                                                                             # s
-EDGES = np.unique((65.4*2**((np.arange(73) - 0.5)/12)*WINDOW).round().astype(int))        # of the bands, in multiples of 1/WINDOW
+WINDOW = 0.17                                                                          # s
+EDGES = np.unique((65.4*2**((np.arange(73) - 0.5)/12)*WINDOW).round().astype(int))     # of the bands, in 1/WINDOW
 BANDS = len(EDGES) - 1
 
 def band_power(path) -> tuple:
@@ -100,13 +100,14 @@ def onsets(power, rate:float) -> tuple:
 
 # %% ../../nbs/57_data.recordings.ipynb #s377fa5
 def triples(times, notes) -> list:
-    "A number for each three of the onsets at `times` that rise most in the bands `notes`, one to three onsets apart and less than 3 s"
+    "A number for each three onsets, at `times` and strongest in the bands `notes`, one to three onsets apart and less than 3 s"
     found, n = [], len(times)
     for i in range(n):
         for j in range(i + 1, min(i + 4, n)):
             for k in range(j + 1, min(j + 4, n)):
                 steps = np.round(10*np.diff(times[[i, j, k]])).astype(int)
-                if steps.max() < 30: found.append(int(np.ravel_multi_index((*notes[[i, j, k]], *steps), (BANDS,)*3 + (30, 30))))
+                facts = (*notes[[i, j, k]], *steps)
+                if steps.max() < 30: found.append(int(np.ravel_multi_index(facts, (BANDS,)*3 + (30, 30))))
     return found
 
 def profiles(power) -> list:
@@ -199,7 +200,7 @@ def split_sounds(usable) -> dict:
     return split_groups(usable, groups_by(marks, ALIKE), map(smallest_of, marks))
 
 def describe_sounds(name, usable, parts, skipped) -> dict:
-    "The source for the manifest: counts, the skipped files by reason, a checksum of all that is used, and the hashes of the sounds of each part"
+    "The source for the manifest: counts, skipped files by reason, a checksum of all that is used, the hashes of each part's sounds"
     digest = sha256(os.fsencode(''.join(f'{n} {s.sha256}\n' for n, s in usable))).hexdigest()
     return dict(kind='sound', name=name, usable=len(usable), **{k: len(v) for k, v in parts.items()}, split='groups of sounds', skipped={k: sorted(v) for k, v in sorted(skipped.items())}, sounds_sha256=digest,
                 hashes={k: ' '.join(sorted(smallest_of(s.marks) for _, s in v)) for k, v in parts.items()})

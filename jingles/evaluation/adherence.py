@@ -158,8 +158,8 @@ def spectral_flux(wav, lag=2, before=24):
     x = np.concatenate([np.zeros(before*HOP, np.float32), wav, wav[:-2049:-1]])
     mel = librosa.feature.melspectrogram(y=x, sr=SAMPLE_RATE, n_fft=2048, win_length=1024, hop_length=HOP, n_mels=138, fmin=60, fmax=11_000)
     db = librosa.power_to_db(mel, ref=np.max, top_db=60)
-    growth = np.maximum(0, db[:, lag:] - maximum_filter1d(db, 3, axis=0)[:, :-lag]).mean(0)
-    return growth[before - lag:][:len(wav)//HOP]
+    growth = librosa.onset.onset_strength(S=db, lag=lag, max_size=3, center=False)
+    return growth[before:][:len(wav)//HOP]
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #c037
 def before_after(x, side=6):

@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['HOP', 'N_FFT', 'BINS', 'LAP', 'WEIGHTS', 'framed', 'overlap_add', 'stft', 'istft', 'compress', 'features',
            'to_spectrum', 'ConvNeXt', 'stack_of', 'zeroed_from', 'zeroed', 'whole_frames', 'mdct_matrix', 'squash',
-           'unsquash', 'principal', 'Lapped', 'check_latents', 'Codec', 'calibrate', 'spectral_loss', 'noise_to_signal',
-           'unit_penalty', 'codec_loss', 'half', 'save_codec', 'load_codec', 'nearest', 'refine', 'look_up',
-           'sensitivity', 'learn_books', 'check_codes', 'CodecCodes', 'learn_codes', 'save_codes', 'load_codes',
-           'codebook_use']
+           'unsquash', 'principal', 'in_float32', 'Lapped', 'check_latents', 'Codec', 'calibrate', 'spectral_loss',
+           'noise_to_signal', 'unit_penalty', 'codec_loss', 'half', 'save_codec', 'load_codec', 'nearest', 'refine',
+           'look_up', 'sensitivity', 'learn_books', 'check_codes', 'CodecCodes', 'learn_codes', 'save_codes',
+           'load_codes', 'codebook_use']
 
 # %% ../../nbs/42_formats.codec.ipynb #c004
 import json, math
+from functools import wraps
 from pathlib import Path
 
 import torch
@@ -135,6 +136,15 @@ def principal(audio, channels:int) -> tuple:
     vectors = vectors[:, -channels:].flip(-1).float()
     return vectors, squash(framed(audio, LAP) @ mdct_matrix().to(audio) @ vectors).flatten(0, 1).std(0).clamp_min(1e-3)
 
+# %% ../../nbs/42_formats.codec.ipynb #s413bf4
+def in_float32(method):
+    "A method of a module and a tensor that computes in single precision under autocast too"
+    @wraps(method)
+    def exact(self, x):
+        if not torch.amp.is_autocast_available(x.device.type): return method(self, x)
+        with torch.autocast(x.device.type, enabled=False): return method(self, x.float())
+    return exact
+
 # %% ../../nbs/42_formats.codec.ipynb #c038
 class Lapped(nn.Module):
     "Linear path: sound `(b, n)` to latents `(b, t, channels)` and back; made of MDCT directions, trained on from there"
@@ -156,7 +166,9 @@ class Lapped(nn.Module):
         self.analysis.copy_(mdct_matrix() @ vectors); self.synthesis.copy_(self.analysis.T)
         self.set_scale(std)
 
+    @in_float32
     def encode(self, audio): return self.shrink(squash(framed(audio, LAP) @ self.analysis))
+    @in_float32
     def decode(self, x): return overlap_add(unsquash(self.grow(x)) @ self.synthesis)
 
 # %% ../../nbs/42_formats.codec.ipynb #c040b
@@ -181,7 +193,7 @@ class Codec(nn.Module):
         self.register_buffer('mean', torch.zeros(channels)); self.register_buffer('std', torch.ones(channels))
 
     def raw(self, audio): return self.lapped.encode(audio) + self.encoder(features(stft(audio)))
-    def sound(self, x): return self.lapped.decode(x) + istft(to_spectrum(self.decoder(x)))
+    def sound(self, x): return self.lapped.decode(x) + istft(to_spectrum(self.decoder(x).float()))
 
     def forward(self, audio):
         "Training: the reconstruction of `audio` `(b, 320 t)` through noisy latents, and the latents `(b, t, channels)`"

@@ -83,8 +83,8 @@ class SpectralCodec(nn.Module):
         self.decoder = nn.Sequential(nn.Linear(channels, widths[1]), stack_of(widths[1], depths[1]), nn.LayerNorm(widths[1]), nn.Linear(widths[1], pair*BINS))
         self.register_buffer('mean', torch.zeros(channels)); self.register_buffer('std', torch.ones(channels))
 
-    def raw(self, logs): return self.encoder((logs/4 + 1.5).unflatten(1, (-1, self.pair)).flatten(2))
-    def log_magnitudes(self, raw): return 4*(self.decoder(raw).unflatten(-1, (self.pair, BINS)).flatten(1, 2) - 1.5)
+    def raw(self, logs): return self.encoder((logs/4 + 1.5).unflatten(1, (-1, self.pair)).flatten(2)).float()      # of bfloat16 under autocast
+    def log_magnitudes(self, raw): return 4*(self.decoder(raw).float().unflatten(-1, (self.pair, BINS)).flatten(1, 2) - 1.5)
 
     def forward(self, audio):
         "Training: `(log-magnitudes, those of the reconstruction through noisy latents, the latents (b, t, channels))` of `audio` `(b, 640 t)`"
