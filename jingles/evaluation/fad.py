@@ -11,7 +11,7 @@ __all__ = ['PINS', 'AISFX', 'MUSICNN', 'EMBEDDINGS', 'KEPT', 'sqrt_psd', 'freche
            'import_fad', 'load_fad', 'load_vggish', 'load_embedding', 'Reference', 'new_reference', 'sounds_of',
            'hash_of', 'cache_folder', 'save_reference', 'load_reference', 'reference_of', 'Distance', 'gaussian',
            'fad_between', 'draw_clips', 'smallest_share', 'fad_figures', 'kad_figures', 'distance', 'distance_table',
-           'distances']
+           'distances', 'plain_distances', 'distances_text']
 
 # %% ../../nbs/71_evaluation.fad.ipynb #fd03
 import json, os, re, sys
@@ -502,4 +502,20 @@ def distances(reference,             # sounds: a list, or the folder of a databa
     "`{name: Distance}` of each of `sets` from `reference`; FileNotFoundError when no embedding is installed, ValueError"
     embedding = load_embedding(embedding) if embedding is None or isinstance(embedding, str) else as_embedding(embedding)
     base = reference_of(embedding, reference, count)
-    return {name: distance(base, sounds, embedding, name in paired, count) for name, sounds in sets.items()}
+    return {name: distance(base, sounds, embedding, name in paired and base.whole, count) for name, sounds in sets.items()}
+
+# %% ../../nbs/71_evaluation.fad.ipynb #s979c6d
+def plain_distances(sets:dict,             # name: sounds, a list or the folder of a database of raw audio; the first is the reference
+                    embedding=None,        # as for `distances`
+                    count:int|None=None,   # the first clips of each only
+                    paired=(),             # names of the sets whose sounds are twins of the reference's
+                   ) -> dict:
+    "`distances` of all but the first of `sets` from the first, as plain values, or `{'missing': why there are none}`"
+    (_, reference), *others = sets.items()
+    try: return {name: d._asdict() for name, d in distances(reference, dict(others), embedding, paired, count).items()}
+    except (FileNotFoundError, ValueError) as e: return dict(missing=str(e))       # the rest of an evaluation is not lost for it
+
+def distances_text(found:dict) -> str:
+    "What `plain_distances` gave, in Markdown"
+    if 'missing' in found: return f"No Frechet audio distance: {found['missing']}."
+    return distance_table({name: Distance(**d) for name, d in found.items()})
