@@ -15,6 +15,7 @@ import torch
 
 from .audio import plot_mel
 from .control.curves import plot_curves, validate
+from .control.features import PLAYERS, feature_set
 from .control.heard import from_notes
 from .core import SAMPLE_RATE, Cond, check, generator, has_bf16
 from .data.melody import Note
@@ -30,9 +31,11 @@ def frames_in(seconds:float, rate:float) -> int:
     "How many frames hold `seconds`"
     return math.ceil(round(seconds*rate, 6))     # 0.28 s are 21 frames of 1/75 s, although 0.28*75 > 21
 
-def demo(seconds:float=8, instrument:str='trumpet', rate:float=75, features='pvt') -> Cond:
+def demo(seconds:float=8, instrument:str|None=None, rate:float=75, features='pvt') -> Cond:
     "The built-in call as a control of `seconds`, cut or followed by silence, in the curves of a set"
     notes = tuple(Note(*n) for n in CALL if n[0] < seconds)
+    players = feature_set(features).get(PLAYERS.name, PLAYERS).labels
+    instrument = instrument or ('trumpet' if 'trumpet' in players else players[0])
     return from_notes(notes, instrument, frames_in(seconds, rate), rate, features)
 
 # %% ../nbs/70_generate.ipynb #cg70c

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['FUNCTIONS', 'ORCHESTRA', 'INSTRUMENTS', 'LOWEST', 'SEMITONES', 'HEARD', 'VELOCITY', 'CHROMA', 'PLAYERS', 'PITCH',
-           'SUNG', 'VOICED', 'LOUDNESS', 'BRIGHTNESS', 'NOISINESS', 'SETS', 'FEATURES', 'FROM_NOTES', 'mix_linear',
-           'mix_either', 'mix_glide', 'between_chroma', 'mix_circle', 'Lane', 'Feature', 'implements', 'Performance',
-           'Instrument', 'semitones', 'hertz', 'FeatureSet', 'rows_named', 'with_instruments', 'feature_set',
-           'known_features']
+           'SUNG', 'VOICED', 'LOUDNESS', 'BRIGHTNESS', 'NOISINESS', 'VIBRATO', 'SETS', 'FEATURES', 'FROM_NOTES',
+           'mix_linear', 'mix_either', 'mix_glide', 'between_chroma', 'mix_circle', 'Lane', 'Feature', 'implements',
+           'Performance', 'Instrument', 'semitones', 'hertz', 'FeatureSet', 'rows_named', 'with_instruments',
+           'feature_set', 'known_features']
 
 # %% ../../nbs/45_control.features.ipynb #f003
 from dataclasses import dataclass, field, replace
@@ -159,6 +159,11 @@ BRIGHTNESS = Feature(
 NOISINESS = Feature(
     'noisiness', Lane('level', 64, '#2a9d5c', ((0, 'noise'), (-60, 'tone')), unit='dB'), source='sound',
     low=-60, high=0, unit='dB', zero='a tone, or silence', rest='loudness', limits=HEARD)
+VIBRATO = Feature(
+    'vibrato', Lane('level', 56, '#8a4fbf', ((0, '0'), (100, '100 cents')), unit='cents'), source='sound',
+    low=0, high=100, unit='cents', zero='a steady pitch, or none', rest='voiced',
+    limits="`vibrato` is how far the measured pitch swings, in cents; it errs where the pitch does, and notes shorter than "
+           "0.36 s have none.")
 
 # %% ../../nbs/45_control.features.ipynb #f025
 class FeatureSet(dict):
@@ -176,8 +181,9 @@ class FeatureSet(dict):
 
 SETS = dict(pvt=FeatureSet(VELOCITY, CHROMA, PLAYERS),
             descriptors=FeatureSet(SUNG, VOICED, LOUDNESS, BRIGHTNESS, NOISINESS),
-            notes=FeatureSet(VELOCITY, PITCH, replace(CHROMA, lane=CHROMA.lane._replace(height=84)), PLAYERS))
-FEATURES = FeatureSet(VELOCITY, CHROMA, PLAYERS, PITCH, VOICED, LOUDNESS, BRIGHTNESS, NOISINESS)     # each name once
+            notes=FeatureSet(VELOCITY, PITCH, replace(CHROMA, lane=CHROMA.lane._replace(height=84)), PLAYERS),
+            sung=FeatureSet(SUNG, VOICED, VIBRATO, LOUDNESS, BRIGHTNESS, NOISINESS))
+FEATURES = FeatureSet(VELOCITY, CHROMA, PLAYERS, PITCH, VOICED, LOUDNESS, BRIGHTNESS, NOISINESS, VIBRATO)     # each once
 FROM_NOTES = FeatureSet(*(f for f in FEATURES.values() if f.source == 'notes'))     # what a database of notes has
 
 # %% ../../nbs/45_control.features.ipynb #f027
