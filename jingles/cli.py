@@ -11,8 +11,8 @@ __all__ = ['RENAMED', 'app', 'Velocity', 'Chroma', 'Instrument', 'Midi', 'Voice'
            'styled', 'control', 'may_write', 'outputs', 'free', 'sound_file', 'chosen_seed', 'write_jingles', 'bar_of',
            'stretch', 'towards', 'kept', 'make', 'option', 'drawn_with', 'guiding', 'levelled', 'asked', 'generate',
            'choices', 'several', 'combine', 'what_was_made', 'export', 'check_databases', 'card', 'train_codec',
-           'train_codes', 'train', 'evaluate', 'settings', 'fail', 'what_was_said', 'private_caches', 'words_of',
-           'main']
+           'train_codes', 'train', 'sample_sounds', 'evaluate', 'compare_models', 'settings', 'fail', 'what_was_said',
+           'private_caches', 'words_of', 'main']
 
 # %% ../nbs/81_cli.ipynb #c003
 import atexit, math, os, secrets, shutil, sys, tempfile, time, traceback
@@ -545,6 +545,35 @@ def train(
     for _ in run: pass
     if run.main: print(f"{out/'model.safetensors'}: the model; hear it with: jingles generate --model {out}")
 
+# %% ../nbs/81_cli.ipynb #s24eb26
+@app.command('sample')
+def sample_sounds(
+    out: Annotated[Path, typer.Argument(help="Folder of the new database.")],
+    model: ModelFolder = None, codec: CodecFolder = None,
+    data: Annotated[Optional[Path], typer.Option(help="A database in 'audio' or the model's format, or one of samples; the curves of the clips that it holds out are asked for.")] = None,
+    midi: Annotated[Optional[Path], typer.Option(help="A MIDI folder instead; its held-out melodies are rendered too, beside OUT. [default: invented melodies]")] = None,
+    nothing: Annotated[bool, typer.Option('--open', help="Ask for nothing: all curves are left to the model.")] = False,
+    count: Annotated[int, typer.Option(min=1, help="Sounds.")] = 200,
+    seconds: Annotated[float, typer.Option(min=0.1, max=30, help="Length of a sound; with --data it is that of its clips.")] = 8,
+    steps: Steps = None, sampler: Sampler = None, sampling: SamplingSettings = None, guidance: Guidance = None, unconditional_scale: UnconditionalScale = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes; on a GPU one does it.")] = 2,
+    part: Annotated[str, typer.Option(help="Do only this share of the work, such as 2/4: for several machines.")] = '1/1',
+    seed: int = 0,
+):
+    """Write a model's sounds for many curves as a database of raw audio.
+
+    \b
+        jingles sample out/notes --data data/PVT-audio --count 2000
+        jingles sample out/open --open --count 500 --steps 18
+    """
+    from jingles.data.pvt import part_of
+    from jingles.evaluation.tables import Sampling, asked_folder, sample
+    from jingles.system import load_model
+    loaded = drawn_with(load_model(model, codec=codec), sampler, sampling)
+    asked, seconds = (None, seconds) if nothing else asked_folder(out, loaded, data, midi, count, seconds, workers)
+    made = sample(out, loaded, asked, count, seconds, Sampling(steps, guiding(guidance), unconditional_scale, seed), workers, part_of(part))
+    print(f"{out}: {made['counts']['valid']} sounds of {seconds:g} s" if made['finished'] else f"{out}: this part is done; the database is finished when the others are")
+
 # %% ../nbs/81_cli.ipynb #c058
 @app.command()
 def evaluate(
@@ -561,6 +590,7 @@ def evaluate(
     out: Annotated[Optional[Path], typer.Option(help="Where the figures go; a readable table goes beside it. [default: metrics.json, or the next number that is free]")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what is there under the same name; and measure even if the model was trained on all of the songs.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    samples: Annotated[Optional[Path], typer.Option(help="Folder that keeps the sounds, for another time; a stopped evaluation goes on there. [default: a temporary one]")] = None,
     seed: int = 0,
 ):
     "Measure whether the sound follows the requested curves, beside real clips and no control; says first whether the songs were among those that the model was trained on."
@@ -577,11 +607,37 @@ def evaluate(
     source = Stored(data) if data else Songs(midi, workers=workers)
     print(training_words(training_facts(loaded, source)))
     if not force: check_unseen(overlap(loaded.data, source.source), source.noun)
-    metrics = run(loaded, source, count, Sampling(steps, guiding(guidance), unconditional_scale, seed), workers)
+    metrics = run(loaded, source, count, Sampling(steps, guiding(guidance), unconditional_scale, seed), workers, samples=samples)
     metrics['training']['cost'] = training_cost(model or WEIGHTS/SHIPPED)
     with atomic(out) as f: f.write_text(json.dumps(metrics, indent=1))
     with atomic(out.with_suffix('.md')) as f: f.write_text(tables_of(metrics))
     print(tables_of(metrics))
+
+# %% ../nbs/81_cli.ipynb #sb3eb1b
+@app.command('compare')
+def compare_models(
+    models: Annotated[list[Path], typer.Argument(help="Folders of trained models.")],
+    out: Annotated[Path, typer.Option(help="Folder of the table; each model's sounds and figures go into a folder there.")] = Path('compared'),
+    midi: Annotated[Optional[Path], typer.Option(help="A MIDI folder; melodies held out of it are asked for. [default: invented ones]")] = None,
+    data: Annotated[Optional[Path], typer.Option(help="A database instead, in 'audio' or a format that all models share.")] = None,
+    count: Annotated[int, typer.Option(min=2, help="Held-out clips.")] = 200,
+    batch: Annotated[int, typer.Option(min=1, help="Sounds in the batch whose inference is timed.")] = 8,
+    seconds: Annotated[float, typer.Option(min=0.1, max=30, help="Length of a sound in that batch.")] = 4,
+    steps: Steps = None, guidance: Guidance = None, unconditional_scale: UnconditionalScale = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    seed: int = 0,
+):
+    """Write one table of several models: cost, adherence, beside real clips and the report's figures.
+
+    \b
+        jingles compare runs/edm runs/ddpm runs/discdpm --out tables --midi MIDI
+    """
+    from jingles.core import check
+    from jingles.evaluation.frameworks import compare
+    from jingles.evaluation.tables import Sampling, Songs, Stored
+    check(not (midi and data), "both --midi and --data are given; one is enough")
+    source, sampling = Stored(data) if data else Songs(midi, workers=workers), Sampling(steps, guiding(guidance), unconditional_scale, seed)
+    for path in compare(models, out, source=source, count=count, sampling=sampling, workers=workers, batch=batch, seconds=seconds).values(): print(path)
 
 # %% ../nbs/81_cli.ipynb #c060
 @app.command()

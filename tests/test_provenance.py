@@ -61,7 +61,7 @@ def test_every_copy_knows(trained, tmp_path):
 def test_evaluation_says_what_was_seen(trained, songs, said, rejected, tmp_path, monkeypatch):
     "Of the songs that the model was trained on, of others, of both; and when nothing is left, it is refused"
     monkeypatch.chdir(tmp_path)
-    def evaluated(model, source, *rest): return dict(training=tables.training_facts(model, source))
+    def evaluated(model, source, *rest, **how): return dict(training=tables.training_facts(model, source))
     monkeypatch.setattr(tables, 'evaluate', evaluated)
     monkeypatch.setattr(tables, 'tables_of', lambda metrics: '')
     options = '--midi', songs, '--out', 'm.json', '--force'

@@ -5,13 +5,17 @@
 # %% auto #0
 __all__ = ['Clip', 'real_clips', 'in_features', 'players_of', 'Songs', 'check_database_fits', 'stored_clip', 'Stored', 'Overlap',
            'shared', 'overlap', 'record_words', 'data_words', 'overlap_words', 'check_unseen', 'Sampling',
-           'through_codec', 'generated', 'judge', 'four_sounds', 'follow_table', 'compare', 'codec_table',
-           'real_time_factor', 'variety', 'named', 'scaler_of', 'training_facts', 'training_words', 'plain_tables',
-           'evaluate', 'variety_table', 'about', 'tables_of']
+           'through_codec', 'generated', 'of_length', 'Answers', 'Decoded', 'ThroughCodec', 'real_sounds', 'processes',
+           'sample', 'four_sounds', 'asked_folder', 'compare', 'Heard', 'heard_in', 'Listened', 'listen', 'asked_of',
+           'listening', 'follow_table', 'codec_table', 'real_time_factor', 'variety', 'named', 'scaler_of',
+           'training_facts', 'training_words', 'plain_tables', 'samples_folder', 'Carried', 'evaluate', 'variety_table',
+           'about', 'tables_of']
 
 # %% ../../nbs/73_evaluation.tables.ipynb #c003
-import json, time
+import json, tempfile, time
 from collections import Counter
+from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -24,17 +28,18 @@ from tqdm.auto import tqdm
 from ..control.curves import centred_notes, curves, style
 from ..control.descriptors import centred_sound, descriptors
 from ..control.features import FROM_NOTES, PLAYERS, feature_set, with_instruments
-from ..core import SAMPLE_RATE, Cond, check, stack, switch_off
-from ..data.pvt import as_format, clip, curve_grid, describe_source, load_melodies, members, split_melodies
+from ..core import SAMPLE_RATE, Cond, check, fingerprint, stack, switch_off, weights_sha256
+from ..data.pvt import RawAudio, Recipe, as_format, clip, curve_grid, describe_source, export, load_melodies, members, split_melodies
 from ..data.records import Records
+from ..data.samples import Open, Renderings, Requests, stored_items
 from ..data.synth import synth
-from .adherence import (cents_agreement, instrument_classifier, mel_distance, midi_pitch, report, row, si_sdr, side_by_side,
-                                          timbre, track_pitch)
+from .adherence import (any_pitch, cents_agreement, instrument_classifier, measure, mel_distance, midi_pitch,
+                                          nearest_centre, row, rows_from, rows_of, si_sdr, side_by_side, timbre, track_pitch)
 from ..control.curves import resample_curves
 from ..generate import generate
 from ..system import cond_of, features_of, plain_sampling
 from ..training import FACTS, check_curves, check_format, manifest_of
-from ..workers import in_parallel
+from ..workers import Parcel, in_parallel
 
 # %% ../../nbs/73_evaluation.tables.ipynb #c005
 class Clip(NamedTuple):
@@ -84,15 +89,21 @@ def players_of(model) -> tuple:
 class Songs:
     "What clips of an evaluation are cut from: the melodies of MIDI files, or invented ones for None, played by FluidSynth. ValueError, FileNotFoundError"
     noun, decoded = 'songs', False
-    def __init__(self, midi=None, soundfont=None, workers:int=2):
-        (self.melodies, skipped), self.soundfont = load_melodies(midi, workers), soundfont
-        self.name, parts = 'invented' if midi is None else Path(midi).name, split_melodies(self.melodies)
-        self.source = describe_source(midi, self.melodies, skipped, parts)
+    def __init__(self, midi=None, soundfont=None, workers:int=2, seconds:float=8.):
+        (self.melodies, skipped), self.soundfont, self.seconds = load_melodies(midi, workers), soundfont, float(seconds)
+        self.name, self.parts = 'invented' if midi is None else Path(midi).name, split_melodies(self.melodies)
+        self.source = describe_source(midi, self.melodies, skipped, self.parts)
 
     def clips(self, model, count:int) -> list:
         "`count` clips that are held out, with the curves that `model` follows"
-        clips = real_clips(self.melodies, count, soundfont=self.soundfont, instruments=players_of(model), format=model.format)
+        clips = real_clips(self.melodies, count, seconds=self.seconds, soundfont=self.soundfont, instruments=players_of(model), format=model.format)
         return in_features(clips, features_of(model.config), model.spec.centred)
+
+    def held_out(self, model, count:int) -> int: return count      # clips that can be asked for
+
+    def requests(self, model, parcel, count:int) -> tuple:
+        "The source that an export takes the same clips from, how long they are, and the folder that holds them already"
+        return Renderings(self.parts, self.source, features_of(model.config), self.soundfont, instruments=players_of(model)), self.seconds, None
 
     def lessons(self, model, count:int) -> list:
         "`count` other clips, whose instruments a classifier can learn"
@@ -137,6 +148,18 @@ class Stored:
         found = self.take(model, 'valid', count)
         check(len(found) > 1, f"{self.data} holds out {len(found)} clips; expected 2 or more, which `jingles export --valid` sets")
         return found
+
+    def held_out(self, model, count:int) -> int:
+        "`count`, or all clips where there are fewer; ValueError for less than two"
+        check_database_fits(model, self.data)
+        check(self.counts['valid'] > 1, f"{self.data} holds out {self.counts['valid']} clips; expected 2 or more, which `jingles export --valid` sets")
+        return min(count, self.counts['valid'])
+
+    def requests(self, model, parcel, count:int) -> tuple:
+        "As for `Songs`"
+        clips = Requests(self.data, Decoded(None if self.audio else parcel), whole=True)
+        clips.title = 'Real'
+        return clips, self.seconds, self.data if self.audio else None
 
     def lessons(self, model, count:int) -> list:
         "The first `count` clips of the part `train`, or none where their instruments are not known or too few for a classifier"
@@ -225,34 +248,151 @@ def generated(model, clips, controlled:bool=True, sampling=Sampling(), batch:int
         sounds += list(generate(model, cond, **sampling.options(i)))
     return sounds
 
-# %% ../../nbs/73_evaluation.tables.ipynb #c012
-def judge(clips, sounds, classifier, workers:int=1) -> list:
-    "`adherence.report` of `sounds` against the curves of `clips`"
-    return report([(s, c.curves, c.instrument) for s, c in zip(sounds, clips)], classifier, workers, clips and clips[0].rate)
+# %% ../../nbs/73_evaluation.tables.ipynb #s01549f
+def of_length(sounds, n:int) -> np.ndarray:
+    "Sounds `(b, m)` cut, or followed by silence, to `n` samples"
+    sounds = np.asarray(sounds, np.float32)[:, :n]
+    return np.pad(sounds, ((0, 0), (0, n - sounds.shape[1])))
 
-# %% ../../nbs/73_evaluation.tables.ipynb #c013
-def four_sounds(model, clips, sampling=Sampling()) -> dict:
-    "The real sounds, their reconstruction, what the model makes with and without control: `{name: [sound]}`"
-    return {'real clips': [c.sound for c in clips], 'through the codec': through_codec(model, clips),
-            'model': generated(model, clips, True, sampling), 'model, no control': generated(model, clips, False, sampling)}
+class Answers(NamedTuple):
+    "The maker that a model is: `model` is its `Parcel`"
+    model: Parcel
+    sampling: Sampling
 
-# %% ../../nbs/73_evaluation.tables.ipynb #c014
-def follow_table(clips, sounds:dict, classifier, workers:int=1) -> dict:
-    "The report of each of `four_sounds`: `{name: rows}`"
-    return {name: judge(clips, made, classifier, workers) for name, made in sounds.items()}
+    @property
+    def parameters(self):
+        held, how = self.model.content, self.sampling._replace(seed=0).options()
+        return dict(maker='model', weights_sha256=weights_sha256(held.net), codec_sha256=fingerprint(held.format), sampling=plain_sampling(held, **how))
+
+    def __call__(self, requests, seconds):
+        model = self.model.content
+        frames, _ = curve_grid(model.format, seconds)
+        cond = stack([cond_of(model.config, r.curves(None, frames, None)) for r in requests])
+        return of_length(generate(model, cond, **self.sampling._replace(seed=0).options(requests[0].seed)), round(seconds*SAMPLE_RATE))
+
+# %% ../../nbs/73_evaluation.tables.ipynb #s8bb7be
+class Decoded(NamedTuple):
+    "The maker of the sounds that a database holds: of raw audio as it is (`model` None), else decoded by the `Parcel` of a model in its format"
+    model: Parcel|None = None
+
+    @property
+    def parameters(self): return dict(maker='decoder', codec_sha256=self.model and fingerprint(self.model.content.format))
+
+    def __call__(self, requests, seconds):
+        x, n = np.stack([r.arrays['x'] for r in requests]), round(seconds*SAMPLE_RATE)
+        if self.model is None: return of_length(x[:, 0], n)
+        model = self.model.content
+        with torch.inference_mode(): return of_length(model.format.decode(torch.from_numpy(x).to(model.device), n).float().cpu().numpy(), n)
+
+# %% ../../nbs/73_evaluation.tables.ipynb #se74188
+class ThroughCodec(RawAudio):
+    "Raw audio that went through the format of a model, its `Parcel`, and back"
+    def __init__(self, model): self.model = model
+    def state_dict(self): return getattr(self.model.content.format, 'state_dict', dict)()
+    def encode(self, audio):
+        model, n = self.model.content, audio.shape[-1]
+        with torch.inference_mode(): back = [model.decode(model.encode(one[None]), n)[0].float().cpu().numpy() for one in audio]
+        return torch.from_numpy(of_length(np.stack(back), n))[:, None]
+
+# %% ../../nbs/73_evaluation.tables.ipynb #s6ad31c
+def real_sounds(out, model, source, count:int, workers:int) -> tuple:
+    "`({'real clips': folder, 'through the codec': folder}, seconds)` of `count` clips that `source` holds out, made where they are not there yet"
+    parcel, out = Parcel(model), Path(out)
+    clips, seconds, stored = source.requests(model, parcel, count)
+    formats = dict(codec=ThroughCodec(parcel)) | ({} if stored else dict(audio=None))
+    recipe = Recipe((0, count), seconds, 1_000_000)
+    made = export(out/'Real-codec' if stored else out, clips, formats, recipe, processes(model, workers))
+    folders = {'real clips': stored or out/made['audio']['name'], 'through the codec': out/'Real-codec'}
+    return folders, seconds
+
+def processes(model, workers:int) -> int: return workers if model.device.type == 'cpu' else 1      # an accelerator is not shared
+
+# %% ../../nbs/73_evaluation.tables.ipynb #sf46332
+def sample(out, model, asked, count:int, seconds:float=8, sampling=Sampling(), workers:int=1, part=(1, 1)) -> dict:
+    "Write what `model` makes of the first `count` clips of the database `asked` (None: of nothing) as a database in the folder `out`, or complete it; its manifest. ValueError, FileNotFoundError"
+    maker = Answers(Parcel(model), sampling)
+    requests = Requests(asked, maker) if asked else Open(features_of(model.config), maker)
+    return export(out, requests, dict(audio=None), Recipe((0, count), seconds, sampling.seed), processes(model, workers), part)['audio']
+
+def four_sounds(out, model, source, count:int, sampling=Sampling(), workers:int=1) -> dict:
+    "The real sounds, their reconstruction, what the model makes with and without control: `{name: folder}` under `out`"
+    folders, seconds = real_sounds(out, model, source, count, workers)
+    asked = {'model': folders['real clips'], 'model, no control': None}
+    for name, data in asked.items(): sample(Path(out)/name.replace(', ', '-').replace(' ', '-'), model, data, count, seconds, sampling, workers)
+    return folders | {name: Path(out)/name.replace(', ', '-').replace(' ', '-') for name in asked}
+
+# %% ../../nbs/73_evaluation.tables.ipynb #sd46e62
+def asked_folder(out, model, data, midi, count:int, seconds:float=8, workers:int=1) -> tuple:
+    "`(folder, seconds)` of the database whose first `count` clips ask for the samples in `out`: `data`, or held-out melodies of `midi` (None: invented ones) rendered beside `out`. ValueError, FileNotFoundError"
+    check(not (midi and data), "both --midi and --data are given; one is enough")
+    if data:
+        held = manifest_of(data)
+        check_curves(model.config, data)
+        check(count <= held['counts']['valid'], f"count is {count}, but {data} holds out {held['counts']['valid']} clips; ask for fewer")
+        return Path(data), held['parameters']['seconds']
+    songs, folder = Songs(midi, workers=workers), Path(out).with_name(Path(out).name + '-real')
+    export(folder, Renderings(songs.parts, songs.source, features_of(model.config), instruments=players_of(model)), dict(audio=None), Recipe((0, count), seconds, 1_000_000), workers)
+    return folder, seconds
 
 # %% ../../nbs/73_evaluation.tables.ipynb #c022
-def compare(reference, estimate) -> dict:
-    "The codec's figures for one clip"
-    cents = cents_agreement(reference, estimate)
+def compare(reference, estimate, pitches=None) -> dict:
+    "The codec's figures for one clip; `pitches` of both, where they are known"
+    cents = cents_agreement(reference, estimate, pitches=pitches)
     return {'SI-SDR [dB]': si_sdr(reference, estimate), 'mel distance [dB]': mel_distance(reference, estimate), 'within 50 cents': cents.right, 'voiced too': cents.found}
 
+# %% ../../nbs/73_evaluation.tables.ipynb #s794392
+class Heard(NamedTuple):
+    "What one sound is like by itself"
+    voiced: float           # share of its frames
+    pitch_classes: tuple    # that occur
+    timbre: np.ndarray      # (38,)
+    rms: float
+
+def heard_in(wav, pitch) -> Heard:
+    "`Heard` of a sound `(n,)` with its `Pitch`"
+    classes = midi_pitch(pitch.f0[pitch.voiced]).round().astype(int) % 12
+    return Heard(float(pitch.voiced.mean()), tuple(set(classes.tolist())), timbre(wav), float(np.sqrt(np.mean(wav**2))))
+
+# %% ../../nbs/73_evaluation.tables.ipynb #sb39d09
+class Listened(NamedTuple):
+    "What was measured of a clip: how each sound follows, what each is like, how the codec's differs from the real one"
+    measured: dict
+    heard: dict
+    codec: dict
+
+def listen(sounds:dict, curves:dict, instrument, classifiers:dict={}, tracker=any_pitch) -> Listened:
+    "`Listened` of one clip's `{name: sound}`, all against `curves` of 75 frames a second; `tracker` as `track_pitch`"
+    pitches = {k: tracker(wav) for k, wav in sounds.items()}
+    measured = {k: measure(wav, curves, instrument, classifiers, pitch=pitches[k]) for k, wav in sounds.items()}
+    names = [k for k in ('real clips', 'through the codec') if k in sounds]
+    codec = compare(*(sounds[k] for k in names), [pitches[k] for k in names]) if len(names) == 2 else {}
+    return Listened(measured, {k: heard_in(wav, pitches[k]) for k, wav in sounds.items()}, codec)
+
+# %% ../../nbs/73_evaluation.tables.ipynb #s2819e9
+def asked_of(item:dict, features) -> tuple:
+    "`(curves, instrument)` of a record: what a model of the set `features` is asked for, with the notes where they are known"
+    rows = feature_set(features)
+    curves = {k: item[k] for k in (*rows, 'notes') if k in item}
+    if 'velocity' in curves: curves = dict(notes=rows_from(curves)) | curves      # of older databases
+    return curves, rows.get(PLAYERS.name, PLAYERS).labels[item[PLAYERS.name].mean(1).argmax()] if PLAYERS.name in item else None
+
+def listening(folders:dict, features, count:int, classifiers:dict={}):
+    "Yields what `listen` takes for each clip of the databases `{name: folder}`, one at a time"
+    items = zip(*(stored_items(folder, count=count) for folder in folders.values()), strict=True)
+    for each in items:
+        sounds = {k: item['x'][0] for k, item in zip(folders, each)}
+        yield sounds, *asked_of(each[0], features), classifiers
+
+# %% ../../nbs/73_evaluation.tables.ipynb #s110b16
+def follow_table(listened) -> dict:
+    "The adherence report of each set of sounds, `{name: rows}`, from what was `Listened`"
+    return {k: rows_of([one.measured[k] for one in listened]) for k in listened[0].measured}
+
 # %% ../../nbs/73_evaluation.tables.ipynb #c023
-def codec_table(clips, decoded, workers:int=1) -> dict:
-    "Reports of the sounds `decoded` against those of `clips`, for all and for each instrument"
-    pairs = in_parallel(compare, [(c.sound, s) for c, s in zip(clips, decoded)], workers)
-    names = sorted({c.instrument for c in clips if c.instrument})
-    groups = {'all': pairs} | {n: [p for p, c in zip(pairs, clips) if c.instrument == n] for n in names}
+def codec_table(pairs, instruments) -> dict:
+    "Reports of what `compare` gave for each clip, for all and for each of the clips' `instruments` (None: not known)"
+    names = sorted({name for name in instruments if name})
+    groups = {'all': pairs} | {n: [p for p, name in zip(pairs, instruments) if name == n] for n in names}
     return {g: [row(k, [p[k] for p in ps]) for k in ps[0]] for g, ps in groups.items()}
 
 # %% ../../nbs/73_evaluation.tables.ipynb #c025
@@ -264,21 +404,20 @@ def real_time_factor(f, seconds:float, repeats:int=5) -> float:
     return seconds/float(np.median(times))
 
 # %% ../../nbs/73_evaluation.tables.ipynb #c027
-def variety(sounds, classifier=None, scaler=None) -> dict:
-    "What a set of sounds `[n]` is like as a whole; without a `classifier` a `scaler` standardises their timbres"
-    pitches, timbres = [track_pitch(s) for s in sounds], np.stack([timbre(s) for s in sounds])
-    heard = np.concatenate([midi_pitch(p.f0[p.voiced]) for p in pitches]).round().astype(int) % 12
+def variety(heard, classifier=None, scaler=None) -> dict:
+    "What a set of sounds is like as a whole, from the `Heard` of each; without a `classifier` a `scaler` standardises their timbres"
+    timbres = np.stack([h.timbre for h in heard])
     spread = (classifier.model[0] if classifier else scaler).transform(timbres)
-    pairs = np.linalg.norm(spread[:, None] - spread[None], axis=-1)[np.triu_indices(len(sounds), 1)]
-    return dict(named(timbres, classifier) if classifier else {}, voiced=float(np.mean([p.voiced.mean() for p in pitches])),
-                pitch_classes=len(set(heard)), distance=float(pairs.mean()), rms=float(np.median([np.sqrt(np.mean(s**2)) for s in sounds])))
+    pairs = np.linalg.norm(spread[:, None] - spread[None], axis=-1)[np.triu_indices(len(heard), 1)]
+    return dict(named(timbres, classifier) if classifier else {}, voiced=float(np.mean([h.voiced for h in heard])), pitch_classes=len(set().union(*(h.pitch_classes for h in heard))),
+                distance=float(pairs.mean()), rms=float(np.median([h.rms for h in heard])))
 
 def named(timbres, classifier) -> dict:
     "Shares of the instruments that a classifier hears in `timbres` `(n, 38)`, and how sure it is"
     sure = classifier.model.predict_proba(timbres)
     return {str(n): float((sure.argmax(1) == i).mean()) for i, n in enumerate(classifier.model.classes_)} | dict(certainty=float(sure.max(1).mean()))
 
-def scaler_of(sounds): return StandardScaler().fit([timbre(s) for s in sounds])
+def scaler_of(heard): return StandardScaler().fit([h.timbre for h in heard])
 
 
 # %% ../../nbs/73_evaluation.tables.ipynb #c030
@@ -293,23 +432,43 @@ def training_words(facts:dict) -> str:
 
 
 # %% ../../nbs/73_evaluation.tables.ipynb #ev10
-def plain_tables(model, clips, classifier=None, sampling=Sampling(), workers:int=2) -> dict:
-    "The tables on `clips` as plain numbers; `classifier` may be None"
-    sounds = four_sounds(model, clips, sampling)
-    tables = dict(follow=follow_table(clips, sounds, classifier, workers), codec=codec_table(clips, sounds['through the codec'], workers))
-    scaler = None if classifier else scaler_of(sounds['real clips'])
+def plain_tables(folders:dict, features, count:int, classifier=None, workers:int=2, **classifiers) -> dict:
+    "The tables on the databases that `four_sounds` gave, as plain numbers; `classifier` may be None, others name the instrument in rows of their own"
+    known = {'instrument': classifier} if classifier else {}
+    items = tqdm(listening(folders, features, count, known | classifiers), total=count, desc='listening', leave=False)
+    listened = in_parallel(listen, items, workers)
+    instruments = [asked_of(item, features)[1] for item in stored_items(folders['real clips'], count=count)]
+    tables = dict(follow=follow_table(listened), codec=codec_table([one.codec for one in listened], instruments))
+    heard = {name: [one.heard[name] for one in listened] for name in ('real clips', 'model', 'model, no control')}
+    scaler = None if classifier else scaler_of(heard['real clips'])
     found = {t: {k: [r._asdict() for r in rows] for k, rows in table.items()} for t, table in tables.items()}
-    return found | dict(variety={name: variety(sounds[name], classifier, scaler) for name in ('real clips', 'model', 'model, no control')})
+    return found | dict(variety={name: variety(h, classifier, scaler) for name, h in heard.items()})
 
-def evaluate(model, source=None, count:int=200, sampling=Sampling(), workers:int=2, teach:int=300) -> dict:
-    "`plain_tables` on `count` clips that `source`, `Songs` (None: invented ones) or `Stored`, holds out, with what was needed to make them"
+@contextmanager
+def samples_folder(samples=None):
+    "Yields the folder `samples`, or a temporary one for None"
+    if samples: yield Path(samples)
+    else:
+        with tempfile.TemporaryDirectory(prefix='jingles-') as d: yield Path(d)
+
+# %% ../../nbs/73_evaluation.tables.ipynb #sa53dae
+class Carried(NamedTuple):
+    "The function in a `Parcel`"
+    parcel: Parcel
+    def __call__(self, wav): return self.parcel.content(wav)
+
+def evaluate(model, source=None, count:int=200, sampling=Sampling(), workers:int=2, teach:int=300, samples=None, embedders:dict={}) -> dict:
+    "`plain_tables` on `count` clips that `source`, `Songs` (None: invented ones) or `Stored`, holds out, with what was needed to make them; the sounds stay in the folder `samples` where one is given. `embedders` `{name: f(wav)}` name the instrument too"
     source = source or Songs()
-    clips, lessons = source.clips(model, count), source.lessons(model, teach)
+    lessons = source.lessons(model, teach)
     classifier = instrument_classifier(lessons) if lessons else None
     said = classifier and dict(accuracy=classifier.accuracy, wounded_accuracy=classifier.wounded_accuracy, held_out=classifier.held_out)
-    return dict(plain_tables(model, clips, classifier, sampling, workers), clips=len(clips), **plain_sampling(model, **sampling.options()),
-                melodies=source.name, decoded=source.decoded, training=training_facts(model, source), classifier=said)
-
+    by = {f'instrument by {name}': nearest_centre(f, lessons)._replace(embed=Carried(Parcel(f))) for name, f in embedders.items() if lessons}
+    count = source.held_out(model, count)
+    with samples_folder(samples) as out:
+        folders = four_sounds(out, model, source, count, sampling, workers)
+        tables = plain_tables(folders, features_of(model.config), count, classifier, workers, **by)
+    return dict(tables, clips=count, **plain_sampling(model, **sampling.options()), melodies=source.name, tracker='chapter 53', decoded=source.decoded, training=training_facts(model, source), classifier=said)
 
 # %% ../../nbs/73_evaluation.tables.ipynb #c031
 def variety_table(found:dict) -> str:
@@ -322,7 +481,8 @@ def variety_table(found:dict) -> str:
 def about(metrics:dict) -> str:
     "What the figures of `evaluate` were measured on, in a line; what the older ones do not say is left out"
     second = " Real clips are those of the database, decoded; through the codec they go a second time." if metrics.get('decoded') else ''
-    return f"{metrics['clips']} held-out clips; mean and 95 % interval.{second}{' ' + training_words(metrics['training']) if 'training' in metrics else ''}"
+    tracked = f" Pitches as tracked by {metrics['tracker']}." if metrics.get('tracker') else ''
+    return f"{metrics['clips']} held-out clips; mean and 95 % interval.{second}{tracked}{' ' + training_words(metrics['training']) if 'training' in metrics else ''}"
 
 def tables_of(metrics:dict) -> str:
     "All tables of what `evaluate` gave, in Markdown"
