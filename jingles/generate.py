@@ -17,7 +17,7 @@ from .audio import plot_mel
 from .control.curves import plot_curves, validate
 from .control.features import PLAYERS, feature_set
 from .control.heard import from_notes
-from .core import SAMPLE_RATE, Cond, check, generator, has_bf16
+from .core import SAMPLE_RATE, Cond, cached, check, generator, has_bf16
 from .data.melody import Note
 from .paradigms.guidance import with_guidance, with_unconditional_scale, without_scale_0
 from .system import load_model, sampling_of
@@ -60,7 +60,7 @@ def portions(model, frames:int, count:int) -> list:
 
 def draw_portion(model, net, cond:Cond, frames:int, draws:list, some:slice, known=None, **how) -> np.ndarray:
     "Sounds `(b, n)` of the items `some`"
-    part = Cond({k: v[some] for k, v in cond.local.items()}, None if cond.vector is None else cond.vector[some])
+    part = cached(Cond({k: v[some] for k, v in cond.local.items()}, None if cond.vector is None else cond.vector[some]))
     if known is not None: how['known'] = replace(known, x0=known.x0[some]) if len(known.x0) > 1 else known
     with arithmetic(model): x = model.paradigm.sample(net, model.spec.shape(frames, len(draws[some])), part, generator=draws[some], **how)
     return model.decode(x).float().cpu().numpy()
@@ -104,9 +104,10 @@ def annotate(axes, cond:Cond):
 # %% ../nbs/70_generate.ipynb #c021b
 def plot_control_and_mel(cond:Cond, wav, rate:float=75, measured:Cond|None=None, figure=None):
     "The control curves of item 0 above the mel spectrogram of `wav` `(n,)`, on one time axis; returns the figure"
-    import matplotlib.pyplot as plt
     lanes = len(cond.local)
-    figure = figure or plt.figure(figsize=(7, lanes + 2.3), layout='constrained')
+    if figure is None:
+        import matplotlib.pyplot as plt
+        figure = plt.figure(figsize=(7, lanes + 2.3), layout='constrained')
     axes = figure.subplots(lanes + 1, sharex=True, height_ratios=[1]*lanes + [2.6])
     plot_curves(cond, rate, axes[:-1])
     annotate(axes[:-1], cond)

@@ -6,16 +6,15 @@
 __all__ = ['WORDS', 'READERS', 'ABOVE_0', 'SHARES', 'RISING', 'EMBEDDERS', 'EMBEDDINGS', 'INJECTORS', 'GLOBAL_FEATURES',
            'SCHEDULES', 'VARIANCES', 'CHURN', 'ETA', 'ANCESTRAL', 'LEVELS', 'BETAS', 'PARADIGMS', 'SPECIAL', 'FORMATS',
            'BACKBONES', 'FALLS', 'AVERAGES', 'PRECISIONS', 'TABLES', 'WITHOUT_WEIGHTS', 'PRESETS', 'VERSION', 'MISSING',
-           'CARRIED', 'SHIPPED', 'setting', 'Sound', 'Noise', 'Network', 'Steering', 'SamplingDefaults', 'Learning',
-           'Running', 'RunConfig', 'whole', 'real', 'logical', 'wholes', 'text', 'typed', 'check_ranges',
-           'check_sampling', 'features_of', 'configure', 'linear', 'chain', 'Takes', 'churn_of', 'eta_of',
-           'variance_of', 'Row', 'edm_of', 'ddpm_of', 'betas_in', 'changed', 'taken', 'sampler_name', 'check_taken',
-           'FormatRow', 'encodec_codes', 'parse_format', 'read_options', 'format_settings', 'format_options',
-           'format_text', 'exponential', 'power', 'learning', 'make_format', 'formats_of', 'report', 'preset',
-           'overrides', 'Model', 'build_net', 'build_paradigm', 'sampler_of', 'own_way', 'sampling_of', 'plain_option',
-           'plain_sampling', 'build', 'with_sampling', 'names_of', 'check_control', 'cond_of', 'read_config',
-           'save_both', 'is_shipped', 'carry_format', 'codec_of', 'read_data', 'save_model', 'check_config',
-           'load_model']
+           'CARRIED', 'setting', 'Sound', 'Noise', 'Network', 'Steering', 'SamplingDefaults', 'Learning', 'Running',
+           'RunConfig', 'whole', 'real', 'logical', 'wholes', 'text', 'typed', 'check_ranges', 'check_sampling',
+           'features_of', 'configure', 'linear', 'chain', 'Takes', 'churn_of', 'eta_of', 'variance_of', 'Row', 'edm_of',
+           'ddpm_of', 'betas_in', 'changed', 'taken', 'sampler_name', 'check_taken', 'FormatRow', 'encodec_codes',
+           'parse_format', 'read_options', 'format_settings', 'format_options', 'format_text', 'exponential', 'power',
+           'learning', 'make_format', 'formats_of', 'report', 'preset', 'overrides', 'Model', 'build_net',
+           'build_paradigm', 'sampler_of', 'own_way', 'sampling_of', 'plain_option', 'plain_sampling', 'build',
+           'with_sampling', 'names_of', 'check_control', 'cond_of', 'read_config', 'save_both', 'is_shipped',
+           'carry_format', 'codec_of', 'read_data', 'save_model', 'check_config', 'load_model']
 
 # %% ../nbs/60_system.ipynb #c003
 import json, math, re
@@ -40,6 +39,7 @@ from .formats.codec import WEIGHTS, Codec, CodecCodes, half, load_codec, load_co
 from .formats.cqt import CQT
 from .formats.encodec import EnCodecCodes, EnCodecLatents, bandwidth, load_encodec
 from .formats.spectral import SpectralCodec, load_spectral
+from .limits import SHIPPED, model_folder
 from .paradigms.ddpm import DDPM, ancestral, by_sigma, ddim, large, small
 from .paradigms.discdpm import DiscDPM
 from .paradigms.edm import EDM
@@ -650,11 +650,9 @@ def check_config(cfg, format, config:dict|None, data:list, folder):
 
 
 # %% ../nbs/60_system.ipynb #c033
-SHIPPED = 'notes'     # the model that comes with the package
-
 def load_model(folder=None, format=None, device=None, codec=None) -> Model:
-    "The model kept in `folder` (None: the shipped one), its format's weights from `codec` (None: its own); FileNotFoundError or ValueError that names what is wrong"
-    folder = Path(folder) if folder else WEIGHTS/SHIPPED
+    "The model kept in `folder`, or the shipped one of that name (None: the one that is taken where none is named), its format's weights from `codec` (None: its own); FileNotFoundError or ValueError that names what is wrong"
+    folder = model_folder(folder)
     state, (cfg, expected, config), data = load_tensors(folder/'model.safetensors'), read_config(folder), read_data(folder)
     cfg = replace(cfg, codec=str(codec or codec_of(cfg, folder)))
     format = format or make_format(cfg)

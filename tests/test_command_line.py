@@ -4,6 +4,7 @@ import os, subprocess, sys
 import pytest
 from jingles.audio import load
 from jingles.cli import main
+from jingles.control.curves import read_curves
 from test_faults import rejected
 
 SHORT = 'generate', '--seconds', 0.2, '--steps', 1
@@ -70,3 +71,58 @@ def test_no_home(jingles, tmp_path):
     env = {k: v for k, v in os.environ.items() if k not in ('XDG_CACHE_HOME', 'NUMBA_CACHE_DIR', 'MPLCONFIGDIR')} | dict(HOME=str(tmp_path/'file'/'home'), TMPDIR=str(tmp_path))
     done = jingles(*SHORT, '--out', tmp_path/'a.wav', env=env)
     assert not done.stderr.strip() and sorted(os.listdir(tmp_path)) == ['a.png', 'a.wav', 'file']
+
+
+def test_mistakes_are_said_before_torch(python, tmp_path):
+    "Loading PyTorch takes longer than anything else; what is wrong with the options themselves is said without it"
+    mistakes = {('--curves', 'README.md'): 'expected a table that ends in .csv, .json, .npz, or a sound that ends in .wav', ('--voice', 'top'): '--voice says how --midi is read', ('--track', '2'): '--track says',
+                ('--start', 1): '--start says', ('--seconds', 31): '--seconds is 31; expected 0.1 to 30', ('--redo', '1:2'): 'name it with --like', ('--velocity', 'loud'): "--velocity is 'loud'",
+                ('--midi', 'gone.mid'): 'there is no file gone.mid', ('--guidance', 'much'): '--guidance is', ('--sampling', 'eta'): 'expected NAME=VALUE', ('--model', 'gone'): 'comes with jingles: notes',
+                ('--midi', 'a.mid', '--curves', 'b.csv'): 'one is enough'}
+    said = python('''
+import os, sys
+sys.modules["torch"] = None
+from jingles.cli import main
+os.chdir(sys.argv[1])
+for line in sys.argv[2:]:
+    sys.argv = ["jingles", "generate", *line.split("|")]
+    try: main()
+    except SystemExit as e: assert e.code == 1, line
+print("torch" in sys.modules and sys.modules["torch"])''', tmp_path, *('|'.join(map(str, args)) for args in mistakes))
+    lines = said.stderr.splitlines()
+    assert len(lines) == len(mistakes) and all(expected in line for expected, line in zip(mistakes.values(), lines)), said.stderr
+    assert said.stdout.strip() == 'None' and not os.listdir(tmp_path)
+
+
+def test_pictures_come_last(said, tmp_path, monkeypatch):
+    "The path of a sound is said before its picture is begun, and the picture may be left out"
+    seen = []
+    monkeypatch.setattr('jingles.cli.draw_pictures', lambda cond, sounds, paths, rate: seen.append([p.exists() for p in paths]))
+    lines = said(*SHORT, '--out', tmp_path/'a.wav').splitlines()
+    assert lines[0] == str(tmp_path/'a.wav') and 'of pictures; seed 0' in lines[1] and seen == [[True]]
+    said(*SHORT, '--out', tmp_path/'b.wav', '--no-picture')
+    assert len(seen) == 1
+
+
+def test_models_by_name(said, tmp_path):
+    assert said('models').startswith('notes ')
+    said(*SHORT, '--out', tmp_path/'a.wav', '--no-picture'); said(*SHORT, '--model', 'notes', '--out', tmp_path/'b.wav', '--no-picture')
+    assert (load(tmp_path/'a.wav') == load(tmp_path/'b.wav')).all()
+
+
+@pytest.mark.parametrize('encoding', ['utf-16', 'utf-8-sig', 'utf-8'])
+def test_tables_as_spreadsheets_save_them(tmp_path, encoding):
+    "Excel's `Unicode text` is UTF-16 with a mark in front and tabs between the cells"
+    table = tmp_path/'drawn.csv'
+    table.write_bytes('Velocity\tChroma\n0,5\t0\n1\t0,25\n'.encode(encoding))
+    read = read_curves(table)
+    assert read['velocity'].tolist() == [[[0.5, 1]]] and read['chroma'].tolist() == [[[0, 0.25]]]
+
+
+@pytest.mark.parametrize('error', ['ImportError("libcudart.so: cannot open\\nshared object")', 'TypeError("Descriptors cannot be created directly")'])
+def test_tensorflow_that_does_not_load(jingles, tmp_path, error):
+    (tmp_path/'tensorflow').mkdir()
+    (tmp_path/'tensorflow'/'__init__.py').write_text(f'raise {error}')
+    done = jingles('export', tmp_path/'db', '--train', 1, '--valid', 1, '--workers', 1, '--format', 'audio', ok=False, env=dict(os.environ, PYTHONPATH=str(tmp_path)))
+    line = done.stderr.strip().splitlines()[-1]
+    assert done.returncode == 1 and line.startswith('jingles: TensorFlow is installed and does not load (') and 'Traceback' not in done.stderr, done.stderr

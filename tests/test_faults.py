@@ -63,7 +63,7 @@ def test_unknown_instrument(rejected, tmp_path):
 
 
 def test_weights_missing_or_cut_short(rejected, tmp_path):
-    assert 'no weights at' in rejected('generate', '--model', tmp_path/'gone', '--out', tmp_path/'a.wav')
+    assert 'no model at' in rejected('generate', '--model', tmp_path/'gone', '--out', tmp_path/'a.wav')
     shutil.copytree(WEIGHTS/SHIPPED, tmp_path/'model')
     whole = (tmp_path/'model'/'model.safetensors').read_bytes()
     (tmp_path/'model'/'model.safetensors').write_bytes(whole[:len(whole)//2])

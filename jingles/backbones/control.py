@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..core import Cond, check, switch_off
+from ..core import Cond, check, once, switch_off
 from .blocks import Down, Nothing, ResBlock, conv, zeroed
 
 # %% ../../nbs/22_backbones.control.ipynb #c005
@@ -248,7 +248,9 @@ class Control(nn.Module):
         "A module `(h, features) -> h` for a place of `level` with `width` channels"
         return Place(level, self.kind(width, self.channels) if self.branch else Nothing(), Gate(width, self.channels) if self.overall else Nothing())
 
-    def forward(self, cond, frames:int) -> list:
+    def forward(self, cond, frames:int) -> list: return once(cond, (self, frames), lambda c: self.features(c, frames))
+
+    def features(self, cond, frames:int) -> list:
         levels = self.local(cond, frames) if self.branch else [AtLevel()]*self.levels
         if self.overall is None: return levels
         return [at._replace(scale=s) for at, s in zip(levels, self.overall(getattr(cond, 'vector', None)))]

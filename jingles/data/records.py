@@ -43,11 +43,14 @@ def keep_freed(limit:int=1 << 30) -> bool:
 # %% ../../nbs/54_data.records.ipynb #c009
 @cache
 def tensorflow():
-    "TensorFlow, loaded when first asked for: quiet, with few threads and without a GPU, freed memory being kept; ValueError when it is not installed"
+    "TensorFlow, loaded when first asked for: quiet, with few threads and without a GPU, freed memory being kept; ValueError when it is not installed or does not load"
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
     try:
         with hushed(): import tensorflow as tf
-    except ModuleNotFoundError: raise ValueError("databases need TensorFlow, which is not installed; pip install tensorflow") from None
+    except Exception as e:
+        if isinstance(e, ModuleNotFoundError) and (e.name or '').startswith('tensorflow'): raise ValueError("databases need TensorFlow, which is not installed; pip install tensorflow") from None
+        said = ' '.join(str(e).split())[:200]
+        raise ValueError(f"TensorFlow is installed and does not load ({type(e).__name__}: {said}); install it again: pip install --force-reinstall tensorflow") from e
     keep_freed()
     with suppress(RuntimeError):     # raised when the caller's own program has already started TensorFlow's devices
         tf.config.set_visible_devices([], 'GPU')

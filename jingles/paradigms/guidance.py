@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['feature_scales', 'entirely_open', 'nested_conditions', 'guidance_terms', 'widened', 'ClassifierFreeGuidance',
-           'at_most_1', 'with_guidance', 'without_scale_0', 'openness', 'openness_like', 'UnconditionalScale',
-           'with_unconditional_scale']
+           'at_most_1', 'with_guidance', 'without_scale_0', 'openness', 'openness_like', 'share_of_open',
+           'UnconditionalScale', 'with_unconditional_scale']
 
 # %% ../../nbs/15_paradigms.guidance.ipynb #c003
 from functools import cached_property, reduce
@@ -13,7 +13,7 @@ from operator import add
 import torch
 from torch import nn
 from torch.nn import functional as F
-from ..core import Cond, check, stack, switch_off
+from ..core import Cond, cached, check, once, stack, switch_off
 from .schedules import net_at
 
 # %% ../../nbs/15_paradigms.guidance.ipynb #c005
@@ -49,7 +49,7 @@ class ClassifierFreeGuidance(nn.Module):
     "`net` guided by `guidance`, as for `feature_scales`; outside of the `interval` of sigma (low, high) scales above 1 count as 1"
     def __init__(self, net, guidance, interval=(0., float('inf'))):
         super().__init__()
-        self.net, self.guidance, self.interval, self.latest = net, guidance, interval, (None, None, None)
+        self.net, self.guidance, self.interval = net, guidance, interval
 
     @cached_property
     def outside(self): return with_guidance(self.net, at_most_1(self.guidance))
@@ -58,13 +58,11 @@ class ClassifierFreeGuidance(nn.Module):
 
     def terms(self, cond):
         "The weights, and all conditions in one batch"
-        if self.latest[0] is not cond:
-            weights, conditions = zip(*guidance_terms(cond, self.guidance))
-            self.latest = cond, weights, stack(conditions)
-        return self.latest[1:]
+        weights, conditions = zip(*guidance_terms(cond, self.guidance))
+        return weights, cached(stack(conditions))
 
     def forward(self, x, t, cond):
-        weights, conditions = self.terms(cond)
+        weights, conditions = once(cond, self, self.terms)
         n = len(weights)
         out = widened(self.net(torch.cat([x]*n), torch.cat([t]*n), conditions)).chunk(n)
         return reduce(add, (w*o for w, o in zip(weights, out)))
@@ -96,6 +94,11 @@ def openness_like(cond:Cond, x) -> torch.Tensor:
     if share.shape[-1] not in (1, x.shape[-1]): share = F.interpolate(share, x.shape[-1], mode='nearest-exact')
     return share.to(x).view(len(share), *[1]*(x.ndim - 2), -1)
 
+def share_of_open(cond:Cond, x) -> torch.Tensor|None:
+    "The same, or None where nothing is open"
+    share = openness_like(cond, x)
+    return share if share.is_meta or share.any() else None
+
 # %% ../../nbs/15_paradigms.guidance.ipynb #c029
 class UnconditionalScale(nn.Module):
     "`net` whose output, counted from `nothing(x, t)`, is multiplied by `scale` in frames that are all open, and by less in those that are partly so; at noise levels below `above` it is not"
@@ -108,8 +111,8 @@ class UnconditionalScale(nn.Module):
         return UnconditionalScale(net, self.scale, self.nothing) if sigma >= self.above else net
 
     def forward(self, x, t, cond):
-        out = widened(self.net(x, t, cond))
-        return out + (self.scale - 1)*openness_like(cond, x)*(out - self.nothing(x, t))
+        out, share = widened(self.net(x, t, cond)), once(cond, (openness_like, x.shape), lambda c: share_of_open(c, x))
+        return out if share is None else out + (self.scale - 1)*share*(out - self.nothing(x, t))
 
 # %% ../../nbs/15_paradigms.guidance.ipynb #c030
 def with_unconditional_scale(net, scale:float|None, paradigm, above:float=0.) -> nn.Module:
