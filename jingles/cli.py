@@ -550,27 +550,31 @@ def train_codec(
     format: Annotated[str, typer.Option(help="'codec', which keeps the waveform, or 'spectral', which keeps the magnitudes.")] = 'codec',
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 4000,
     lr: float = 1e-3,
+    tensorboard: Annotated[bool, typer.Option('--tensorboard', help="Also log for TensorBoard, into that folder.")] = False,
     seed: int = 0,
 ):
-    "Train one of the project's own codecs on raw sound; about 25 minutes on two CPU cores."
+    """Train one of the project's own codecs on raw sound; about 25 minutes on two CPU cores.
+
+    After each 1000 steps its log.jsonl tells how easily the latents are generated: diffusability_shift, _lag and _loss.
+    """
     from jingles.training import Plan, train_codec as run
-    run(data, out, Plan(steps=steps, lr=lr, cooldown=0.4, seed=seed), format=format)
+    run(data, out, Plan(steps=steps, lr=lr, cooldown=0.4, tensorboard=tensorboard, seed=seed), format=format)
     print(f"{out/'model.safetensors'}: the codec; export with --format {format} --codec {out}")
 
 # %% ../nbs/81_cli.ipynb #c054
 @app.command('train-codes')
 def train_codes(
-    data: Annotated[Path, typer.Option(help="A database exported in the codec's latents.")],
+    data: Annotated[Path, typer.Option(help="A database exported in the latents: --format codec or spectral.")],
     codec: Annotated[str, typer.Option(help="Folder of the codec. [default: the shipped one]")] = '',
     out: Annotated[Path, typer.Option(help="Folder for the codebooks, best the codec's own.")] = Path('runs/codec'),
     seed: int = 0,
 ):
-    "Learn codebooks for a codec's latents, for models of codes; about 7 minutes of one CPU core."
+    "Learn codebooks for the latents of the database's codec, for models of codes; about 7 minutes of one CPU core."
     from jingles.core import seed_everything
     from jingles.training import train_codes as run
     seed_everything(seed)
-    run(data, out, codec or None)
-    print(f"{out/'quantizer.safetensors'}: the codebooks; export with --format codec-codes --codec {out}")
+    codes = run(data, out, codec or None)
+    print(f"{out/'quantizer.safetensors'}: the codebooks; export with --format {codes.name} --codec {out}")
 
 # %% ../nbs/81_cli.ipynb #c056
 @app.command()

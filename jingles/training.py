@@ -8,11 +8,11 @@ __all__ = ['NO_LOCKS', 'FREE', 'FACTS', 'Plan', 'rate', 'blend', 'Place', 'Run',
            'load_state', 'resume', 'kept', 'writing', 'keep', 'name_again', 'clear_away', 'optimize', 'agreed', 'Meter',
            'memory', 'read_log', 'take_back', 'training_seconds', 'training_cost', 'writer_of', 'note', 'count_signals',
            'polite_stop', 'fetched', 'save_average', 'due', 'look', 'keep_all', 'go', 'steps_of', 'give_up', 'fit',
-           'Part', 'draws_of', 'lanes', 'stream', 'batches_of', 'random_crops', 'audio_batches', 'device_of', 'Learner',
-           'learners', 'train_codec', 'train_codes', 'drop_together', 'drop_stretches', 'forget', 'to_batch',
-           'manifest_of', 'check_format', 'read_statistics', 'root_mean_square', 'measured', 'check_curves',
-           'start_from', 'plan_of', 'data_record', 'trained_on', 'held_out_loss', 'Training', 'training', 'train',
-           'sweep_of']
+           'Part', 'draws_of', 'lanes', 'stream', 'batches_of', 'random_crops', 'audio_batches', 'device_of',
+           'diffusability_of', 'Learner', 'one_size', 'both_sizes', 'learners', 'train_codec', 'quantizers',
+           'frames_apart', 'train_codes', 'drop_together', 'drop_stretches', 'forget', 'to_batch', 'manifest_of',
+           'check_format', 'read_statistics', 'root_mean_square', 'measured', 'check_curves', 'start_from', 'plan_of',
+           'data_record', 'trained_on', 'held_out_loss', 'Training', 'training', 'train', 'sweep_of']
 
 # %% ../nbs/61_training.ipynb #c003
 import errno, fcntl, json, math, os, re, resource, shutil, signal, socket, sys, threading, time, warnings
@@ -30,7 +30,7 @@ from tqdm.auto import tqdm
 
 from .control.features import PLAYERS
 from .core import Cond, atomic, check, default_device, drop_features, fingerprint, generator, has_bf16, integers, rand, read_json, rng_for, seed_everything
-from .core import other_options, weights_sha256
+from .core import SAMPLE_RATE, other_options, weights_sha256
 from .system import FALLS, Running, SamplingDefaults, build, configure, exponential, features_of, learning, load_model, make_format, names_of, preset, read_data, save_model
 
 # %% ../nbs/61_training.ipynb #c005
@@ -431,13 +431,14 @@ def save_average(run, save, folder):
 # %% ../nbs/61_training.ipynb #new38104592
 def due(run, every:int) -> bool: return run.step % every == 0 or run.step == run.plan.steps
 
-def look(run, meter, save, judge, writer) -> dict:
-    "A line of the log; at the end of an epoch the held-out loss is in it, and the best model is kept"
+def look(run, meter, save, judge, writer, measure=None) -> dict:
+    "A line of the log; at the end of an epoch with the held-out loss and what `measure` says, and the best model is kept"
     row = meter.row(run)
     if judge and due(run, run.plan.epoch_steps):
         row['held_out'] = judge(run.average)
         if save and row['held_out'] <= min([r['held_out'] for r in read_log(run.out) if 'held_out' in r], default=math.inf):
             save_average(run, save, run.out/'best')
+    if measure and due(run, run.plan.epoch_steps): row |= measure(run.average)
     if due(run, run.plan.epoch_steps): row['epoch'] = -(-run.step//run.plan.epoch_steps)
     with writing(run): note(run, row, writer)
     return row
@@ -449,13 +450,13 @@ def keep_all(run, save):
     keep(run)
 
 # %% ../nbs/61_training.ipynb #new40770799
-def go(run, loss, batches, save=None, judge=None):
+def go(run, loss, batches, save=None, judge=None, measure=None):
     "Take the steps that are left; yields the lines of the log in the main process, and gives the folder free at the end"
-    try: yield from steps_of(run, loss, batches, save, judge)
+    try: yield from steps_of(run, loss, batches, save, judge, measure)
     finally:
         if run.claim: run.claim.release()
 
-def steps_of(run, loss, batches, save=None, judge=None):
+def steps_of(run, loss, batches, save=None, judge=None, measure=None):
     "The same in a folder that is claimed"
     meter, plan = Meter(), run.plan
     if run.main: run.out.mkdir(parents=True, exist_ok=True); take_back(run)
@@ -467,7 +468,7 @@ def steps_of(run, loss, batches, save=None, judge=None):
             said, saved = due(run, plan.log_every) or due(run, plan.epoch_steps), due(run, plan.save_every)
             meter.read(run, leave=0 if said or saved else 1)
             if meter.stop: meter.read(run)
-            if run.main and said: row = look(run, meter, save, judge, writer); bar.set_postfix(loss=f"{row['loss']:.4f}")
+            if run.main and said: row = look(run, meter, save, judge, writer, measure); bar.set_postfix(loss=f"{row['loss']:.4f}")
             if run.main and (saved or meter.stop): keep_all(run, save)
             if run.main and said: yield row
             if meter.stop and run.step < plan.steps: break
@@ -483,10 +484,10 @@ def give_up(run, caught):
     raise KeyboardInterrupt(f"stopped after step {run.step} of {run.plan.steps}; the same command goes on from there")
 
 # %% ../nbs/61_training.ipynb #new42871325
-def fit(module, loss, batches, plan:Plan, out, save=None, judge=None):
+def fit(module, loss, batches, plan:Plan, out, save=None, judge=None, measure=None):
     "Train `module`; the same call goes on with an interrupted run. Returns the averaged module"
     run = begin(module, plan, out)
-    for _ in go(run, loss, batches, save, judge): pass
+    for _ in go(run, loss, batches, save, judge, measure): pass
     return run.average
 
 # %% ../nbs/61_training.ipynb #c030
@@ -544,13 +545,27 @@ def audio_batches(data, count:int, batch:int=32) -> list:
 # %% ../nbs/61_training.ipynb #new60706156
 def device_of(module): return next(module.parameters()).device
 
+# %% ../nbs/61_training.ipynb #s371ac3
+def diffusability_of(codec, sounds) -> dict:
+    "How easily latents of `codec` are generated (chapter 44), on `sounds` `(b, n)`, as columns of a log"
+    from jingles.backbones.unet import UNet
+    from jingles.formats.spectral import PROBE, PROBE_LEVELS, diffusability
+    from jingles.paradigms.edm import EDM
+    sounds, edm = sounds.to(device_of(codec)), EDM(**PROBE_LEVELS)
+    found = diffusability(codec, sounds, edm, lambda spec: UNet(spec, **PROBE))
+    return {f'diffusability_{k}': v for k, v in found._asdict().items()}
+
 # %% ../nbs/61_training.ipynb #c035
 class Learner(NamedTuple):
-    "A codec that `train_codec` trains: what makes it, given its settings and some sounds (b, n); its loss, given crops (k, n); crops per item of a batch; their length in samples"
+    "A codec that `train_codec` trains: what makes it, given its settings and some sounds (b, n); its loss, given crops (k, n); crops per item of a batch; their length in samples; its settings for a width and a depth (0: its own)"
     make: Callable
     loss: Callable
     crops: int
     length: int
+    size: Callable
+
+def one_size(width:int=0, depth:int=0) -> dict: return {k: v for k, v in dict(width=width, depth=depth).items() if v}
+def both_sizes(width:int=0, depth:int=0) -> dict: return {f'{k}s': (v, v) for k, v in one_size(width, depth).items()}
 
 def learners() -> dict:
     "The codecs that learn from raw sound, by format"
@@ -560,9 +575,10 @@ def learners() -> dict:
         codec = Codec(**config)
         codec.lapped.set_directions(sounds[:, :4*64*320])
         return codec
-    return dict(codec=Learner(lapped, codec_loss, 1, 64*320),
-                spectral=Learner(lambda sounds, **config: SpectralCodec(**config), lambda codec, crops: spectral_codec_loss(codec, mixed_crops(crops)), 2, 64*640))
+    return dict(codec=Learner(lapped, codec_loss, 1, 64*320, one_size),
+                spectral=Learner(lambda sounds, **config: SpectralCodec(**config), lambda codec, crops: spectral_codec_loss(codec, mixed_crops(crops)), 2, 64*640, both_sizes))
 
+# %% ../nbs/61_training.ipynb #s05a3a2
 def train_codec(data,                # an export of raw audio
                 out,                 # folder for the codec and its checkpoint
                 plan:Plan=Plan(),
@@ -572,28 +588,46 @@ def train_codec(data,                # an export of raw audio
     "Train one of the project's own codecs; the same call goes on with an interrupted run. Returns the codec"
     from jingles.formats.codec import calibrate, save_codec
     check(format in learners(), f"format {format!r} does not learn from sound; choose {' or '.join(learners())}")
-    make, codec_loss, crops, length = learners()[format]
+    make, codec_loss, crops, length, _ = learners()[format]
     seed_everything(plan.seed)
     sounds = audio_batches(data, 3)
+    longest, seconds = sounds[0].shape[-1]/SAMPLE_RATE, length/SAMPLE_RATE
+    check(longest >= seconds, f"{data} has clips of {longest:g} s, but codecs learn from {seconds:.2g} s; export longer ones")
     codec = make(torch.cat(sounds), **config)
     def loss(codec, part): return codec_loss(codec, random_crops(part.arrays['x'][:, 0], length, crops*batch)[0].to(device_of(codec)))
     def save(codec, folder): save_codec(calibrate(codec, sounds), folder)
-    return fit(codec, loss, batches_of(Path(data)/'train', batch//2, plan.seed, shuffle=128), plan, out, save)
+    def measure(codec): return diffusability_of(calibrate(deepcopy(codec).eval(), sounds), sounds[0])
+    return fit(codec, loss, batches_of(Path(data)/'train', batch//2, plan.seed, shuffle=128), plan, out, save, measure=measure)
 
 # %% ../nbs/61_training.ipynb #c037
+def quantizers() -> dict:
+    "By format: what loads the codec whose latents are quantised, and the kind of its codes"
+    from jingles.formats.codec import CodecCodes, load_codec
+    from jingles.formats.spectral import SpectralCodes, load_spectral
+    return dict(codec=(load_codec, CodecCodes), spectral=(load_spectral, SpectralCodes))
+
+def frames_apart(folder, rate:float, seconds:float=0.12, batch:int=50) -> torch.Tensor:
+    "Latent frames `(n, c)`, `rate` of them a second, so many `seconds` apart, of all clips in the shards in `folder`"
+    from jingles.data.records import Records
+    clips = [b['x'][..., ::round(rate*seconds)] for b in Records(folder, batch=batch)]
+    return torch.cat(clips).transpose(1, 2).flatten(0, 1)
+
+# %% ../nbs/61_training.ipynb #sfc13a6
 def train_codes(data,           # an export of a codec's latents
                 out,            # folder for the codebooks, best the codec's own
                 codec=None,     # folder of that codec; None: the shipped one
                 **options):     # of `formats.codec.learn_books`
-    "Learn codes for the latents of a codec, into `out`; returns the format"
+    "Learn codes for the latents of the codec that the export `data` is in, into `out`; returns the format"
     from jingles.data.records import Records
-    from jingles.formats.codec import learn_codes, load_codec, save_codes
-    codec, train = load_codec(codec), Path(data)/'train'
-    made_with = read_json(Path(data)/'manifest.json')['parameters']['format'].get('weights_sha256')
-    check(made_with == fingerprint(codec), f"{data} holds latents of another codec; export them again with this one")
+    from jingles.formats.codec import learn_codes, save_codes
+    made, known = manifest_of(data).get('parameters', {}).get('format', {}), quantizers()
+    name = made.get('name')
+    check(name in known, f"{data} is in the format {name!r}, which has no codes to learn; export {' or '.join(known)}")
+    load, kind = known[name]
+    codec, train = load(codec), Path(data)/'train'
+    check(made.get('weights_sha256') == fingerprint(codec), f"{data} holds latents of another codec; export them again with this one")
     clips = next(iter(Records(train, batch=24)))['x']
-    frames = torch.cat([b['x'][..., ::9] for b in Records(train, batch=50)]).transpose(1, 2).flatten(0, 1)
-    codes = learn_codes(codec, clips, frames, **options)
+    codes = learn_codes(codec, clips, frames_apart(train, codec.spec.rate), kind, **options)
     save_codes(codes, out)
     return codes
 

@@ -1,4 +1,4 @@
-"The codec's integer codes: the shipped ones, the library that learns them, other processes, and the notebook that makes it all"
+"The codecs' integer codes: the shipped ones, the library that learns them, other processes, and the notebook that makes it all"
 import json, os, shutil, signal, subprocess, sys, time
 
 import numpy as np
@@ -7,6 +7,7 @@ import torch
 from book import ROOT
 from jingles.core import fingerprint, load_tensors
 from jingles.formats.codec import WEIGHTS, Codec, CodecCodes, codebook_use, learn_books, load_codec, load_codes, look_up, nearest, refine, save_codec, save_codes
+from jingles.formats.spectral import load_spectral_codes
 
 
 @pytest.fixture(scope='module')
@@ -206,25 +207,26 @@ def papermill(out, **parameters):
     return [sys.executable, '-m', 'papermill', str(ROOT/'nbs'/'runs'/'train_codec.ipynb'), str(out/'run.ipynb'), '--cwd', str(ROOT), *given]
 
 
-def test_train_codec_notebook_stops_and_goes_on(library, tmp_path):
+@pytest.mark.parametrize('format, load, seconds', [('codec', load_codes, 1.), ('spectral', load_spectral_codes, 2.)])
+def test_train_codec_notebook_stops_and_goes_on(library, tmp_path, format, load, seconds):
     pytest.importorskip('papermill')
     env = {k: v for k, v in os.environ.items() if k != 'MPLBACKEND'}        # pictures belong into the notebook here
     env['PYTHONPATH'] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])])
     out = tmp_path/'codec'; out.mkdir()
-    first = subprocess.Popen(papermill(out), cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    first = subprocess.Popen(papermill(out, format=format, seconds=seconds), cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
     deadline = time.time() + 300
     while not (out/'last.safetensors').exists() and first.poll() is None and time.time() < deadline: time.sleep(0.2)
     assert (out/'last.safetensors').exists(), first.communicate()[0][-2000:]
     os.killpg(first.pid, signal.SIGKILL); first.communicate()
     rendered = (out/'audio'/'manifest.json').stat().st_mtime
-    again = subprocess.run(papermill(out), cwd=ROOT, env=env, capture_output=True, text=True, timeout=500)
+    again = subprocess.run(papermill(out, format=format, seconds=seconds), cwd=ROOT, env=env, capture_output=True, text=True, timeout=500)
     assert again.returncode == 0, again.stderr[-3000:]
     assert (out/'audio'/'manifest.json').stat().st_mtime == rendered, 'the sounds were not rendered again'
-    codes = load_codes(out)
+    codes = load(out)
     assert (codes.spec.channels, codes.spec.classes) == (3, 16)
     kept = json.loads((out/'run.ipynb').read_text())
     said = ''.join(''.join(o.get('text', '')) for c in kept['cells'] for o in c.get('outputs', []))
-    assert 'continuous: SI-SDR' in said and '225 held-out frames' in said
+    assert 'continuous: SI-SDR' in said and '225 held-out frames' in said and 'diffusability_loss' in said
     pictures = [o for c in kept['cells'] for o in c.get('outputs', []) if 'image/png' in o.get('data', {})]
     players = [o for c in kept['cells'] for o in c.get('outputs', []) if 'audio' in str(o.get('data', {}).get('text/html', ''))]
     assert len(pictures) == 3 and len(players) == 3

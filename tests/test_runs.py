@@ -106,8 +106,9 @@ def test_a_wrong_parameter_is_refused_before_any_work(tmp_path):
     ('sweep', dict(presets='smoky'), "no preset 'smoky'; there is small,"),
     ('export', dict(format='codec'), "no parameter 'format'; there are out, formats, midi"),
     ('export', dict(train=2.5), "train is 2.5; expected int, such as 2000"),
-    ('train_codec', dict(clips=10), "no parameter 'clips'; there are midi, out, sounds"),
-    ('train_codec', dict(lr='fast'), "lr is 'fast'; expected float, such as 0.001")])
+    ('train_codec', dict(clips=10), "no parameter 'clips'; there are format, midi, out"),
+    ('train_codec', dict(lr='fast'), "lr is 'fast'; expected float, such as 0.001"),
+    ('train_codec', dict(format=3), "format is 3, a number; expected text")])
 def test_wrong_parameters_of_each_notebook(name, given, complaint, tmp_path, monkeypatch):
     "Refused, in one line, by the cell after that of the parameters"
     monkeypatch.chdir(tmp_path)
@@ -122,7 +123,8 @@ def test_wrong_parameters_of_each_notebook(name, given, complaint, tmp_path, mon
     ('sweep', dict(presets='smoke', setting='lr', values='1e-3,3e-3', steps=2, epoch_steps=2, tries=2)),
     ('evaluate', dict(count=1, teach=15, shown=1, sampling_steps=2, workers=1)),
     ('export', dict(train=2, valid=1, seconds=1., workers=1)),
-    ('train_codec', dict(sounds=4, latents=4, held_out=2, seconds=1., steps=2, save_every=2, batch=4, width=16, depth=1, books=2, classes=8, book_steps=2, book_batch=32, shown=1, workers=1))])
+    *[('train_codec', dict(format=format, sounds=4, latents=4, held_out=2, seconds=2., steps=2, save_every=2, batch=4, width=16, depth=1, books=2, classes=8, book_steps=2, book_batch=32, shown=1, workers=1))
+      for format in ('codec', 'spectral')]])
 def test_cells_twice_in_one_kernel(name, given, tiny, tmp_path, monkeypatch):
     "As in Jupyter: what the cells left behind the first time is no parameter the second"
     for k, v in environment().items(): monkeypatch.setenv(k, v)

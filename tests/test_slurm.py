@@ -116,11 +116,14 @@ def parameters(notebook):
     return set(re.findall(r'^(\w+) *=', source, re.M))
 
 
-def test_evaluation_and_sweep_ask_for_what_their_notebooks_know(cluster, pretend, tmp_path):
+def test_jobs_ask_for_what_their_notebooks_know(cluster, pretend, tmp_path):
     env = pretend('echo "$*"')
     evaluate = cluster.sbatch('evaluate.sbatch', f'model={tmp_path}/a', 'midi=MIDI', env=env)
     sweep = cluster.sbatch('sweep.sbatch', f'out={tmp_path}/b', 'steps=9', env=env, array='0-1', **TWO)
-    assert cluster.ended(evaluate, sweep) == ['COMPLETED']*3
+    codec = cluster.sbatch('train_codec.sbatch', 'format=spectral', f'out={tmp_path}/c', env=env, cpus_per_task=1)
+    assert cluster.ended(evaluate, sweep, codec) == ['COMPLETED']*4
+    assert cluster.said(codec).split() == ['slurm/rank.py', 'nbs/runs/train_codec.ipynb', f'{tmp_path}/c/train_codec.ipynb', 'workers=1', 'format=spectral', f'out={tmp_path}/c']
+    assert {'workers', 'format', 'out'} <= parameters('train_codec.ipynb')
     _, notebook, record, *asked = cluster.said(evaluate).split()
     assert record == f'{tmp_path}/a/evaluate.ipynb' and {f'model={tmp_path}/a', f'out={tmp_path}/a/metrics.json', 'midi=MIDI'} < set(asked)
     assert {a.split('=')[0] for a in asked} <= parameters('evaluate.ipynb')

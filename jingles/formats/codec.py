@@ -7,11 +7,12 @@ __all__ = ['HOP', 'N_FFT', 'BINS', 'LAP', 'WEIGHTS', 'framed', 'overlap_add', 's
            'to_spectrum', 'ConvNeXt', 'stack_of', 'zeroed_from', 'zeroed', 'whole_frames', 'mdct_matrix', 'squash',
            'unsquash', 'principal', 'in_float32', 'Lapped', 'check_latents', 'Codec', 'calibrate', 'spectral_loss',
            'noise_to_signal', 'unit_penalty', 'codec_loss', 'half', 'save_codec', 'load_codec', 'nearest', 'refine',
-           'look_up', 'sensitivity', 'learn_books', 'check_codes', 'CodecCodes', 'learn_codes', 'save_codes',
-           'load_codes', 'codebook_use']
+           'look_up', 'relative_sound', 'sensitivity', 'learn_books', 'check_codes', 'CodecCodes', 'learn_codes',
+           'save_codes', 'load_codes', 'codebook_use']
 
 # %% ../../nbs/42_formats.codec.ipynb #c004
 import json, math
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 
@@ -289,12 +290,18 @@ def look_up(codes, books) -> torch.Tensor:
     return sum(book[i] for i, book in zip(codes.unbind(-1), books))
 
 # %% ../../nbs/42_formats.codec.ipynb #c074
-def sensitivity(codec, x, draws:int=4, seed:int=0) -> torch.Tensor:
-    "How strongly an error in each channel of the latents `x` `(b, c, t)` changes the sound of `codec`: `(c,)`, mean square 1"
-    x, rng = x.detach().clone().requires_grad_(), generator(seed)
+def relative_sound(codec, x) -> torch.Tensor:
+    "The sound of latents `x` `(b, c, t)` as `codec` decodes it, each clip by its own level"
     sound = codec.sound(x.transpose(1, 2)*codec.std + codec.mean)
-    sound = sound/sound.detach().square().mean(-1, keepdim=True).sqrt().clamp_min(1e-3)
-    slopes = [torch.autograd.grad(sound, x, randn(sound.shape, rng, sound), retain_graph=True)[0] for _ in range(draws)]
+    return sound/sound.detach().square().mean(-1, keepdim=True).sqrt().clamp_min(1e-3)
+
+def sensitivity(codec, x, draws:int=4, seed:int=0,
+                heard=relative_sound,   # (codec, latents) -> numbers, differentiable, whose equal errors are heard alike
+) -> torch.Tensor:
+    "How strongly an error in each channel of latents `x` `(b, c, t)` changes what is `heard`: `(c,)`, mean square 1"
+    x, rng = x.detach().clone().requires_grad_(), generator(seed)
+    y = heard(codec, x)
+    slopes = [torch.autograd.grad(y, x, randn(y.shape, rng, y), retain_graph=True)[0] for _ in range(draws)]
     power = torch.stack(slopes).square().mean((0, 1, 3))
     return (power/power.mean()).sqrt()
 
@@ -326,13 +333,14 @@ def check_codes(codes, spec:Spec):
 class CodecCodes(nn.Module):
     "Sound `(b, n)` at 24 kHz to integer codes `(b, q, n/320)` and back: residual quantisation of a `codec`'s latents by `books` `(q, K, c)`"
     name, options = 'codec-codes', dict(books=16)
+    heard, key = staticmethod(relative_sound), staticmethod(fingerprint)   # where errors count; what must agree
     def __init__(self, codec, books, weight):   # `weight` `(c,)`: see `sensitivity`
         super().__init__()
         self.codec = codec
         self.register_buffer('books', books.float()); self.register_buffer('weight', weight.float())
 
     @property
-    def spec(self): return Spec(channels=len(self.books), rate=self.codec.spec.rate, classes=self.books.shape[1])
+    def spec(self): return replace(self.codec.spec, channels=len(self.books), classes=self.books.shape[1])
     @property
     def config(self): return self.codec.config | dict(books=len(self.books), classes=self.books.shape[1])
     def frames(self, seconds:float) -> int: return self.codec.frames(seconds)
@@ -354,31 +362,33 @@ class CodecCodes(nn.Module):
     def first(self, q:int):
         "The same with the first `q` codebooks only"
         check(0 < q <= len(self.books), f"{q} codebooks asked for; there are 1 to {len(self.books)}")
-        return CodecCodes(self.codec, self.books[:q], self.weight)
+        return type(self)(self.codec, self.books[:q], self.weight)
 
 # %% ../../nbs/42_formats.codec.ipynb #c087
-def learn_codes(codec, clips, frames, **options) -> CodecCodes:
-    "Codes for `codec`, from some of its latents whole `(b, c, t)` and from many `frames` `(n, c)`; `options` of `learn_books`"
-    weight = sensitivity(codec, clips)
-    return CodecCodes(codec, learn_books(frames*weight, **options)/weight, weight)
+def learn_codes(codec, clips, frames, kind=CodecCodes, **options) -> CodecCodes:
+    """Codes of a `kind` for `codec`, from some of its latents whole `(b, c, t)` and from many `frames` `(n, c)`;
+    `options` of `learn_books`"""
+    weight = sensitivity(codec, clips, heard=kind.heard)
+    return kind(codec, learn_books(frames*weight, **options)/weight, weight)
 
 # %% ../../nbs/42_formats.codec.ipynb #c091
 def save_codes(codes, folder):
     "Write `quantizer.safetensors` and `quantizer.json` under `folder`; the codec itself is kept by `save_codec`"
     folder, spec = Path(folder), codes.spec
     with atomic(folder/'quantizer.safetensors') as f: save_file(dict(books=codes.books.half().contiguous(), weight=codes.weight.contiguous()), f)
-    with atomic(folder/'quantizer.json') as f: f.write_text(json.dumps(dict(books=spec.channels, classes=spec.classes, codec_sha256=fingerprint(codes.codec))))
+    with atomic(folder/'quantizer.json') as f: f.write_text(json.dumps(dict(books=spec.channels, classes=spec.classes, codec_sha256=codes.key(codes.codec))))
 
 # %% ../../nbs/42_formats.codec.ipynb #c092
-def load_codes(folder=None, codec=None) -> CodecCodes:
-    "The codes kept in `folder` (None: the shipped ones) for `codec` (None: the one in the same folder); FileNotFoundError or ValueError when they cannot be read"
+def load_codes(folder=None, codec=None, kind=CodecCodes) -> CodecCodes:
+    """The codes of a `kind` kept in `folder` (None: the shipped ones) for `codec` (None: the one in the same folder);
+    FileNotFoundError or ValueError when they cannot be read"""
     folder = Path(folder) if folder else WEIGHTS/'codec'
     kept, state, codec = read_json(folder/'quantizer.json'), load_tensors(folder/'quantizer.safetensors'), codec or load_codec(folder)
-    check(kept.get('codec_sha256') == fingerprint(codec), f"the codebooks in {folder} belong to another codec; learn new ones for this one")
+    check(kept.get('codec_sha256') == kind.key(codec), f"the codebooks in {folder} belong to another codec; learn new ones for this one")
     shape = (kept.get('books'), kept.get('classes'), codec.spec.channels)
     fits = {k: tuple(v.shape) for k, v in state.items()} == dict(books=shape, weight=shape[-1:])
     check(fits, f"{folder/'quantizer.safetensors'} does not fit quantizer.json; learn the codebooks again")
-    return CodecCodes(codec, state['books'], state['weight']).eval().requires_grad_(False)
+    return kind(codec, state['books'], state['weight']).eval().requires_grad_(False)
 
 # %% ../../nbs/42_formats.codec.ipynb #c095
 def codebook_use(codes, classes:int) -> tuple:

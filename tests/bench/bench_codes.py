@@ -1,7 +1,7 @@
-"""The codec's integer codes: SI-SDR and mel distance by number of codebooks, on held-out clips and on strangers; use of the codebooks
+"""The codecs' integer codes: SI-SDR, mel distance and log-magnitude error by number of codebooks, on held-out clips and on strangers; use of the codebooks
 
-JINGLES_DATA is an export of the codec's latents (data/codec), JINGLES_MIDI the folder of MIDI files it was made from. Without
-the one, use is measured on the rendered clips alone; without the other, melodies are invented."""
+JINGLES_DATA names exports of the codecs' latents (data/codec,data/spectral), JINGLES_MIDI the folder of MIDI files they were made from. Without
+the one, use is measured on the rendered clips alone; without the other, melodies are invented. JINGLES_CODES names the formats (codec-codes)."""
 import math, os
 from pathlib import Path
 
@@ -56,34 +56,49 @@ def sounds():
 
 
 def held_out_latents(found, codec):
-    "Latents `(b, c, t)`: the valid part of the export, or the held-out clips"
+    "Latents `(b, c, t)`: the valid part of the export in them, or the held-out clips"
     import torch
+    from jingles.core import read_json
     from jingles.data.records import Records
-    folder = Path(os.environ.get('JINGLES_DATA', 'data/codec'))/'valid'
-    if folder.is_dir(): return torch.cat([b['x'] for b in Records(folder, batch=50)])
+    for folder in map(Path, os.environ.get('JINGLES_DATA', 'data/codec,data/spectral').split(',')):
+        if folder.is_dir() and read_json(folder/'manifest.json')['parameters']['format']['name'] == codec.name: return torch.cat([b['x'] for b in Records(folder/'valid', batch=50)])
     return torch.cat([codec.encode(torch.from_numpy(s)[None]) for s in found['held-out clips']])
 
 
+def magnitude_error(a, b):
+    "Mean difference [dB] of the STFT magnitudes of two sounds where those of the first are less than 60 dB below its loudest"
+    import torch
+    from jingles.formats.codec import HOP, stft
+    one, other = (stft(torch.from_numpy(w[:len(w)//HOP*HOP])[None]).abs() for w in (a, b))
+    floor = one.max()/1000
+    return 20*((other + floor).log10() - (one + floor).log10()).abs()[one > floor].mean().item()
+
+
 def distances(decode, sounds):
-    "Mean SI-SDR [dB] and mel distance [dB] of `decode(sound (1, n))` against each of `sounds`"
+    "Mean SI-SDR, mel distance and log-magnitude error, all in dB, of `decode(sound (1, n))` against each of `sounds`"
     import numpy as np
     import torch
     from jingles.evaluation.adherence import mel_distance, si_sdr
     pairs = [(s, decode(torch.from_numpy(s)[None])[0].numpy()) for s in sounds]
-    return np.mean([si_sdr(*p) for p in pairs]), np.mean([mel_distance(*p) for p in pairs])
+    return [float(np.mean([f(*p) for p in pairs])) for f in (si_sdr, mel_distance, magnitude_error)]
+
+
+def figures_of(codes, found):
+    from jingles.formats.codec import codebook_use
+    x, name = held_out_latents(found, codes.codec), codes.name
+    share, perplexity = codebook_use(codes.quantise(x), codes.spec.classes)
+    figures = {f'{name}: held-out frames': x.shape[0]*x.shape[2], f'{name}: entries that none of them uses': round((1 - share).sum().item()*codes.spec.classes),
+               f'{name}: codes used, worst codebook [%]': 100*share.min().item()}
+    figures |= {f'{name}: perplexity of codebook {q + 1} [% of classes]': 100*p.item() for q, p in enumerate(perplexity)}
+    versions = {f'{q:2} codebooks, {q*codes.spec.rate*math.log2(codes.spec.classes)/1000:6.3f} kbit/s': lambda s, f=codes.first(q): f.decode(f.encode(s), s.shape[1]) for q in BOOKS}
+    versions['continuous'] = lambda s: codes.codec.decode(codes.codec.encode(s), s.shape[1])
+    for kind, group in found.items():
+        for version, decode in versions.items():
+            for what, value in zip(('SI-SDR', 'mel distance', 'log-magnitude error'), distances(decode, group)): figures[f'{name}, {kind}, {version}: {what} [dB]'] = value
+    return figures
 
 
 def run():
-    from jingles.formats.codec import codebook_use, load_codes
-    codes, found, figures = load_codes(), sounds(), {}
-    x = held_out_latents(found, codes.codec)
-    share, perplexity = codebook_use(codes.quantise(x), codes.spec.classes)
-    figures |= {'held-out frames': x.shape[0]*x.shape[2], 'codes used, worst codebook [%]': 100*share.min().item(), 'codes used, all [%]': 100*share.mean().item()}
-    figures |= {f'perplexity of codebook {q + 1} [% of classes]': 100*p.item() for q, p in enumerate(perplexity)}
-    versions = {f'{q:2} codebooks, {q*codes.spec.rate*math.log2(codes.spec.classes)/1000:5.2f} kbit/s': lambda s, f=codes.first(q): f.decode(f.encode(s), s.shape[1]) for q in BOOKS}
-    versions['continuous'] = lambda s: codes.codec.decode(codes.codec.encode(s), s.shape[1])
-    for kind, group in found.items():
-        for name, decode in versions.items():
-            sdr, mel = distances(decode, group)
-            figures |= {f'{kind}, {name}: SI-SDR [dB]': float(sdr), f'{kind}, {name}: mel distance [dB]': float(mel)}
-    return figures
+    from jingles.system import configure, make_format
+    found, wanted = sounds(), os.environ.get('JINGLES_CODES', 'codec-codes').split(',')
+    return {k: v for name in wanted for k, v in figures_of(make_format(configure(format=name)), found).items()}
