@@ -96,7 +96,8 @@ def recorded_control(path, seconds:float|None, rate:float, features):
     from jingles.audio import load
     from jingles.control.heard import heard_in
     wav = load(path)
-    length = len(wav)/24000
+    from jingles.core import SAMPLE_RATE
+    length = len(wav)/SAMPLE_RATE
     require(seconds or SECONDS.low <= length <= SECONDS.high, f"{path} is {length:g} s long; say how much of it to follow with --seconds, {SECONDS.low} to {SECONDS.high}")
     return heard_in(wav, seconds or len(wav)/24000, rate, features)
 
@@ -341,7 +342,7 @@ def asked(model, given, midi, curves, seconds, like):
     "The curves of all options for a loaded `model`; `like` is the sound (n,) to begin with, or None. ValueError, FileNotFoundError"
     from jingles.control.curves import resample_curves
     rate = model.spec.curve_rate
-    length = len(like)/24000 if seconds is None and like is not None and not curves else seconds
+    length = len(like)/model.spec.sample_rate if seconds is None and like is not None and not curves else seconds
     cond = control(given, midi, curves, length, rate, model.features, like is not None)
     if length is not None or not is_file_name(curves): cond = resample_curves(cond, model.curve_frames(cond.frames/rate))     # some formats need one more
     return cond
@@ -417,7 +418,7 @@ def generate(velocity:Velocity=None, chroma:Chroma=None, instrument:Instrument=N
     with bar: sounds = levelled(make(loaded, stack([cond]*variations), old, strength, keep, **options), loudness)
     paths, made = write_sounds(sounds, out, names), since_start()
     if picture: draw_pictures(cond, sounds, paths, loaded.spec.curve_rate)
-    print(f"{sum(map(len, sounds))/24000:.1f} s of sound in {shares(loading, made)}; seed {seed}")
+    print(f"{sum(map(len, sounds))/loaded.spec.sample_rate:.1f} s of sound in {shares(loading, made)}; seed {seed}")
 
 # %% ../nbs/81_cli.ipynb #c042
 def choices(frames:int, features='pvt', **texts) -> dict:
@@ -491,6 +492,8 @@ def export(
     playing: Annotated[str, typer.Option(help="How melodies are played: 'sine' (the report's: velocities on a sine) or 'expressive' (touch, ornaments, swells within notes).")] = 'sine',
     invented: Annotated[float, typer.Option(min=0, max=1, help="Share of the clips whose melody is invented, beside those of --midi.")] = 0.,
     programs: Annotated[str, typer.Option(help="General MIDI programs that play the melodies, such as 0,40,73; the curves are then measured on the sound.")] = '',
+    instruments: Annotated[str, typer.Option(help="Who plays, such as cello,flute: names of chapter 45's table. [default: piano,violin,trumpet]")] = '',
+    features: Annotated[str, typer.Option(help="Of --audio: the set of curves that is measured, such as sung. [default: descriptors]")] = '',
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     part: Annotated[str, typer.Option(help="Do only this share of the work, such as 2/4: for several machines. [default: all; of several tasks of srun, each its own]")] = '',
     shard_mb: Annotated[float, typer.Option(help="Largest size of a file, in MB.")] = 200,
@@ -512,7 +515,9 @@ def export(
     from jingles.data.recordings import numbers_in, source_of
     from jingles.system import formats_of
     unedited = current_cards(out)
-    made = run(out, source_of(midi, audio, soundfont, playing, invented, numbers_in(programs, 'programs')), formats_of(format, codec), Recipe((train, valid), seconds, seed, shard_mb), workers, part_of(part))
+    players = tuple(name.strip() for name in instruments.split(',') if name.strip())
+    source = source_of(midi, audio, soundfont, playing, invented, numbers_in(programs, 'programs'), players, features)
+    made = run(out, source, formats_of(format, codec), Recipe((train, valid), seconds, seed, shard_mb), workers, part_of(part))
     for line in what_was_made(out, made, unedited): print(line)
 
 # %% ../nbs/81_cli.ipynb #c048

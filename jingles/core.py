@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 # %% ../nbs/00_core.ipynb #c005
-SAMPLE_RATE = 24_000   # Hz, everywhere
+SAMPLE_RATE = 24_000   # Hz, of formats that say nothing else, and of what is measured on sound
 
 # %% ../nbs/00_core.ipynb #c006
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class Spec:
     curves_per_frame: int = 1 # frames of the control curves to one of these; 2 where a format's frames are long
     centred: bool = False     # frame j stands at j/rate, the middle of its window; else it lasts from j/rate to (j + 1)/rate
     per_bin: bool = False     # normalised by mean and std of each channel and each of `dims`, else of each channel
+    sample_rate: int = SAMPLE_RATE   # Hz, of the sound that it encodes
+    audio_channels: int = 1   # of that sound
 
     @property
     def curve_rate(self): return self.rate*self.curves_per_frame     # frames of the control curves per second

@@ -17,7 +17,7 @@ from .audio import plot_mel
 from .control.curves import plot_curves, validate
 from .control.features import PLAYERS, feature_set
 from .control.heard import from_notes
-from .core import SAMPLE_RATE, Cond, cached, check, generator, has_bf16
+from .core import Cond, cached, check, generator, has_bf16
 from .data.melody import Note
 from .paradigms.guidance import with_guidance, with_unconditional_scale, without_scale_0
 from .system import load_model, sampling_of
@@ -68,7 +68,7 @@ def draw_portion(model, net, cond:Cond, frames:int, draws:list, some:slice, know
 # %% ../nbs/70_generate.ipynb #c010
 def samples_of(model, cond:Cond) -> int|None:
     "How many samples the curves of `cond` last, where they end within a frame of the data; else None, all that the frames hold"
-    return round(cond.frames/model.spec.curve_rate*SAMPLE_RATE) if cond.frames % model.spec.curves_per_frame else None
+    return round(cond.frames/model.spec.curve_rate*model.spec.sample_rate) if cond.frames % model.spec.curves_per_frame else None
 
 def generate(model,              # from `load_model`
              cond:Cond,          # curves at the model's curve rate, any batch size

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from .control.curves import to_cond, validate
 from .control.features import between_chroma, known_features
-from .core import SAMPLE_RATE, Cond, Known, check, stack
+from .core import Cond, Known, check, stack
 from .generate import generate
 
 # %% ../nbs/75_variations.ipynb #c008
@@ -50,7 +50,7 @@ def keep_same(before:Cond, after:Cond, rate:float=75, fade:float=0.1):
 # %% ../nbs/75_variations.ipynb #c013
 def encoded(model, wav, frames:int):
     "The clean data `(1, c, ..., frames)` of the sound `wav` `(n,)`, cut or followed by silence; ValueError"
-    wav, n = np.asarray(wav, np.float32), round(frames/model.spec.rate*SAMPLE_RATE)
+    wav, n = np.asarray(wav, np.float32), round(frames/model.spec.rate*model.spec.sample_rate)
     check(wav.ndim == 1 and len(wav), f"a sound of shape {wav.shape}; expected (samples,)")
     with torch.inference_mode(): return model.encode(torch.as_tensor(np.pad(wav[:n], (0, max(0, n - len(wav)))))[None])[..., :frames]
 

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from ..audio import SOUND_ENDINGS, blocks, check_numbers, mono, open_sound, read_samples, resample
 from ..control.descriptors import centred_sound, descriptors
-from ..control.features import PLAYERS
+from ..control.features import PLAYERS, feature_set
 from ..core import SAMPLE_RATE, check, rng_for
 from .pvt import Melodies, Played, called, groups_by, smallest_of, split_groups
 from .records import checksum
@@ -149,19 +149,24 @@ class Recorded(NamedTuple):
     "A clip of a sound file"
     path: str
     start: float
+    features: str = 'descriptors'     # the set whose curves are measured
 
     def sound(self, seconds):
         try: return stretch(self.path, self.start, seconds)
         except RuntimeError as e: raise ValueError(f"{self.path} can no longer be read ({e}); put it back as it was, or take it out and export into another folder") from None
 
     def curves(self, sound, frames, rate, centred=False):
-        return descriptors(centred_sound(sound, rate) if centred else sound, rate, frames)
+        return descriptors(centred_sound(sound, rate) if centred else sound, rate, frames, self.features)
 
 # %% ../../nbs/57_data.recordings.ipynb #c018
 class Recordings:
     "A folder of sound files as the source of a database; FileNotFoundError, ValueError"
-    title, blank = 'Sounds', Recorded('', 0.)
-    def __init__(self, folder): self.folder, self.files, self.parameters = Path(folder), sound_files(folder), dict(audio=called(folder))
+    title = 'Sounds'
+    def __init__(self, folder, features='descriptors'):
+        silent = [name for name, f in feature_set(features).items() if 'from_sound' not in f.functions]
+        check(not silent, f"{', '.join(silent)} of the set {features!r} cannot be measured on sounds; choose another set, such as descriptors")
+        self.folder, self.files, self.blank = Path(folder), sound_files(folder), Recorded('', 0., features)
+        self.parameters = dict(audio=called(folder)) | ({} if features == 'descriptors' else dict(features=features))
 
     def read(self, seconds, run, keep=None):
         "Look at every file, once, by `run` of a pool; ValueError when none is usable. What came of it, for the manifest"
@@ -182,7 +187,7 @@ class Recordings:
     def clip(self, seed, split, k, seconds):
         rng = rng_for(seed, split, k)
         _, sound = self.parts[split][rng.integers(len(self.parts[split]))]
-        return Recorded(sound.path, float(rng.choice(sound.starts)*STEP))
+        return Recorded(sound.path, float(rng.choice(sound.starts)*STEP), self.blank.features)
 
 # %% ../../nbs/57_data.recordings.ipynb #c020
 def sort_out(names, seen) -> tuple:
@@ -208,7 +213,7 @@ def describe_sounds(name, usable, parts, skipped) -> dict:
 # %% ../../nbs/57_data.recordings.ipynb #s93dd99
 class MeasuredClip(Played):
     "A clip that a synthesizer plays, whose curves are measured on the sound"
-    curves = Recorded.curves
+    features, curves = 'descriptors', Recorded.curves
 
 class Programs(Melodies):
     "Melodies played by General MIDI `programs` (0..127), each as likely as any other; FileNotFoundError, ValueError"
@@ -226,14 +231,17 @@ class Programs(Melodies):
         return MeasuredClip(*played._replace(instrument=number))
 
 # %% ../../nbs/57_data.recordings.ipynb #c028
-def source_of(midi=None, audio=None, soundfont=None, playing='sine', invented=0., programs=(), instruments=PLAYERS.labels):
+def source_of(midi=None, audio=None, soundfont=None, playing='sine', invented=0., programs=(), instruments=(), features=''):
     """`Recordings` of the folder `audio`, or else `Melodies` of `midi` (none: invented ones), played as chapter 55 says,
-    by General MIDI `programs` where some are given; ValueError where these contradict each other"""
+    by General MIDI `programs` or by other `instruments` where some are given; `features` is the set that is measured on recordings.
+    ValueError where these contradict each other"""
     check(not (midi and audio), f"both MIDI files ({midi}) and sounds ({audio}) are given; a database has one source")
     check(not (programs and audio), f"both programs and sounds ({audio}) are given; recordings are not played")
-    if audio: return Recordings(audio)
+    check(not (programs and instruments), "both programs and instruments are given; one is enough")
+    check(audio or not features, f"features is {features!r}, but clips of notes have all curves that notes tell; leave it out")
+    if audio: return Recordings(audio, features or 'descriptors')
     melodies = midi or None, soundfont or None, playing, invented
-    return Programs(programs, *melodies) if programs else Melodies(*melodies, instruments)
+    return Programs(programs, *melodies) if programs else Melodies(*melodies, instruments or PLAYERS.labels)
 
 def numbers_in(text:str, what:str) -> tuple:
     "(0, 40) from '0,40', () from ''; ValueError that says `what` was wrong"

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from ..control.curves import resample_curves
-from ..core import SAMPLE_RATE, Cond, check, stack, switch_off
+from ..core import Cond, check, stack, switch_off
 from .adherence import RATE, report, side_by_side
 from .tables import Sampling
 from ..generate import generate
@@ -46,7 +46,7 @@ def clips_of(model, data, count:int, split:str='valid') -> Held:
     except FileNotFoundError: found = []      # no shard, and none that is missing
     none = Cond({k: torch.empty(0, *shapes[k][1]) for k in names_of(model.config)})
     cond = stack([none, *(cond_of(model.config, {k: v[0] for k, v in clip.items()}) for clip in found)])
-    with torch.inference_mode(): sounds = [model.format.decode(clip['x'].to(model.device), round(cond.frames/model.spec.curve_rate*SAMPLE_RATE))[0].float().cpu().numpy() for clip in found]
+    with torch.inference_mode(): sounds = [model.format.decode(clip['x'].to(model.device), round(cond.frames/model.spec.curve_rate*model.spec.sample_rate))[0].float().cpu().numpy() for clip in found]
     return Held(cond, sounds)
 
 # %% ../../nbs/76_evaluation.watch.ipynb #c011
