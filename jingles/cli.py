@@ -553,6 +553,7 @@ def train_codec(
     data: Annotated[Path, typer.Option(help="A database exported with --format audio.")],
     out: Annotated[Path, typer.Option(help="Folder for weights and checkpoint.")] = Path('runs/codec'),
     format: Annotated[str, typer.Option(help="'codec', which keeps the waveform, or 'spectral', which keeps the magnitudes.")] = 'codec',
+    tune_decoder: Annotated[Optional[Path], typer.Option(help="A folder of the spectral codec, whose decoder is trained on; its latents stay.")] = None,
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 4000,
     lr: float = 1e-3,
     tensorboard: Annotated[bool, typer.Option('--tensorboard', help="Also log for TensorBoard, into that folder.")] = False,
@@ -562,8 +563,12 @@ def train_codec(
 
     After each 1000 steps its log.jsonl tells how easily the latents are generated: diffusability_shift, _lag and _loss.
     """
-    from jingles.training import Plan, train_codec as run
-    run(data, out, Plan(steps=steps, lr=lr, cooldown=0.4, tensorboard=tensorboard, seed=seed), format=format)
+    from jingles.core import check
+    from jingles.training import Plan, train_codec as run, tune_decoder as tune
+    plan = Plan(steps=steps, lr=lr, cooldown=0.4, tensorboard=tensorboard, seed=seed)
+    check(tune_decoder is None or format == 'spectral', f"--tune-decoder is for --format spectral, not {format!r}")
+    if tune_decoder: tune(data, out, tune_decoder, plan)
+    else: run(data, out, plan, format=format)
     print(f"{out/'model.safetensors'}: the codec; export with --format {format} --codec {out}")
 
 # %% ../nbs/81_cli.ipynb #c054

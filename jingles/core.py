@@ -284,9 +284,10 @@ def read_json(path) -> dict:
     except ValueError as e: raise ValueError(f"{path} is not JSON ({e}); copy it again") from e
 
 # %% ../nbs/00_core.ipynb #c052
-def weights_sha256(module) -> str|None:
-    "The sha256 of a module's weights, names included; independent of device. None for a module without any"
-    digest, state = sha256(), module.state_dict()
+def weights_sha256(module, whole:bool=False) -> str|None:
+    """The sha256 of a module's weights, names included; independent of device. None for a module without any.
+    A format with a `latents_state` is told by that part of them, unless the `whole` is asked for: the rest does not change what its numbers mean"""
+    digest, state = sha256(), getattr(module, 'latents_state', module.state_dict)() if not whole else module.state_dict()
     for name, value in sorted(state.items()):
         digest.update(name.encode()); digest.update(np.ascontiguousarray(value.detach().cpu().numpy()).tobytes())
     return digest.hexdigest() if state else None

@@ -600,7 +600,8 @@ CARRIED = {'codec': save_codec, 'spectral': save_codec, 'codec-codes': save_both
 
 def is_shipped(cfg:RunConfig, format) -> bool:
     "Whether `format` has the weights that come with the package"
-    try: return fingerprint(make_format(replace(cfg, codec=''))) == fingerprint(format)
+    def identity(format): return fingerprint(format), weights_sha256(format, whole=True)
+    try: return identity(make_format(replace(cfg, codec=''))) == identity(format)
     except (OSError, ValueError): return False                 # more codebooks than the shipped ones have
 
 def carry_format(model:Model, folder) -> str:

@@ -9,10 +9,11 @@ __all__ = ['NO_LOCKS', 'FREE', 'FACTS', 'Plan', 'rate', 'blend', 'Place', 'Run',
            'memory', 'read_log', 'take_back', 'training_seconds', 'training_cost', 'writer_of', 'note', 'count_signals',
            'polite_stop', 'fetched', 'save_average', 'due', 'look', 'keep_all', 'go', 'steps_of', 'give_up', 'fit',
            'Part', 'draws_of', 'lanes', 'stream', 'batches_of', 'random_crops', 'audio_batches', 'device_of',
-           'diffusability_of', 'Learner', 'one_size', 'both_sizes', 'learners', 'train_codec', 'quantizers',
-           'frames_apart', 'train_codes', 'drop_together', 'drop_stretches', 'forget', 'to_batch', 'manifest_of',
-           'check_format', 'read_statistics', 'root_mean_square', 'measured', 'check_curves', 'start_from', 'plan_of',
-           'data_record', 'trained_on', 'held_out_loss', 'Training', 'training', 'train', 'sweep_of']
+           'diffusability_of', 'Learner', 'one_size', 'both_sizes', 'learners', 'tune_decoder', 'train_codec',
+           'quantizers', 'frames_apart', 'train_codes', 'drop_together', 'drop_stretches', 'forget', 'to_batch',
+           'manifest_of', 'check_format', 'read_statistics', 'root_mean_square', 'measured', 'check_curves',
+           'start_from', 'plan_of', 'data_record', 'trained_on', 'held_out_loss', 'Training', 'training', 'train',
+           'sweep_of']
 
 # %% ../nbs/61_training.ipynb #c003
 import errno, fcntl, json, math, os, re, resource, shutil, signal, socket, sys, threading, time, warnings
@@ -577,6 +578,24 @@ def learners() -> dict:
         return codec
     return dict(codec=Learner(lapped, codec_loss, 1, 64*320, one_size),
                 spectral=Learner(lambda sounds, **config: SpectralCodec(**config), lambda codec, crops: spectral_codec_loss(codec, mixed_crops(crops)), 2, 64*640, both_sizes))
+
+# %% ../nbs/61_training.ipynb #sf72130
+def tune_decoder(data,              # an export of raw audio
+                 out,               # folder for the codec and its checkpoint
+                 codec=None,        # folder of the spectral codec to begin with; None: the shipped one
+                 plan:Plan=Plan(),
+                 batch:int=12,      # items of a step's loss
+                 seconds:float=0.85):
+    "Train the decoder of a spectral codec on; the same call goes on with an interrupted run. Returns the codec"
+    from jingles.formats.codec import save_codec
+    from jingles.formats.spectral import DecoderTuning, load_spectral, mixed_crops, tuning_loss
+    seed_everything(plan.seed)
+    tuning, length = DecoderTuning(load_spectral(codec)), round(seconds*SAMPLE_RATE/640)*640
+    def crops(part): return random_crops(part.arrays['x'][:, 0], length, 2*batch)[0]
+    def loss(tuning, part): return tuning_loss(tuning, mixed_crops(crops(part).to(device_of(tuning))))
+    def save(tuning, folder): save_codec(tuning.codec, folder)
+    batches = batches_of(Path(data)/'train', batch, plan.seed, shuffle=128)
+    return fit(tuning, loss, batches, plan, out, save).codec
 
 # %% ../nbs/61_training.ipynb #s05a3a2
 def train_codec(data,                # an export of raw audio
