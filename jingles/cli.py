@@ -5,15 +5,16 @@
 # %% auto #0
 __all__ = ['RENAMED', 'app', 'CLOCK', 'Velocity', 'Chroma', 'Instrument', 'Midi', 'Voice', 'TrackName', 'Start', 'Curves',
            'Feature', 'Style', 'Seconds', 'Seed', 'Variations', 'Steps', 'Sampler', 'SamplingSettings', 'Guidance',
-           'UnconditionalScale', 'Like', 'Strength', 'Redo', 'Was', 'Morph', 'Share', 'Loudness', 'CodecFolder',
-           'ModelFolder', 'Sound', 'Picture', 'Force', 'show_version', 'common', 'is_file_name', 'is_sound_name',
-           'number', 'curve', 'Tune', 'midi_control', 'one_base', 'recorded_control', 'base_control', 'named',
-           'feature_of', 'single', 'styled', 'control', 'may_write', 'outputs', 'free', 'sound_file', 'chosen_seed',
-           'write_sounds', 'draw_pictures', 'bar_of', 'stretch', 'towards', 'kept', 'make', 'option', 'sampling_pairs',
-           'drawn_with', 'guiding', 'levelled', 'asked', 'check_base', 'check_change', 'check_texts', 'check_files',
-           'since_start', 'shares', 'generate', 'choices', 'several', 'combine', 'what_was_made', 'export',
-           'check_databases', 'card', 'train_codec', 'train_codes', 'train', 'sample_sounds', 'evaluate',
-           'compare_models', 'settings', 'models', 'fail', 'what_was_said', 'private_caches', 'words_of', 'main']
+           'UnconditionalScale', 'InitAudio', 'Strength', 'InpaintStretch', 'PreviousCurves', 'Morph', 'Share',
+           'Loudness', 'CodecFolder', 'ModelFolder', 'Sound', 'Picture', 'Force', 'show_version', 'common',
+           'is_file_name', 'is_sound_name', 'number', 'curve', 'Tune', 'midi_control', 'one_base', 'recorded_control',
+           'base_control', 'named', 'feature_of', 'single', 'style_values', 'styled', 'check_agreement', 'control',
+           'may_write', 'outputs', 'free', 'sound_file', 'chosen_seed', 'write_sounds', 'draw_pictures', 'bar_of',
+           'stretch', 'towards', 'kept', 'make', 'option', 'sampling_pairs', 'drawn_with', 'guiding', 'levelled',
+           'asked', 'check_base', 'check_change', 'check_texts', 'check_files', 'since_start', 'shares', 'generate',
+           'choices', 'several', 'combine', 'what_was_made', 'export', 'check_databases', 'card', 'train_codec',
+           'train_codes', 'train', 'sample_sounds', 'evaluate', 'compare_models', 'settings', 'models', 'fail',
+           'what_was_said', 'private_caches', 'words_of', 'main']
 
 # %% ../nbs/81_cli.ipynb #scd3858
 import time
@@ -30,7 +31,7 @@ import typer
 from .limits import SECONDS, SEEDS, SHARE, SHIPPED, SOUND_ENDINGS, STEPS, STRENGTH, TABLE_ENDINGS, VARIATIONS, ends_in, model_folder, require, shipped_models
 
 # %% ../nbs/81_cli.ipynb #c004
-RENAMED = dict(autoguidance='unconditional-scale')     # options by their old names, which go on working unseen
+RENAMED = {'autoguidance': 'unconditional-scale', 'like': 'init-audio', 'redo': 'inpaint', 'was': 'previous-curves'}     # options by their old names, which go on working unseen
 app = typer.Typer(help="Draw how a short sound evolves and hear it, made by a diffusion model.", no_args_is_help=True, add_completion=False,
                   pretty_exceptions_enable=False, rich_markup_mode=None, context_settings=dict(help_option_names=['-h', '--help'], token_normalize_func=lambda name: RENAMED.get(name, name)))
 CLOCK = dict(began=_before, imports=time.perf_counter() - _before)     # of the command that runs; the first one had to import this
@@ -135,26 +136,47 @@ def single(velocity=None, chroma=None, instrument=None, feature=None) -> dict:
     return {k: v for k, v in given.items() if v is not None}
 
 # %% ../nbs/81_cli.ipynb #st01
-def styled(cond, text:str|None):
-    "`cond` with the style that `text` asks for, such as 'density=3,register=G4'; ValueError"
-    from dataclasses import replace
-    from jingles.control.curves import STYLE, style_vector
+def style_values(text:str) -> dict:
+    "`{name: value for style_vector, None for open}` of a text such as 'density=3,register=G4,legato=open'; ValueError"
+    from jingles.control.curves import STYLE
     from jingles.core import check
-    if not text: return cond
     pairs = [pair.partition('=')[::2] for pair in text.split(',')]
     given = {name.strip(): value.strip() for name, value in pairs}
     check(len(given) == len(pairs) and set(given) <= set(STYLE) and all(given.values()), f"--style is {text!r}; expected some of {', '.join(STYLE)}, such as density=3,register=G4")
-    values = {k: v if v[:1].isalpha() else number(v, 'style') for k, v in given.items()}
+    values = {k: None if v in ('open', '-1') else v if v[:1].isalpha() else number(v, 'style') for k, v in given.items()}
     odd = [k for k, v in values.items() if isinstance(v, str) and k != 'register']
-    check(not odd, f"--style has {odd and values[odd[0]]!r} for {odd and odd[0]}; expected a number")
-    return replace(cond, vector=style_vector(**values))
+    check(not odd, f"--style has {odd and values[odd[0]]!r} for {odd and odd[0]}; expected a number, or open")
+    return values
+
+def styled(cond, text:str|None):
+    "`cond` with the numbers of its style that `text` asks for, the others as they are; ValueError"
+    from dataclasses import replace
+    import torch
+    from jingles.control.curves import STYLE, style_vector
+    if not text: return cond
+    values = style_values(text)
+    new = style_vector(**values)
+    named = torch.tensor([[name in values for name in STYLE]])
+    return replace(cond, vector=new if cond.vector is None else torch.where(named, new, cond.vector))
+
+# %% ../nbs/81_cli.ipynb #s4a00ed
+def check_agreement(given:dict, made:dict):
+    "ValueError for single curves `made` `{feature: (1, c, t)}` of the texts `given` that contradict each other: a pitch of another name than the chroma, or without a voice"
+    from jingles.control.curves import LOWEST, SEMITONES
+    from jingles.core import check
+    pitch = made.get('pitch')
+    if pitch is None: return
+    wrong = dict(chroma=lambda v: (v >= 0) & ((SEMITONES*pitch + LOWEST).round() % 12 != (11*v).round()), voiced=lambda v: v == 0)
+    for name in wrong.keys() & made.keys():
+        check(not (wrong[name](made[name]) & (pitch > 0)).any(), f"pitch={given['pitch']} and {name}={given[name]} contradict each other; leave one of them out")
 
 # %% ../nbs/81_cli.ipynb #c015
 def control(given:dict={}, midi=None, curves=None, seconds=None, rate:float=75, features='pvt', blank=False):
     "The `Cond` that the options ask for, single curves `given` as `{feature: text}`; the built-in call when they ask for nothing, unless `blank`"
+    from dataclasses import replace
     from jingles.control.curves import agreeing, left_open, validate
     from jingles.control.features import PLAYERS, feature_set, known_features
-    from jingles.core import Cond, check
+    from jingles.core import check
     from jingles.generate import demo, frames_in
     rows = feature_set(features)
     if seconds is not None: SECONDS.check(seconds, '--seconds')
@@ -165,7 +187,9 @@ def control(given:dict={}, midi=None, curves=None, seconds=None, rate:float=75, 
     frames = base.frames if base else frames_in(seconds or 8, rate)
     cond = base or left_open(frames, features)
     check(frames >= 8, f"the curves have {frames} frames of 1/{rate:g} s; give at least 8")
-    for k, v in given.items(): cond = agreeing(Cond(cond.local | {k: curve(k, v, frames, rows)}), k)
+    made = {k: curve(k, v, frames, rows) for k, v in given.items()}
+    check_agreement(given, made)
+    for k, v in made.items(): cond = agreeing(replace(cond, local=cond.local | {k: v}), k)
     return validate(cond, features=known_features(rows))
 
 # %% ../nbs/81_cli.ipynb #c018
@@ -240,7 +264,7 @@ def bar_of(steps:int):
 def stretch(text:str) -> tuple:
     "Start and stop in seconds from 'START:STOP'; ValueError"
     try: start, stop = map(float, text.split(':'))
-    except ValueError: raise ValueError(f"--redo is {text!r}; expected START:STOP in seconds, such as 1.5:2.25") from None
+    except ValueError: raise ValueError(f"--inpaint is {text!r}; expected START:STOP in seconds, such as 1.5:2.25") from None
     return start, stop
 
 # %% ../nbs/81_cli.ipynb #c023
@@ -253,12 +277,12 @@ def towards(cond, morph, share:float):
     return mix(cond, resample_curves(other, cond.frames), share)
 
 # %% ../nbs/81_cli.ipynb #c024
-def kept(cond, redo, was, rate:float):
-    "What stays of an older sound `(frames,)`: all outside of the stretch `redo`, or where the curves are as in the file `was`; None without either"
+def kept(cond, inpaint, previous, rate:float):
+    "What stays of an older sound `(frames,)`: all outside of the stretch `inpaint`, or where the curves are as in the file `previous`; None without either"
     from jingles.control.curves import read_curves, resample_curves, set_of
     from jingles.variations import keep_outside, keep_same
-    if redo: return keep_outside(cond.frames, *stretch(redo), rate)
-    return keep_same(resample_curves(read_curves(was, rate, set_of(cond)), cond.frames), cond, rate) if was else None
+    if inpaint: return keep_outside(cond.frames, *stretch(inpaint), rate)
+    return keep_same(resample_curves(read_curves(previous, rate, set_of(cond)), cond.frames), cond, rate) if previous else None
 
 def make(model, cond, like=None, strength:float=0.5, keep=None, **options):
     "Sounds `(b, n)` for `cond`: new ones, or ones that take over the sound `like` with a `strength`, or what of it `keep` says"
@@ -279,7 +303,7 @@ TrackName = Annotated[Optional[str], option("Of --midi: the name or number of th
 Start = Annotated[Optional[float], option("Of --midi: where to begin, in seconds. [default: where the tune begins]", min=0)]
 Curves = Annotated[Optional[Path], option("A .csv, .json or .npz file with all curves, one row per frame of the model, 1/75 s for the shipped one; or a recording to follow, .wav, .flac, .ogg or .mp3.")]
 Feature = Annotated[Optional[list[str]], option("NAME=VALUE: any curve by its name, such as loudness=0.7, pitch=A4 or brightness=drawn.csv for a model that follows sound. May be repeated.")]
-Style = Annotated[Optional[str], option("Of the whole clip, for a model that follows it: some of density=3 (notes per second), register=G4, legato=0.9, dynamics=0.5 (both 0..1), with commas.")]
+Style = Annotated[Optional[str], option("Of the whole clip, for what the curves leave open: some of density=3 (notes per second, 0..8), register=G4 (C3..C5), legato=0.9, dynamics=0.5 (both 0..1), with commas; what is not named, or is `open`, is left to the model. Without curves all of them are open.")]
 Seconds = Annotated[Optional[float], option(f"Length, {SECONDS.low} to {SECONDS.high}. [default: that of the curves, else 8]")]
 
 # %% ../nbs/81_cli.ipynb #c029
@@ -316,10 +340,10 @@ def guiding(text:str|None):
     return scales[''] if '' in scales else {feature_of(name): scale for name, scale in scales.items()}
 
 # %% ../nbs/81_cli.ipynb #c033
-Like = Annotated[Optional[Path], option("A sound to start from: vary it (--strength) or draw a stretch of it anew (--redo).")]
+InitAudio = Annotated[Optional[Path], option("A sound to start from: vary it (--strength) or draw a stretch of it anew (--inpaint).")]
 Strength = Annotated[float, option("How far a varied sound may go: small stays close, 1 is new.", min=STRENGTH.low, max=STRENGTH.high)]
-Redo = Annotated[Optional[str], option("START:STOP in seconds; outside of it --like stays as it is.")]
-Was = Annotated[Optional[Path], option("The file of curves that --like was made from; only where they differ from those of now is it drawn anew.")]
+InpaintStretch = Annotated[Optional[str], option("START:STOP in seconds; outside of it --init-audio stays as it is.")]
+PreviousCurves = Annotated[Optional[Path], option("The file of curves that --init-audio was made from; only where they differ from those of now is it drawn anew.")]
 Morph = Annotated[Optional[Path], option("A file of curves to morph to.")]
 Share = Annotated[float, option("How far to morph: 0 is no change, 1 the curves of --morph.", min=SHARE.low, max=SHARE.high)]
 Loudness = Annotated[Optional[float], option("Bring what is written to this many LUFS, e.g. -16. [default: as it came]", max=0)]
@@ -338,12 +362,12 @@ def levelled(sounds, loudness:float|None) -> list:
     return list(sounds) if loudness is None else [normalise(wav, loudness) for wav in sounds]
 
 # %% ../nbs/81_cli.ipynb #c038
-def asked(model, given, midi, curves, seconds, like):
-    "The curves of all options for a loaded `model`; `like` is the sound (n,) to begin with, or None. ValueError, FileNotFoundError"
+def asked(model, given, midi, curves, seconds, like, blank=False):
+    "The curves of all options for a loaded `model`; `like` is the sound (n,) to begin with, or None; open ones where there are none and it, or `blank`, is given. ValueError, FileNotFoundError"
     from jingles.control.curves import resample_curves
     rate = model.spec.curve_rate
     length = len(like)/model.spec.sample_rate if seconds is None and like is not None and not curves else seconds
-    cond = control(given, midi, curves, length, rate, model.features, like is not None)
+    cond = control(given, midi, curves, length, rate, model.features, blank or like is not None)
     if length is not None or not is_file_name(curves): cond = resample_curves(cond, model.curve_frames(cond.frames/rate))     # some formats need one more
     return cond
 
@@ -355,11 +379,11 @@ def check_base(midi, curves, seconds, of_midi:dict):
     idle = [name for name, value in of_midi.items() if value is not None and not midi]
     require(not idle, f"--{''.join(idle[:1])} says how --midi is read, and there is none; name a MIDI file, or leave it out")
 
-def check_change(like, redo, was):
+def check_change(init_audio, inpaint, previous):
     "ValueError for a change without a sound to change, or two at once"
-    require(like or not (redo or was), "--redo and --was need a sound to keep; name it with --like")
-    require(not (redo and was), "both --redo and --was are given; one is enough")
-    if redo: stretch(redo)
+    require(init_audio or not (inpaint or previous), "--inpaint and --previous-curves need a sound to keep; name it with --init-audio")
+    require(not (inpaint and previous), "both --inpaint and --previous-curves are given; one is enough")
+    if inpaint: stretch(inpaint)
 
 # %% ../nbs/81_cli.ipynb #sdaf422
 def check_texts(**given):
@@ -370,7 +394,7 @@ def check_texts(**given):
 def check_files(**named):
     "FileNotFoundError for a file that an option names, and that is not there; ValueError for a model that is not"
     for option, path in named.items():
-        require(path is None or Path(path).exists(), f"there is no file {path}, which --{option} names", FileNotFoundError)
+        require(path is None or Path(path).exists(), f"there is no file {path}, which --{option.replace('_', '-')} names", FileNotFoundError)
 
 # %% ../nbs/81_cli.ipynb #s828764
 def since_start() -> float: return time.perf_counter() - CLOCK['began']     # seconds that the command has taken so far, imports included
@@ -384,36 +408,37 @@ def shares(loading:float, made:float) -> str:
 @app.command()
 def generate(velocity:Velocity=None, chroma:Chroma=None, instrument:Instrument=None, midi:Midi=None, curves:Curves=None, seconds:Seconds=None,
              out:Sound=None, seed:Seed=0, variations:Variations=1, steps:Steps=None, sampler:Sampler=None, sampling:SamplingSettings=None,
-             guidance:Guidance=None, unconditional_scale:UnconditionalScale=None, model:ModelFolder=None, like:Like=None, strength:Strength=0.5, redo:Redo=None,
-             was:Was=None, morph:Morph=None, share:Share=0.5, loudness:Loudness=None, feature:Feature=None,
+             guidance:Guidance=None, unconditional_scale:UnconditionalScale=None, model:ModelFolder=None, init_audio:InitAudio=None, strength:Strength=0.5, inpaint:InpaintStretch=None,
+             previous_curves:PreviousCurves=None, morph:Morph=None, share:Share=0.5, loudness:Loudness=None, feature:Feature=None,
              voice:Voice=None, track:TrackName=None, start:Start=None, style:Style=None, codec:CodecFolder=None, picture:Picture=True, force:Force=False):
     """Make a jingle that follows control curves.
 
-    With no curves at all it plays a built-in call. Curves that are not given are left to the model.
+    With no curves at all it plays a built-in call, with a style and no curves a phrase of that style. Curves that are not given are left to the model.
 
     \b
         jingles generate --instrument violin
         jingles generate --velocity 0.8 --chroma F# --seconds 2
         jingles generate --midi tune.mid --instrument piano --variations 4
         jingles generate --curves drawn.csv --seed 3 --out out/drawn.wav
-        jingles generate --curves drawn.csv --like out/drawn.wav --redo 1.5:2.25
-        jingles generate --curves changed.csv --like out/drawn.wav --was drawn.csv
+        jingles generate --curves drawn.csv --init-audio out/drawn.wav --inpaint 1.5:2.25
+        jingles generate --curves changed.csv --init-audio out/drawn.wav --previous-curves drawn.csv
         jingles generate --curves hummed.wav --instrument trumpet --no-picture
         jingles generate --sampling s_churn=20 --steps 36
+        jingles generate --style density=5,register=G4,legato=0.5
     """
     seed, guidance = chosen_seed(seed, variations), guiding(guidance)
-    check_base(midi, curves, seconds, dict(voice=voice, track=track, start=start)); check_change(like, redo, was); check_texts(velocity=velocity, chroma=chroma)
-    check_files(midi=midi, curves=curves, like=like, was=was, morph=morph); model_folder(model); sampling_pairs(sampling)
+    check_base(midi, curves, seconds, dict(voice=voice, track=track, start=start)); check_change(init_audio, inpaint, previous_curves); check_texts(velocity=velocity, chroma=chroma)
+    check_files(midi=midi, curves=curves, init_audio=init_audio, previous_curves=previous_curves, morph=morph); model_folder(model); sampling_pairs(sampling)
     names = [f'seed{seed + i}' for i in range(variations)]
     out = sound_file(out, force, names=names, picture=picture)
     from jingles.audio import load
     from jingles.core import stack
     from jingles.system import load_model, plain_sampling
-    old, loaded = load(like) if like else None, drawn_with(load_model(model, codec=codec), sampler, sampling)
+    old, loaded = load(init_audio) if init_audio else None, drawn_with(load_model(model, codec=codec), sampler, sampling)
     tune = midi and Tune(midi, voice or 'melody', track, start)
-    cond = styled(towards(asked(loaded, single(velocity, chroma, instrument, feature), tune, curves, seconds, old), morph, share), style)
-    keep, loading = kept(cond, redo, was, loaded.spec.curve_rate), since_start()
-    bar, progress = bar_of(loaded.paradigm.count(plain_sampling(loaded, steps=steps)['steps'], strength if like and keep is None else 1.))
+    cond = styled(towards(asked(loaded, single(velocity, chroma, instrument, feature), tune, curves, seconds, old, bool(style)), morph, share), style)
+    keep, loading = kept(cond, inpaint, previous_curves, loaded.spec.curve_rate), since_start()
+    bar, progress = bar_of(loaded.paradigm.count(plain_sampling(loaded, steps=steps)['steps'], strength if init_audio and keep is None else 1.))
     options = dict(steps=steps, seed=seed, guidance=guidance, unconditional_scale=unconditional_scale, progress=progress)
     with bar: sounds = levelled(make(loaded, stack([cond]*variations), old, strength, keep, **options), loudness)
     paths, made = write_sounds(sounds, out, names), since_start()

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['SAMPLE_RATE', 'Spec', 'Cond', 'crop', 'switch_off', 'drop_features', 'stack', 'CachedCond', 'cached', 'once',
            'generator', 'seed_everything', 'default_device', 'has_bf16', 'randn', 'rand', 'integers', 'rng_for',
-           'atomic', 'check', 'plain_values', 'assigned', 'parameters_of', 'fitting', 'check_parameters', 'Known',
-           'Logits', 'load_tensors', 'read_json', 'weights_sha256', 'options_of', 'options_text', 'with_options',
-           'fingerprint', 'kept_options', 'other_options']
+           'atomic', 'check', 'plain_values', 'assigned', 'parameters_of', 'fitting', 'check_parameters', 'Logits',
+           'load_tensors', 'read_json', 'weights_sha256', 'options_of', 'options_text', 'with_options', 'fingerprint',
+           'kept_options', 'other_options']
 
 # %% ../nbs/00_core.ipynb #c003
 import ast, json, os, random, tempfile
@@ -221,21 +221,6 @@ def check_parameters(variables:dict, **expected):
     for name, value in parameters_of(variables, expected).items():
         check(name in expected, f"no parameter {name!r}; there are {', '.join(expected)}")
         variables[name] = fitting(name, value, expected[name])
-
-# %% ../nbs/00_core.ipynb #c044b
-@dataclass(frozen=True)
-class Known:
-    "What a draw takes over from clean data `x0` `(b, c, ..., t)`: all of it where `keep` `(t,)` is 1, none where 0, a mixture between; noise begins at the share `strength` of the way"
-    x0: torch.Tensor
-    keep: torch.Tensor|float = 0.
-    strength: float = 1.
-
-    def __post_init__(self):
-        keep = torch.as_tensor(self.keep).float()       # looked at where it is, before it goes to a GPU
-        check(0 < self.strength <= 1, f"strength is {self.strength}; expected more than 0 (as it was) and at most 1 (all new)")
-        check(((keep >= 0) & (keep <= 1)).all(), f"keep holds {keep.min():g}..{keep.max():g}; expected 0 (new) to 1 (as it was)")
-        check(keep.ndim == 0 or keep.shape == self.x0.shape[-1:], f"keep has shape {tuple(keep.shape)}; expected one number for each of the {self.x0.shape[-1]} frames")
-        object.__setattr__(self, 'keep', keep.to(self.x0.device))
 
 # %% ../nbs/00_core.ipynb #c046
 @dataclass(frozen=True, eq=False)

@@ -58,10 +58,10 @@ def portions(model, frames:int, count:int) -> list:
     size = max(1, AT_ONCE//math.prod(model.spec.shape(frames)))
     return [slice(i, min(i + size, count)) for i in range(0, max(count, 1), size)]
 
-def draw_portion(model, net, cond:Cond, frames:int, draws:list, some:slice, known=None, **how) -> np.ndarray:
+def draw_portion(model, net, cond:Cond, frames:int, draws:list, some:slice, inpaint=None, **how) -> np.ndarray:
     "Sounds `(b, n)` of the items `some`"
     part = cached(Cond({k: v[some] for k, v in cond.local.items()}, None if cond.vector is None else cond.vector[some]))
-    if known is not None: how['known'] = replace(known, x0=known.x0[some]) if len(known.x0) > 1 else known
+    if inpaint is not None: how['inpaint'] = replace(inpaint, x0=inpaint.x0[some]) if len(inpaint.x0) > 1 else inpaint
     with arithmetic(model): x = model.paradigm.sample(net, model.spec.shape(frames, len(draws[some])), part, generator=draws[some], **how)
     return model.decode(x).float().cpu().numpy()
 

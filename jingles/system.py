@@ -40,7 +40,7 @@ from .formats.cqt import CQT
 from .formats.encodec import EnCodecCodes, EnCodecLatents, bandwidth, load_encodec
 from .formats.spectral import SpectralCodec, load_spectral
 from .limits import SHIPPED, model_folder
-from .paradigms.ddpm import DDPM, ancestral, by_sigma, ddim, large, small
+from .paradigms.ddpm import DDPM, ancestral, by_sigma, ddim, heun_by_time, large, small
 from .paradigms.discdpm import DiscDPM
 from .paradigms.edm import EDM
 from .paradigms.samplers import Churn, dpmpp_2m, euler, heun
@@ -91,6 +91,7 @@ class Steering:
     drop: float = setting(0.3, "probability that a feature is left out, each by itself")
     drop_all: float = setting(0.1, "probability that all are left out")
     drop_stretch: float = setting(0.2, "probability that a feature is left out for some stretch of time")
+    drop_global: float = setting(0.3, "probability that the numbers of the whole clip are left out together")
 
 # %% ../nbs/60_system.ipynb #cg60b
 @dataclass(frozen=True)
@@ -178,7 +179,7 @@ def typed(name:str, value, example):
 
 # %% ../nbs/60_system.ipynb #new19538456
 ABOVE_0 = ('depth', 'control_channels', 'batch', 'accumulate', 'streams', 'steps', 'seconds', 'lr', 'clip', 'sigma_data', 'sigma_std', 'epoch_steps', 'save_every', 'log_every', 'keep_last', 'times', 'emb', 'rho', 's_noise')
-SHARES = ('drop', 'drop_all', 'drop_stretch', 'cooldown', 'ema', 'eta')
+SHARES = ('drop', 'drop_all', 'drop_stretch', 'drop_global', 'cooldown', 'ema', 'eta')
 RISING = dict(beta_min='beta_max', sigma_min='sigma_max', guidance_sigma_min='guidance_sigma_max', s_min='s_max')
 
 def check_ranges(cfg):
@@ -264,7 +265,7 @@ def betas_in(*schedules): return lambda cfg: BETAS if cfg.schedule in schedules 
 
 PARADIGMS = dict(
     edm=Row(EDM, edm_of, dict(dpmpp=dpmpp_2m, heun=heun, euler=euler), takes=dict(heun=CHURN), settings=lambda cfg: LEVELS),
-    ddpm=Row(DDPM, ddpm_of, dict(dpmpp=by_sigma(dpmpp_2m), ddim=ddim, ancestral=ancestral, heun=by_sigma(heun)), dict(dpmpp=25),
+    ddpm=Row(DDPM, ddpm_of, dict(dpmpp=by_sigma(dpmpp_2m), ddim=ddim, ancestral=ancestral, heun=heun_by_time), dict(dpmpp=25),
              dict(heun=CHURN, ddim=ETA, ancestral=ANCESTRAL), betas_in('own', 'linear')),
     discdpm=Row(DiscDPM, lambda cfg, spec: DiscDPM(spec.classes, **chain(cfg)), settings=betas_in('linear')))
 
@@ -406,7 +407,7 @@ def formats_of(text:str, folder='') -> dict:
 # %% ../nbs/60_system.ipynb #new38227274
 def report(size, batch, steps=500_000, **changes) -> dict:
     "The settings of a run of the report"
-    return dict(SIZES[size], batch=batch, streams=4, steps=steps, epoch_steps=10_000, lr=1e-4, warmup=2000, fall='cosine', cooldown=1., ema=0.9999, drop_all=0., drop_stretch=0.,
+    return dict(SIZES[size], batch=batch, streams=4, steps=steps, epoch_steps=10_000, lr=1e-4, warmup=2000, fall='cosine', cooldown=1., ema=0.9999, drop_all=0., drop_stretch=0., drop_global=0.,
                 sigma_mean=-1.2, sigma_std=1.2, save_every=2500, keep_last=2, **changes)
 
 # %% ../nbs/60_system.ipynb #new39222995
@@ -570,7 +571,7 @@ VERSION = 2       # of the layout of a model folder; 2 tells the config of the f
 MISSING = dict(                                                # what a setting means that a model does not name
     format='codec', format_config='', codec='', books=16, paradigm='edm', times=1000, schedule='own', beta_min=1e-4, beta_max=0.02, sigma_data=1., sigma_mean=-0.6, sigma_std=1.3,
     backbone='unet', widths=(128, 192, 256, 256), up_widths=(), depth=1, emb=256, injection='concat', features='pvt', instruments='piano,violin,trumpet', embedding='spelled',
-    control_channels=32, control_rate=0., global_features='none', drop=0.3, drop_all=0.1, drop_stretch=0.2,
+    control_channels=32, control_rate=0., global_features='none', drop=0.3, drop_all=0.1, drop_stretch=0.2, drop_global=0.,
     sampler='own', sampling_steps=0, sigma_min=0.002, sigma_max=80., rho=7., s_churn=0., s_min=0., s_max=1e9, s_noise=1., eta=0.,
     ancestral_variance='fixed_small', guidance=2., guidance_sigma_min=0.2, guidance_sigma_max=20., unconditional_scale=2.4, unconditional_sigma_min=2.,
     start_from='', seconds=4., batch=16, accumulate=1, streams=1, steps=7000, lr=6e-4, warmup=200, cooldown=0.4, fall='linear', clip=1.,

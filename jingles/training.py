@@ -651,10 +651,13 @@ def train_codes(data,           # an export of a codec's latents
     return codes
 
 # %% ../nbs/61_training.ipynb #c039
-def drop_together(cond:Cond, p:float, generator=None) -> Cond:
-    "Set all features of an item to -1 with probability `p`; `generator` may be one per item"
+def drop_together(cond:Cond, p:float, generator=None, names=None) -> Cond:
+    "Set all features of an item, or those of the `names` that it has, to -1 with probability `p`; `generator` may be one per item"
+    chosen = [k for k in cond.features if names is None or k in names]
+    if not chosen: return cond
     gone = rand((len(cond),), generator) < p
-    return cond.change(lambda _, v: torch.where(gone.to(v.device).view(-1, *[1]*(v.ndim - 1)), torch.full_like(v, -1), v))
+    def drop(v): return torch.where(gone.to(v.device).view(-1, *[1]*(v.ndim - 1)), torch.full_like(v, -1), v)
+    return cond.change(lambda k, v: drop(v) if k in chosen else v)
 
 # %% ../nbs/61_training.ipynb #c040
 def drop_stretches(cond:Cond, p:float, generator=None) -> Cond:
@@ -668,8 +671,10 @@ def drop_stretches(cond:Cond, p:float, generator=None) -> Cond:
 
 # %% ../nbs/61_training.ipynb #c041
 def forget(cond:Cond, cfg, generator=None) -> Cond:
-    "All three kinds of forgetting, with the probabilities of the `RunConfig` `cfg`"
-    return drop_together(drop_stretches(drop_features(cond, cfg.drop, generator), cfg.drop_stretch, generator), cfg.drop_all, generator)
+    "All kinds of forgetting, with the probabilities of the `RunConfig` `cfg`"
+    cond = drop_stretches(drop_features(cond, cfg.drop, generator), cfg.drop_stretch, generator)
+    cond = drop_together(cond, cfg.drop_all, generator)
+    return drop_together(cond, cfg.drop_global, generator, ['vector']) if cfg.drop_global else cond
 
 # %% ../nbs/61_training.ipynb #c044
 def to_batch(part:Part, model, cfg) -> tuple:

@@ -14,8 +14,9 @@ from torch.nn import functional as F
 
 from .control.curves import to_cond, validate
 from .control.features import between_chroma, known_features
-from .core import Cond, Known, check, stack
+from .core import Cond, check, stack
 from .generate import generate
+from .paradigms.samplers import Inpaint
 
 # %% ../nbs/75_variations.ipynb #c008
 def ramp(inside, fade:int):
@@ -65,12 +66,13 @@ def redraw(model,              # from `load_model`
            cond:Cond,          # what is asked for now; a batch gives as many versions
            keep,               # of `keep_outside` or `keep_same`, (frames,)
            seed:int=0,         # of the first version
+           times:int=4,        # how often the steps that decide are taken (chapter 11); 1: once, as all others
            **options,          # of `generate`
 ) -> np.ndarray:
     "Versions `(b, n)` of `wav` that follow `cond` where they are new, and are `wav` where `keep` is 1"
     check(len(keep) == cond.frames, f"keep holds {len(keep)} frames; expected {cond.frames}, as many as the curves")
-    known = Known(encoded(model, wav, model.frames(cond)), per_frame(keep, model.spec.curves_per_frame))
-    new = generate(model, cond, seed=seed, known=known, **options)
+    inpaint = Inpaint(encoded(model, wav, model.frames(cond)), per_frame(keep, model.spec.curves_per_frame), times=times)
+    new = generate(model, cond, seed=seed, inpaint=inpaint, **options)
     n = new.shape[1]
     old = np.pad(np.asarray(wav, np.float32)[:n], (0, max(0, n - len(wav))))
     near = np.pad(np.asarray(keep, np.float32), 1, 'edge')
@@ -80,7 +82,7 @@ def redraw(model,              # from `load_model`
 # %% ../nbs/75_variations.ipynb #c021
 def vary(model, wav, cond:Cond, strength:float=0.5, seed:int=0, **options) -> np.ndarray:
     "Sounds `(b, n)` like `wav` `(n,)`: nearly the same for a small `strength`, new ones that follow `cond` for 1; `options` as in `generate`"
-    return generate(model, cond, seed=seed, known=Known(encoded(model, wav, model.frames(cond)), strength=strength), **options)
+    return generate(model, cond, seed=seed, inpaint=Inpaint(encoded(model, wav, model.frames(cond)), strength=strength), **options)
 
 # %% ../nbs/75_variations.ipynb #gv01
 def between_vectors(a, b, share:float):

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from jingles.core import Cond, Known, Spec, generator
+from jingles.core import Cond, Spec, generator
 from jingles.paradigms.guidance import with_guidance, with_unconditional_scale
+from jingles.paradigms.samplers import Inpaint
 from jingles.system import PARADIGMS, build, configure
 
 FRAMES, SHAPES = 48, dict(velocity=1, chroma=1, instruments=3)
@@ -57,8 +58,8 @@ def test_meta_device(paradigm, sampler):
     model, cond = made(paradigm), control().to('meta')
     model.net.to('meta')
     old = torch.zeros(model.spec.shape(FRAMES, 2), dtype=torch.int64 if model.spec.classes else torch.float32, device='meta')
-    for known in (None, Known(old, torch.linspace(0, 1, FRAMES)), Known(old, strength=0.5)):
-        x = draw(model, sampler, cond, known=known)
+    for inpaint in (None, Inpaint(old, torch.linspace(0, 1, FRAMES)), Inpaint(old, strength=0.5)):
+        x = draw(model, sampler, cond, steps=9, inpaint=inpaint)
         assert (x.device.type, x.shape, x.dtype) == ('meta', old.shape, old.dtype)
 
 

@@ -1,11 +1,14 @@
 "Variations where a notebook has no model at hand: every paradigm and sampler, codes too, and every length"
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from jingles.core import Known, generator
+from jingles.core import generator
 from jingles.generate import demo, generate
+from jingles.paradigms.samplers import Inpaint
 from jingles.system import PARADIGMS, build, configure, load_model
 from jingles.variations import keep_outside, redraw, vary
 
@@ -21,15 +24,16 @@ def untrained(paradigm):
 
 
 @pytest.mark.parametrize('paradigm', PARADIGMS)
-def test_known_in_every_paradigm(paradigm):
+def test_inpainting_in_every_paradigm(paradigm):
     "What is kept comes back - tokens exactly, numbers up to rounding -, what is not is drawn, with each sampler; sounds are untouched outside of the stretch"
     model, cond = untrained(paradigm), demo(1)
     wav = (0.3*np.sin(2*np.pi*330*np.arange(24000)/24000)).astype(np.float32)
     x0 = model.encode(torch.as_tensor(wav)[None])
     keep = keep_outside(75, 0.4, 0.7)
-    for sampler in PARADIGMS[paradigm].samplers.values() or [None]:
-        options = dict(sampler=sampler) if sampler else {}
-        x = model.paradigm.sample(model.net, x0.shape, cond, steps=4, generator=generator(0), known=Known(x0, keep), **options)
+    for sampler, steps in product(PARADIGMS[paradigm].samplers.values() or [None], (4, 18)):         # 18: some of them four times
+        options, taken = dict(sampler=sampler) if sampler else {}, []
+        x = model.paradigm.sample(model.net, x0.shape, cond, steps=steps, generator=generator(0), inpaint=Inpaint(x0, keep), progress=taken.append, **options)
+        assert taken == list(range(steps)) and model.paradigm.count(steps) == steps
         wrong = (x - x0).abs()
         assert wrong[..., keep == 1].max() <= (0 if x0.dtype == torch.int64 else 1e-3) and wrong[..., keep == 0].max() > 0.1, sampler
     new = redraw(model, wav, cond, keep, seed=1, steps=4)[0]
@@ -43,7 +47,7 @@ def test_strength_in_every_paradigm(paradigm):
     x0 = model.encode(torch.zeros(1, 24000).uniform_(-0.3, 0.3, generator=generator(3)))
     def apart(strength):
         taken = []
-        x = model.paradigm.sample(model.net, x0.shape, cond, steps=10, generator=generator(0), known=Known(x0, strength=strength), progress=taken.append)
+        x = model.paradigm.sample(model.net, x0.shape, cond, steps=10, generator=generator(0), inpaint=Inpaint(x0, strength=strength), progress=taken.append)
         assert len(taken) == model.paradigm.count(10, strength)
         return (x != x0).float().mean() if x0.dtype == torch.int64 else (x - x0).square().mean()
     assert apart(0.1) < 0.8*apart(0.9)

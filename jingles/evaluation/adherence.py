@@ -8,9 +8,9 @@ __all__ = ['HOP', 'RATE', 'WINDOW', 'FINE', 'HIGH', 'as_sound', 'asked', 'soundi
            'loudness_pairs', 'moments', 'pearson', 'loudness_correlation', 'asked_onsets', 'spectral_flux',
            'before_after', 'pitch_steps', 'flux_peaks', 'detect_onsets', 'onset_f1', 'timbre', 'wounded', 'Classifier',
            'instrument_classifier', 'si_sdr', 'mel_distance', 'cents_agreement', 'level_pairs', 'level_figures',
-           'pitch_figures', 'gate_figures', 'sound_rows', 'heard_of', 'sound_figures', 'rows_from', 'spans',
-           'any_pitch', 'octave_changes', 'melody_figures', 'decibels', 'rest_figures', 'click_figures', 'repeated',
-           'harmonic_figures', 'note_figures', 'NearestCentre', 'embedded', 'nearest_centre', 'Measured',
+           'pitch_figures', 'gate_figures', 'sound_rows', 'heard_of', 'sound_figures', 'heard_style', 'rows_from',
+           'spans', 'any_pitch', 'octave_changes', 'melody_figures', 'decibels', 'rest_figures', 'click_figures',
+           'repeated', 'harmonic_figures', 'note_figures', 'NearestCentre', 'embedded', 'nearest_centre', 'Measured',
            'measure_sound', 'measure', 'Row', 'bootstrap', 'row', 'rows_of', 'report', 'side_by_side']
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #c003
@@ -315,6 +315,16 @@ def sound_figures(wav, curves, heard:dict|None=None) -> dict:
     heard = heard or heard_of(wav, rows)
     for f in rows.values(): figures |= f.functions.get('measure', level_figures)(f, heard, curves, n)
     return figures
+
+# %% ../../nbs/72_evaluation.adherence.ipynb #sa2f05f
+def heard_style(wav, pitch:Pitch|None=None) -> dict:
+    "What a sound has of each number of a style: notes per second, mean pitch as a MIDI number, share of the time that a note sounds, level in dB; NaN but for the density where no pitch is heard"
+    pitch, level = pitch or track_pitch(wav), loudness(wav)
+    voiced = np.flatnonzero(pitch.voiced)
+    density = len(detect_onsets(wav, pitch))*SAMPLE_RATE/len(wav)
+    if not len(voiced): return dict(density=density, register=np.nan, legato=np.nan, dynamics=np.nan)
+    loud, within = np.percentile(level[voiced], 75), level[voiced[0]:voiced[-1] + 1]
+    return dict(density=density, register=float(midi_pitch(pitch.f0[voiced]).mean()), legato=float((within > loud - 20).mean()), dynamics=float(loud))
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #s9b54d5
 def rows_from(curves) -> np.ndarray:

@@ -4,19 +4,20 @@
 
 # %% auto #0
 __all__ = ['marginal', 'diffuse', 'clean', 'noise_score', 'Times', 'evenly', 'large', 'small', 'ancestral', 'ddim', 'step_at',
-           'by_sigma', 'level_at', 'hold_noise', 'checked', 'NoiseChain', 'DDPM']
+           'by_sigma', 'level_at', 'replace_known_noise', 'diffuse_further', 'short_last', 'heun_by_time', 'checked',
+           'NoiseChain', 'DDPM']
 
 # %% ../../nbs/12_paradigms.ddpm.ipynb #c003
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
 import torch
 
 from ..core import check, integers, randn
-from .samplers import hold
+from .samplers import heun_by, repeats, replace_known, resampled
 from .schedules import alpha_bar, alpha_bar_of, like, linear_betas, net_at, per_item, sigma_of, time_type
 
 # %% ../../nbs/12_paradigms.ddpm.ipynb #c005
@@ -43,10 +44,13 @@ def noise_score(eps, alpha_bar):
     return -eps/like((1 - alpha_bar)**0.5, eps)
 
 # %% ../../nbs/12_paradigms.ddpm.ipynb #c018
-class Times(NamedTuple):
-    "The steps that a sampler visits and the schedule that they belong to"
+@dataclass(frozen=True, eq=False)
+class Times:
+    "The steps that a sampler visits and the schedule that they belong to; a slice has some of them"
     t: tuple                 # falling, from T to 0
     alpha_bar: torch.Tensor  # of all steps 0..T
+
+    def __getitem__(self, part): return Times(self.t[part], self.alpha_bar)
 
     @property
     def levels(self): return self.alpha_bar[list(self.t)]
@@ -111,7 +115,7 @@ def by_sigma(sampler):
     "`sampler` (D, x, sigmas, ...) of the samplers' chapter as one for noise predictors: (eps, x, times, ...)"
     def sample(eps, x, times, **options):
         def D(y, sigma): return y - sigma*eps(y*alpha_bar_of(sigma)**0.5, step_at(sigma, times.alpha_bar))
-        return sampler(D, x/times.levels[0]**0.5, sigma_of(times.levels), **options)
+        return sampler(D, x/times.levels[0]**0.5, sigma_of(times.levels), **options)*times.levels[-1]**0.5
     return sample
 
 # %% ../../nbs/12_paradigms.ddpm.ipynb #c048
@@ -121,13 +125,31 @@ def level_at(t, alpha_bar):
     return alpha_bar_of(np.exp(np.interp(float(t), np.arange(1, len(alpha_bar)), levels)))
 
 # %% ../../nbs/12_paradigms.ddpm.ipynb #c049
-def hold_noise(eps, known, alpha_bar):
-    "A noise predictor `(x, t)` that knows the clean data where `known` keeps them and asks `eps` elsewhere"
+def replace_known_noise(eps, inpaint, alpha_bar, generator=None):
+    "A noise predictor `(x, t)` that sees and answers what is known of `inpaint`, as `replace_known` of the samplers' chapter"
     def answer(x, t):
         a = level_at(t, alpha_bar)
-        guess = lambda x, _: (x - (1 - a)**0.5*eps(x, t))/a**0.5
-        return (x - a**0.5*hold(guess, known.x0, known.keep)(x, t))/(1 - a)**0.5
+        sigma, y = sigma_of(a), x/a**0.5
+        def D(y, sigma): return y - sigma*eps(y*a**0.5, t)
+        return (y - replace_known(D, inpaint, generator)(y, sigma))/sigma
     return answer
+
+def diffuse_further(x, times, now:int, to:int, generator=None):
+    "`x` at the step `times.t[now]` with the fresh noise that the chain adds up to `times.t[to]`"
+    kept = (times.levels[to]/times.levels[now]).item()
+    return kept**0.5*x + (1 - kept)**0.5*randn(x.shape, generator, x)
+
+# %% ../../nbs/12_paradigms.ddpm.ipynb #sf6ac12
+def short_last(T:int, n:int) -> tuple:
+    "`n` steps from `T` to 0 like `evenly`, but the last half as long as the others, as long as the chain has steps for that"
+    return evenly(T, n) if 2*n > T else (*(round(T*(2*(n - i) - 1)/(2*n - 1)) for i in range(n)), 0)
+
+def heun_by_time(eps, x, times, **options):
+    "Heun's method for noise predictors, by the middle of the time in long steps; arguments as for `by_sigma`, `churn` too"
+    def middle(sigma, after): return sigma_of(level_at((step_at(sigma, times.alpha_bar) + step_at(after, times.alpha_bar))/2, times.alpha_bar))
+    return by_sigma(heun_by(middle))(eps, x, times, **options)
+
+heun_by_time.spaced = short_last
 
 # %% ../../nbs/12_paradigms.ddpm.ipynb #c052
 def checked(betas:torch.Tensor, T:int) -> torch.Tensor:
@@ -153,10 +175,10 @@ class NoiseChain:
 
     @property
     def steps(self): return min(100, self.T)     # of sampling, unless said
-    def times(self, steps=None, strength=1.):
-        "Evenly spaced steps; `strength` takes that share of them, from that share of the chain"
+    def times(self, steps=None, strength=1., spaced=evenly):
+        "Steps that are `spaced` `(T, n)`; `strength` takes that share of them, from that share of the chain"
         top, steps = max(1, round(strength*self.T)), self.steps if steps is None else steps
-        return Times(evenly(top, steps if strength == 1 else min(top, math.ceil(strength*steps))), self.alpha_bar)
+        return Times(spaced(top, steps if strength == 1 else min(top, math.ceil(strength*steps))), self.alpha_bar)
     def count(self, steps=None, strength=1.): return len(self.times(steps, strength).t) - 1     # steps that sampling takes
 
 # %% ../../nbs/12_paradigms.ddpm.ipynb #c056
@@ -177,10 +199,11 @@ class DDPM(NoiseChain):
         ln_sigma = torch.lerp(levels[low], levels[(low + 1).clamp(max=self.T - 1)], (t - low).to(levels))
         return like((2*ln_sigma).sigmoid()**0.5, x)*x
 
-    def sample(self, net, shape, cond=None, steps=None, generator=None, sampler=ddim, known=None, **options):
-        "Draw `shape` `(b, c, ..., t)` in `steps` steps, 100 unless said, T for the whole chain; `generator` may be one per item, `known` is taken over, `options` go to the `sampler`"
+    def sample(self, net, shape, cond=None, steps=None, generator=None, sampler=ddim, inpaint=None, **options):
+        "Draw `shape` `(b, c, ..., t)` in `steps` steps, 100 unless said, T for the whole chain; `generator` may be one per item, `inpaint` is taken over, `options` go to the `sampler`"
         def eps(x, t): return net_at(net, sigma_of(level_at(t, self.alpha_bar)))(x, per_item(t - 1, x), cond)
-        times = self.times(steps, known.strength if known else 1.)
-        x = randn(shape, generator, next(net.parameters(), torch.empty(0)))
-        if known: x, eps = diffuse(known.x0, x, times.levels[:1].expand(len(x))), hold_noise(eps, known, self.alpha_bar)
-        return sampler(eps, x, times, generator=generator, **options)
+        x, spaced = randn(shape, generator, next(net.parameters(), torch.empty(0))), getattr(sampler, 'spaced', evenly)
+        if inpaint is None: return sampler(eps, x, self.times(steps, 1., spaced), generator=generator, **options)
+        times, often = repeats(lambda n: self.times(n, inpaint.strength, spaced), self.steps if steps is None else steps, inpaint, lambda times: sigma_of(times.levels))
+        x, eps = diffuse(inpaint.x0, x, times.levels[:1].expand(len(x))), replace_known_noise(eps, inpaint, self.alpha_bar, generator)
+        return resampled(sampler, often, diffuse_further)(eps, x, times, generator=generator, **options)

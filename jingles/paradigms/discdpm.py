@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['CHUNK', 'noised', 'Step', 'between', 'posterior', 'gain', 'kl', 'pieces', 'factors', 'cut', 'join', 'each', 'Summed',
-           'summed', 'draw', 'back', 'Chain', 'ask', 'compare', 'put_back', 'DiscDPM', 'bound', 'bits']
+           'summed', 'draw', 'back', 'Chain', 'ask', 'compare', 'replace_known_tokens', 'repeated', 'step_back', 'walk',
+           'DiscDPM', 'bound', 'bits']
 
 # %% ../../nbs/14_paradigms.discdpm.ipynb #c004
 import math
@@ -15,7 +16,8 @@ import torch
 from torch.nn import functional as F
 from ..core import Logits, check, rand
 from .ddpm import checked, evenly
-from .schedules import alpha_bar, cosine_betas, like
+from .samplers import repeats
+from .schedules import alpha_bar, cosine_betas, like, sigma_of
 
 # %% ../../nbs/14_paradigms.discdpm.ipynb #c006
 def noised(x0,              # integers (b, c, t)
@@ -188,12 +190,37 @@ def compare(chain:Chain, net, x0, times, cond=None, generator=None) -> tuple:
     return out, lambda logits, i, rows: kl(logits, x0[rows, i], xt[rows, i], step.rows(rows))
 
 # %% ../../nbs/14_paradigms.discdpm.ipynb #c051b
-def put_back(chain:Chain, known, shape, generator=None):
-    "A function `(x, t)` that gives the tokens `x` `(b, c, t)` with those that are `known` put back, as they are at time `t` of the chain"
-    x0 = known.x0.expand(shape)
-    kept = rand(shape, generator, x0) < known.keep
-    def back_in(x, t): return torch.where(kept, noised(x0, chain.alpha_bar[[t]].expand(len(x0)), chain.K, generator), x)
-    return back_in
+def replace_known_tokens(chain:Chain, inpaint, shape, generator=None):
+    "A function `(x, t)` that gives the tokens `x` `(b, c, t)` with those that `inpaint` knows in their place, as they are at time `t` of the chain"
+    x0 = inpaint.x0.expand(shape)
+    kept = rand(shape, generator, x0) < inpaint.mask
+    def replaced(x, t): return torch.where(kept, noised(x0, chain.alpha_bar[[t]].expand(len(x0)), chain.K, generator), x)
+    return replaced
+
+# %% ../../nbs/14_paradigms.discdpm.ipynb #sfbafca
+def repeated(chain:Chain, steps:int, inpaint) -> list:
+    "`strides` of `steps` steps, those that `repeats` of the samplers' chapter says as often as it says"
+    def sigmas(strides): return sigma_of(chain.alpha_bar[[*(t for t, _ in strides), 0]])
+    strides, often = repeats(lambda n: chain.strides(n, inpaint.strength), steps, inpaint, sigmas)
+    return [times for times, n in zip(strides, often) for _ in range(n)]
+
+# %% ../../nbs/14_paradigms.discdpm.ipynb #sb4d33b
+def step_back(chain:Chain, net, x, times, cond=None, generator=None):
+    "The tokens `x` `(b, c, t)`, those of the time t of `times` `(t, s)`, at the time s"
+    out, step = ask(chain, net, x, torch.tensor(times)[:, None].expand(2, len(x)), cond)
+    u, v, new = rand(x.shape, generator, x), rand(x.shape, generator, x), torch.empty_like(x)
+    for logits, i, rows in each(out): new[rows, i] = back(logits, x[rows, i], step.rows(rows), u[rows, i], v[rows, i])
+    return new
+
+@torch.no_grad()
+def walk(chain:Chain, net, x, strides, cond=None, generator=None, progress=None, replaced=lambda x, t: x):
+    "The tokens `x` after the `strides` `[(t, s)]`, noised again where one begins above the end of the last; before each, and at the end, some are `replaced(x, t)`"
+    for n, (t, s) in enumerate(strides):
+        now = strides[n - 1][1] if n else t
+        if now < t: x = noised(x, (chain.alpha_bar[[t]]/chain.alpha_bar[[now]]).expand(len(x)), chain.K, generator)
+        x = step_back(chain, net, replaced(x, t), (t, s), cond, generator)
+        if progress: progress(n)
+    return replaced(x, 0)
 
 # %% ../../nbs/14_paradigms.discdpm.ipynb #c052
 @dataclass(frozen=True)
@@ -208,21 +235,13 @@ class DiscDPM(Chain):
         out, f = compare(self, net, x0, (t, t - 1), cond, generator)
         return self.T/x0.numel()*summed(f, out) + self.prior
 
-    @torch.no_grad()
-    def sample(self, net, shape, cond=None, steps=None, generator=None, progress=None, known=None):
-        "Draw integers of `shape` `(b, c, t)` in `steps` steps, 100 unless said, T for the whole chain; `generator` may be one per item, `progress` is called with each step's number, `known` is taken over"
-        x = (rand(shape, generator, next(net.parameters(), torch.empty(0)))*self.K).long()
-        strides = self.strides(self.steps if steps is None else steps, known.strength if known else 1.)
-        back_in = put_back(self, known, shape, generator) if known else lambda x, s: x
-        if known and known.strength < 1: x = noised(known.x0.expand(shape), self.alpha_bar[[strides[0][0]]].expand(len(x)), self.K, generator)
-        for n, times in enumerate(strides):
-            x = back_in(x, times[0])
-            out, step = ask(self, net, x, torch.tensor(times)[:, None].expand(2, len(x)), cond)
-            u, v, new = rand(shape, generator, x), rand(shape, generator, x), torch.empty_like(x)
-            for logits, i, rows in each(out): new[rows, i] = back(logits, x[rows, i], step.rows(rows), u[rows, i], v[rows, i])
-            x = new
-            if progress: progress(n)
-        return back_in(x, 0)
+    def sample(self, net, shape, cond=None, steps=None, generator=None, progress=None, inpaint=None):
+        "Draw integers of `shape` `(b, c, t)` in `steps` steps, 100 unless said, T for the whole chain; `generator` may be one per item, `progress` is called with each step's number, `inpaint` is taken over"
+        x, steps = (rand(shape, generator, next(net.parameters(), torch.empty(0)))*self.K).long(), self.steps if steps is None else steps
+        if inpaint is None: return walk(self, net, x, self.strides(steps), cond, generator, progress)
+        strides, replaced = repeated(self, steps, inpaint), replace_known_tokens(self, inpaint, shape, generator)
+        if inpaint.strength < 1: x = noised(inpaint.x0.expand(shape), self.alpha_bar[[strides[0][0]]].expand(len(x)), self.K, generator)
+        return walk(self, net, x, strides, cond, generator, progress, replaced)
 
 # %% ../../nbs/14_paradigms.discdpm.ipynb #c054
 @torch.no_grad()

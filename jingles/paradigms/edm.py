@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch
 from ..core import randn
 from .schedules import karras_sigmas, like, lognormal_sigmas, net_at, per_item, time_type
-from .samplers import heun, hold
+from .samplers import heun, repeats, replace_known, resampled
 
 # %% ../../nbs/13_paradigms.edm.ipynb #c005
 def scalings(sigma,           # noise level, any shape
@@ -71,13 +71,14 @@ class EDM(NoiseLevels):
 
     def nothing(self, x, t): return torch.zeros_like(x)   # what a network that knows nothing answers: the skip is the best linear guess
 
-    def sample(self, net, shape, cond=None, steps=None, generator=None, sampler=heun, known=None, **options):
-        "Draw `shape` `(b, c, ..., t)` in `steps` steps, 18 unless said; `generator` may be one per item, `known` is taken over, `options` go to the `sampler` (progress, churn)"
-        sigmas = self.sigmas(steps, known.strength if known else 1.)
-        x = sigmas[0].item()*randn(shape, generator, next(net.parameters(), torch.empty(0)))
+    def sample(self, net, shape, cond=None, steps=None, generator=None, sampler=heun, inpaint=None, **options):
+        "Draw `shape` `(b, c, ..., t)` in `steps` steps, 18 unless said; `generator` may be one per item, `inpaint` is taken over, `options` go to the `sampler` (progress, churn)"
         def D(x, sigma): return self.denoise(net_at(net, sigma), x, per_item(sigma, x), cond)
-        if known: x, D = known.x0 + x, hold(D, known.x0, known.keep)
-        return sampler(D, x, sigmas, generator=generator, **options)
+        noise, steps = randn(shape, generator, next(net.parameters(), torch.empty(0))), self.steps if steps is None else steps
+        if inpaint is None: return sampler(D, self.sigmas(steps)[0].item()*noise, self.sigmas(steps), generator=generator, **options)
+        sigmas, often = repeats(lambda n: self.sigmas(n, inpaint.strength), steps, inpaint)
+        D, x = replace_known(D, inpaint, generator), inpaint.x0 + sigmas[0].item()*noise
+        return resampled(sampler, often)(D, x, sigmas, generator=generator, **options)
 
 # %% ../../nbs/13_paradigms.edm.ipynb #c021
 def score(denoised, x, sigma):
