@@ -13,6 +13,8 @@ JINGLE  ?=
 # a folder or a .tar.gz of MIDI files that the shipped models are trained on; without one, on the built-in generator's melodies
 MIDI    ?=
 BENCH   ?=
+# General MIDI programs that the spectral codec's decoder is trained with: half piano, violin and trumpet, half others
+PROGRAMS := 0,0,0,0,0,0,40,40,40,40,40,40,56,56,56,56,56,56,6,11,12,16,19,24,42,45,46,48,52,60,65,68,71,73,75
 # JupyterLab's defaults here, which a user's own settings go before: drawings are saved in the notebook
 LABCONFIG := $(CURDIR)/nbs/explore/.jupyter
 STARTED := $(shell date +%s)
@@ -110,7 +112,9 @@ weights: system dev  ## train the shipped models again, from nothing: hours (MID
 	$(BIN)/jingles export data/codec --train 5000 --valid 400 --seed 2 $(if $(MIDI),--midi '$(MIDI)')
 	$(BIN)/jingles train-codes --data data/codec --out jingles/weights/codec
 	$(BIN)/jingles train-codec --data data/audio --format spectral --steps 5500 --lr 1.5e-3 --out runs/spectral
-	cp runs/spectral/model.safetensors runs/spectral/config.json jingles/weights/spectral/
+	$(BIN)/jingles export data/gm --format audio --playing expressive --invented 0.35 --train 2400 --valid 60 --seed 1 --programs $(PROGRAMS) $(if $(MIDI),--midi '$(MIDI)')
+	$(BIN)/jingles train-codec --data data/gm --format spectral --tune-decoder runs/spectral --steps 2400 --lr 4e-4 --out runs/tuned
+	cp runs/tuned/model.safetensors runs/tuned/config.json jingles/weights/spectral/
 	$(BIN)/jingles export data/notes --format spectral --playing expressive --invented 0.35 --train 5000 --valid 200 --seed 3 $(if $(MIDI),--midi '$(MIDI)')
 	$(BIN)/jingles train --data data/notes --preset notes --out runs/notes
 	cp runs/notes/model.safetensors runs/notes/config.json runs/notes/data.json jingles/weights/notes/

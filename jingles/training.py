@@ -593,7 +593,10 @@ def tune_decoder(data,              # an export of raw audio
     tuning, length = DecoderTuning(load_spectral(codec)), round(seconds*SAMPLE_RATE/640)*640
     def crops(part): return random_crops(part.arrays['x'][:, 0], length, 2*batch)[0]
     def loss(tuning, part): return tuning_loss(tuning, mixed_crops(crops(part).to(device_of(tuning))))
-    def save(tuning, folder): save_codec(tuning.codec, folder)
+    first = {k: v.clone() for k, v in tuning.codec.latents_state().items()}
+    def save(tuning, folder):
+        tuning.codec.load_state_dict(first, strict=False)      # bit for bit: an average of -0.0 is 0.0, which is another fingerprint
+        save_codec(tuning.codec, folder)
     batches = batches_of(Path(data)/'train', batch, plan.seed, shuffle=128)
     return fit(tuning, loss, batches, plan, out, save).codec
 
