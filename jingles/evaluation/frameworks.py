@@ -83,7 +83,8 @@ class Cost(NamedTuple):
 
 def cost(model, folder=None, batch:int=8, seconds:float=4, sampling=Sampling(), repeats:int=3) -> Cost:
     "`Cost` of a model from `load_model`, whose run is in `folder`; what is open costs as much as what is asked"
-    cfg, cond = model.config, stack([left_open(model.curve_frames(seconds), features_of(cfg))]*batch)
+    cfg = model.config
+    cond = stack([left_open(model.curve_frames(seconds), features_of(cfg))]*batch)
     run = lambda: generate(model, cond, **sampling.options())
     asked = evaluations(model.net, run)/batch
     return Cost(sum(p.numel() for p in model.net.parameters()), cfg.batch*cfg.accumulate, cfg.steps, training_seconds(folder) if folder else 0., batch, seconds,
