@@ -684,15 +684,18 @@ def evaluate(
     force: Annotated[bool, typer.Option("--force", help="Replace what is there under the same name; and measure even if the model was trained on all of the songs.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     samples: Annotated[Optional[Path], typer.Option(help="Folder that keeps the sounds, for another time; a stopped evaluation goes on there. [default: a temporary one]")] = None,
+    embedding: Annotated[Optional[str], typer.Option(help="The network in whose space distances between sets of sounds are measured: vggish, musicnn or aisfx. [default: the best that is installed]")] = None,
     seed: int = 0,
 ):
     "Measure whether the sound follows the requested curves, beside real clips and no control; says first whether the songs were among those that the model was trained on."
     import json
     from jingles.core import atomic, check
+    from jingles.evaluation.fad import load_embedding
     from jingles.evaluation.tables import Sampling, Songs, Stored, check_database_fits, check_unseen, evaluate as run, overlap, tables_of, training_facts, training_words
     from jingles.system import SHIPPED, WEIGHTS, load_model
     from jingles.training import training_cost
     check(not (midi and data), "both --midi and --data are given; one is enough")
+    if embedding: load_embedding(embedding)      # what is missing is said now, not after the work
     may_write(out or 'metrics.json')
     out = free(out, Path('metrics.json'), beside='.md', force=force)
     loaded = drawn_with(load_model(model, codec=codec), sampler, sampling)
@@ -700,7 +703,7 @@ def evaluate(
     source = Stored(data) if data else Songs(midi, workers=workers)
     print(training_words(training_facts(loaded, source)))
     if not force: check_unseen(overlap(loaded.data, source.source), source.noun)
-    metrics = run(loaded, source, count, Sampling(steps, guiding(guidance), unconditional_scale, seed), workers, samples=samples)
+    metrics = run(loaded, source, count, Sampling(steps, guiding(guidance), unconditional_scale, seed), workers, samples=samples, embedding=embedding)
     metrics['training']['cost'] = training_cost(model or WEIGHTS/SHIPPED)
     with atomic(out) as f: f.write_text(json.dumps(metrics, indent=1))
     with atomic(out.with_suffix('.md')) as f: f.write_text(tables_of(metrics))

@@ -7,13 +7,16 @@ __all__ = ['BEGINNINGS', 'SENT', 'SHARES', 'STYLE_KNOBS', 'DRAWN', 'VISITOR', 'T
            'draw_varied', 'draw_stretch', 'draw_changed', 'take_of', 'wav_bytes', 'picture', 'Card', 'answer', 'knob',
            'StyleSlider', 'style_of', 'Controls', 'enable_churn', 'recommend', 'sampler_from', 'how_of', 'Combinations',
            'combinations', 'Limits', 'Stopped', 'buttons', 'Studio', 'show', 'tell', 'start', 'allowed', 'Plan', 'plan',
-           'counter', 'listen_to', 'place', 'draw_takes', 'work']
+           'counter', 'listen_to', 'place', 'draw_takes', 'free_turn', 'turn', 'work']
 
 # %% ../nbs/82_studio.ipynb #c003
-import io, math, threading
+import io, math, os, tempfile, threading
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from importlib.resources import files
 from itertools import product
+from pathlib import Path
 from typing import NamedTuple
 
 import anywidget
@@ -28,6 +31,7 @@ from .control.draw import Board, in_one_line, kept, preset, presets_of, with_cur
 from .control.heard import measured_in
 from .core import SAMPLE_RATE, Cond, check
 from .generate import demo, generate, plot_control_and_mel
+from .limits import SECONDS, STEPS, VARIATIONS
 from .paradigms.samplers import Churn
 from .system import GLOBAL_FEATURES, PARADIGMS, load_model, plain_sampling, sampler_of, taken
 from .variations import keep_outside, keep_same, morph, redraw, vary
@@ -185,7 +189,7 @@ class Controls(w.VBox):
         self.model, own, samplers = model, model.paradigm, list(PARADIGMS[model.config.paradigm].samplers)
         self.seed = knob(w.BoundedIntText, 'seed', 0, 0, 2**31 - 100, width='150px')
         self.another = w.Checkbox(True, description='another each time', indent=False, layout=w.Layout(width='150px'))
-        self.variations = knob(w.BoundedIntText, 'variations', 1, 1, 16, width='130px')
+        self.variations = knob(w.BoundedIntText, 'variations', 1, 1, VARIATIONS.high, width='130px')
         self.steps = knob(w.BoundedIntText, 'steps', own.steps, 1, getattr(own, 'T', 1000), width='120px')
         self.sampler = w.Dropdown(options=[(s, s) for s in samplers] or [('own', None)], description='sampler', style=dict(description_width='initial'), layout=w.Layout(width='170px'))
         self.churn = knob(w.FloatSlider, 'churn', 0., 0., 80., 1.)
@@ -256,16 +260,18 @@ def combinations(cond:Cond, chosen:dict, rate:float, features='pvt'):
 # %% ../nbs/82_studio.ipynb #c020b
 class Limits(NamedTuple):
     "What one click may ask for, and how many takes stay"
-    takes: int = 64           # of one click: combinations times variations
-    steps: int = 1000         # of the sampler
-    seconds: float = 60.      # of each
-    panel: int = 64           # takes that are there at once
+    takes: int = VARIATIONS.high   # of one click: combinations times variations
+    steps: int = STEPS.high        # of the sampler
+    seconds: float = SECONDS.high  # of each
+    panel: int = 64                # takes that are there at once
+    turns: int = 0                 # clicks that are worked on at the same time, over all pages on this machine; 0: any number
 
     def __str__(self):
         each = f'{self.takes} sounds of up to {self.seconds:g} s in up to {self.steps} steps'
-        return f'A click makes up to {each}, one click at a time; {self.panel} stay.'
+        shared = f', {self.turns} of all visitors\' at a time' if self.turns else ''
+        return f'A click makes up to {each}, one click at a time{shared}; {self.panel} stay.'
 
-VISITOR = Limits(takes=8, steps=50, seconds=8., panel=16)
+VISITOR = Limits(takes=8, steps=50, seconds=8., panel=16, turns=1)
 
 # %% ../nbs/82_studio.ipynb #c021
 class Stopped(Exception): "Raised in the sampler when somebody pressed stop"
@@ -401,13 +407,36 @@ def draw_takes(studio, wanted:Plan):
     finally: listen_to(studio, fresh)
 
 # %% ../nbs/82_studio.ipynb #c024b
+def free_turn(places):
+    "The first of the files `places` that nobody has locked, locked and open; None where there is none"
+    import fcntl
+    for place in places:
+        file = open(place, 'a')
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return file
+        except OSError: file.close()
+
+@contextmanager
+def turn(count:int, stopped, tell=lambda words: None, folder=None):
+    "One of `count` turns (0: none needed) that all processes share through `folder`, waited for; `Stopped` when the event `stopped` is set meanwhile"
+    places = [Path(folder or tempfile.gettempdir())/f'jingles-{os.getuid()}-turn-{i}' for i in range(count)]
+    mine = None
+    while count and not (mine := free_turn(places)):
+        tell('waiting for another visitor ...')
+        if stopped.wait(0.1): raise Stopped()
+    try: yield
+    finally:
+        if mine: mine.close()
+
 def work(studio, wanted:Plan):
     "The thread's whole life: takes, or a line about why there are none"
     try:
         studio.go.disabled, studio.halt.disabled = True, False
         studio.progress.value, studio.progress.max = 0, wanted.steps
-        tell(studio, 'drawing ...')
-        draw_takes(studio, wanted)
+        with turn(studio.limits.turns, studio.stopped, partial(tell, studio)):
+            tell(studio, 'drawing ...')
+            draw_takes(studio, wanted)
         tell(studio, 'stopped' if studio.stopped.is_set() else 'done')
     except Stopped: tell(studio, 'stopped')
     except Exception as e: tell(studio, in_one_line(e))

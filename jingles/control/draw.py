@@ -28,6 +28,7 @@ from .features import (BRIGHTNESS, CHROMA, LOUDNESS, NOISINESS, ORCHESTRA, Featu
                                       known_features)
 from .heard import heard_in, levels, played_in
 from ..core import SAMPLE_RATE, Cond, check
+from ..limits import SECONDS
 from ..data.melody import MIDI_ENDINGS
 
 # %% ../../nbs/80_control.draw.ipynb #c006
@@ -175,7 +176,7 @@ def written(cond:Cond, ending:str, features='pvt') -> bytes:
         return (Path(d)/f'curves.{ending}').read_bytes()
 
 # %% ../../nbs/80_control.draw.ipynb #c027
-LONGEST = 10.             # seconds that a page may ask for
+LONGEST = SECONDS.high    # seconds that a page may ask for
 
 def plain(value) -> bytes:
     "What a page sent as bytes; ValueError for anything else"

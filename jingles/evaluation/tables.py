@@ -38,6 +38,7 @@ from ..data.synth import synth
 from .adherence import (any_pitch, cents_agreement, heard_style, instrument_classifier, measure, mel_distance, midi_pitch, moments,
                                           nearest_centre, pearson, row, rows_from, rows_of, si_sdr, side_by_side, timbre, track_pitch)
 from ..control.curves import resample_curves
+from .fad import distances_text, plain_distances
 from ..generate import generate
 from ..system import cond_of, features_of, plain_sampling
 from ..training import FACTS, check_curves, check_format, manifest_of
@@ -496,8 +497,9 @@ class Carried(NamedTuple):
     parcel: Parcel
     def __call__(self, wav): return self.parcel.content(wav)
 
-def evaluate(model, source=None, count:int=200, sampling=Sampling(), workers:int=2, teach:int=300, samples=None, embedders:dict={}) -> dict:
-    "`plain_tables` on `count` clips that `source`, `Songs` (None: invented ones) or `Stored`, holds out, with what was needed to make them; the sounds stay in the folder `samples` where one is given. `embedders` `{name: f(wav)}` name the instrument too"
+def evaluate(model, source=None, count:int=200, sampling=Sampling(), workers:int=2, teach:int=300, samples=None,
+             embedders:dict={}, embedding=None) -> dict:
+    "`plain_tables` on `count` clips that `source`, `Songs` (None: invented ones) or `Stored`, holds out, with what was needed to make them; the sounds stay in the folder `samples` where one is given. `embedders` `{name: f(wav)}` name the instrument too; distances are measured in `embedding` (None: the best that is installed)"
     source = source or Songs()
     lessons = source.lessons(model, teach)
     classifier = instrument_classifier(lessons) if lessons else None
@@ -507,6 +509,7 @@ def evaluate(model, source=None, count:int=200, sampling=Sampling(), workers:int
     with samples_folder(samples) as out:
         folders = four_sounds(out, model, source, count, sampling, workers)
         tables = plain_tables(folders, features_of(model.config), count, classifier, workers, **by)
+        tables['distances'] = plain_distances(folders, embedding, count, ('through the codec', 'model'))
     styles = {} if model.config.global_features == 'none' else dict(style=style_table(styled_sounds(model, max(4, count//16), sampling=sampling), workers))
     return dict(tables, **styles, clips=count, **plain_sampling(model, **sampling.options()), melodies=source.name, tracker='chapter 53', decoded=source.decoded, training=training_facts(model, source), classifier=said)
 
@@ -531,5 +534,6 @@ def tables_of(metrics:dict) -> str:
     said = metrics['classifier']
     taught = f"The instrument is named by a classifier that is right on {said['accuracy']:.1%} of {said['held_out']} real clips it did not learn from.\n\n" if said else ''
     return (f"{about(metrics)}\n\n{table('follow')}\n\n{taught}The codec against the original:\n\n{table('codec')}\n\n"
-            f"Variety:\n\n{variety_table(metrics['variety'])}\n" + (f"\nStyle, asked and heard:\n\n{style_words(metrics['style'])}\n" if 'style' in metrics else ''))
+            f"Variety:\n\n{variety_table(metrics['variety'])}\n" + (f"\nStyle, asked and heard:\n\n{style_words(metrics['style'])}\n" if 'style' in metrics else '')
+            + (f"\nDistances from the real clips:\n\n{distances_text(metrics['distances'])}\n" if 'distances' in metrics else ''))
 

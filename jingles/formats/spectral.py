@@ -95,14 +95,12 @@ class SpectralCodec(nn.Module):
     def log_magnitudes(self, raw, noise=None):
         "Of latents `(b, t, channels)` that are not standardised; `noise` `(b, t, texture)` is the same for all sounds where None"
         if noise is None: noise = torch.randn(raw.shape[1], self.texture, generator=generator(0)).expand(len(raw), -1, -1)
-        x = torch.cat([raw, noise.to(raw)], -1)
-        return 4*(self.decoder(x).float().unflatten(-1, (self.pair, BINS)).flatten(1, 2) - 1.5)
+        return 4*(self.decoder(torch.cat([raw, noise.to(raw)], -1)).float().unflatten(-1, (self.pair, BINS)).flatten(1, 2) - 1.5)
 
     def forward(self, audio):
         "Training: `(log-magnitudes, those of the reconstruction through noisy latents, the latents (b, t, channels))` of `audio` `(b, 640 t)`"
         raw = self.raw(log_magnitudes(audio))
-        size = self.config['noise']*torch.rand(len(raw), 1, 1, device=raw.device)
-        noise = torch.randn(*raw.shape[:2], self.texture, device=raw.device)
+        size, noise = self.config['noise']*torch.rand(len(raw), 1, 1, device=raw.device), torch.randn(*raw.shape[:2], self.texture, device=raw.device)
         return log_magnitudes(audio, self.floor), self.log_magnitudes(raw + size*torch.randn_like(raw), noise), raw
 
     def frames(self, seconds:float) -> int: return math.ceil(round(seconds*SAMPLE_RATE)/(HOP*self.pair))
