@@ -76,7 +76,7 @@ def test_no_home(jingles, tmp_path):
 def test_mistakes_are_said_before_torch(python, tmp_path):
     "Loading PyTorch takes longer than anything else; what is wrong with the options themselves is said without it"
     mistakes = {('--curves', 'README.md'): 'expected a table that ends in .csv, .json, .npz, or a sound that ends in .wav', ('--voice', 'top'): '--voice says how --midi is read', ('--track', '2'): '--track says',
-                ('--start', 1): '--start says', ('--seconds', 31): '--seconds is 31; expected 0.1 to 30', ('--redo', '1:2'): 'name it with --like', ('--velocity', 'loud'): "--velocity is 'loud'",
+                ('--start', 1): '--start says', ('--seconds', 31): '--seconds is 31; expected 0.1 to 30', ('--redo', '1:2'): 'name it with --init-audio', ('--velocity', 'loud'): "--velocity is 'loud'",
                 ('--midi', 'gone.mid'): 'there is no file gone.mid', ('--guidance', 'much'): '--guidance is', ('--sampling', 'eta'): 'expected NAME=VALUE', ('--model', 'gone'): 'comes with jingles: notes',
                 ('--midi', 'a.mid', '--curves', 'b.csv'): 'one is enough'}
     said = python('''

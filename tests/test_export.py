@@ -141,7 +141,7 @@ def test_copies_of_a_sound_are_in_one_part(tmp_path, jingles):
     font = str(find_soundfont())
     def keep(folder, k, copies=True):
         wav = Played(*clip(None, 3, 'train', k, 8), font).sound(8)
-        files = {'wav': (wav, 24000), 'flac': (0.4*wav, 24000)} | copies*{'aiff': (wav[30011:-20000], 24000), 'mp3': (resample(wav, 24000, 44100), 44100), 'ogg': (resample(wav, 24000, 48000)[20000:, None]*[0.6, 0.4], 48000)}
+        files = {'wav': (wav, 24000), 'flac': (0.4*wav, 24000)} | ({} if not copies else {'aiff': (wav[30011:-20000], 24000), 'mp3': (resample(wav, 24000, 44100), 44100), 'ogg': (resample(wav, 24000, 48000)[20000:, None]*[0.6, 0.4], 48000)})
         folder.mkdir(exist_ok=True)
         for ending, (sound, rate) in files.items(): sf.write(folder/f'{k}.{ending}', sound, rate)
     def parts(folder):

@@ -24,7 +24,7 @@ from .codec import BINS, HOP, N_FFT, WEIGHTS, check_latents, istft, stack_of, st
 
 # %% ../../nbs/44_formats.spectral.ipynb #s006
 FLOOR = 1e-4      # magnitude that counts as silence to the encoder
-GATE = 1e-3       # frames with a smaller norm are let through the less the smaller it is
+GATE = 3e-3       # frames with a smaller norm are let through the less the smaller it is
 
 def log_magnitudes(audio, floor:float=FLOOR) -> torch.Tensor:
     "ln(|stft| + floor) of `audio` `(b, n)`, `n` a multiple of 320: `(b, t, 641)`"
