@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['FLOOR', 'GATE', 'BEFORE', 'PROBE', 'PROBE_LEVELS', 'log_magnitudes', 'magnitudes_of', 'gated', 'peaks_of',
-           'single_pass_phases', 'griffin_lim', 'spectral_convergence', 'SpectralCodec', 'bands', 'magnitude_loss',
-           'spectral_codec_loss', 'mixed_crops', 'plain', 'PatchDiscriminator', 'FrameDiscriminator', 'with_texture',
-           'DecoderTuning', 'detached', 'judge_loss', 'tuning_loss', 'shift_sensitivity', 'lag_correlation',
-           'load_spectral', 'loudnesses', 'SpectralCodes', 'load_spectral_codes', 'standardised', 'stretches',
-           'denoising_loss', 'Diffusability', 'diffusability']
+           'single_pass_phases', 'griffin_lim', 'spectral_convergence', 'SpectralCodec', 'log_mel', 'magnitude_loss',
+           'spectral_codec_loss', 'mixed_crops', 'weight_norm', 'PatchDiscriminator', 'FrameDiscriminator',
+           'with_texture', 'DecoderTuning', 'detached', 'discriminator_loss', 'tuning_loss', 'shift_sensitivity',
+           'lag_correlation', 'load_spectral', 'loudnesses', 'SpectralCodes', 'load_spectral_codes', 'standardised',
+           'stretches', 'denoising_loss', 'Diffusability', 'diffusability']
 
 # %% ../../nbs/44_formats.spectral.ipynb #s004
 import math
@@ -123,18 +123,18 @@ class SpectralCodec(nn.Module):
         return griffin_lim(magnitudes, phases, self.n_iter)[:, :n].clamp(-1, 1)
 
 # %% ../../nbs/44_formats.spectral.ipynb #s018
-def bands(logs, floor:float) -> torch.Tensor:
+def log_mel(logs, floor:float) -> torch.Tensor:
     "Half the logarithm of the power in 120 mel bands `(b, t, 120)`, over three frames, of log-magnitudes `(b, t, 641)`"
     bank = torch.tensor(mel_bank(120, N_FFT)).to(logs)
     power = F.avg_pool1d((2*logs).exp().transpose(1, 2), 3, 1, 1, count_include_pad=False)
     return 0.5*((bank/bank.sum(1, keepdim=True)) @ power + floor**2).log().transpose(1, 2)
 
 def magnitude_loss(estimate, logs, floor:float=FLOOR) -> torch.Tensor:
-    "L1 of log-magnitudes `(b, t, 641)`, less near the `floor`, and of their mel `bands`, plus the spectral convergence of square roots"
+    "L1 of log-magnitudes `(b, t, 641)`, less near the `floor`, and of their mel bands (`log_mel`), plus the spectral convergence of square roots"
     weight = ((logs - math.log(floor))/2).clamp(0.25, 1)
     a, b = (0.5*estimate.clamp(max=6)).exp(), (0.5*logs).exp()
     convergence = ((a - b).square().sum((1, 2))/(b.square().sum((1, 2)) + 1)).sqrt()
-    level = (bands(estimate.clamp(max=6), floor) - bands(logs, floor)).abs().mean()
+    level = (log_mel(estimate.clamp(max=6), floor) - log_mel(logs, floor)).abs().mean()
     return (weight*(estimate - logs).abs()).sum()/weight.sum() + level + convergence.mean()
 
 def spectral_codec_loss(codec, audio) -> torch.Tensor:
@@ -150,16 +150,16 @@ def mixed_crops(crops, quieter:float=20., chance:float=0.25) -> torch.Tensor:
     return crops[:n//2] + crops[n//2:]*(torch.rand(n//2, 1) < chance).to(crops)
 
 # %% ../../nbs/44_formats.spectral.ipynb #sccfb92
-def plain(layer): return nn.utils.parametrizations.weight_norm(layer)
+def weight_norm(layer): return nn.utils.parametrizations.weight_norm(layer)
 
 class PatchDiscriminator(nn.Module):
     "Log-magnitudes `(b, t, 641)` -> scores and features of patches of `height` frames by `width` bins"
     def __init__(self, height:int=4, width:int=16, channels:int=128):
         super().__init__()
         self.size = height, width
-        self.embed, self.mix = plain(nn.Linear(height*width + 2, channels)), plain(nn.Linear(channels, channels))
-        self.around = plain(nn.Conv2d(channels, channels//2, 3, (1, 2), 1))
-        self.score = plain(nn.Conv2d(channels//2, 1, 1))
+        self.embed, self.mix = weight_norm(nn.Linear(height*width + 2, channels)), weight_norm(nn.Linear(channels, channels))
+        self.around = weight_norm(nn.Conv2d(channels, channels//2, 3, (1, 2), 1))
+        self.score = weight_norm(nn.Conv2d(channels//2, 1, 1))
 
     def patches(self, logs):
         "Each patch without its mean, its mean, and its place among the bins"
@@ -181,9 +181,9 @@ class FrameDiscriminator(nn.Module):
     "Log-magnitudes `(b, t, 641)` -> scores and features of whole frames in time"
     def __init__(self, channels:int=192):
         super().__init__()
-        self.embed = plain(nn.Linear(BINS, channels))
-        self.around = nn.ModuleList([plain(nn.Conv1d(channels, channels, 5, stride, 2, groups=4)) for stride in (2, 1)])
-        self.score = plain(nn.Conv1d(channels, 1, 1))
+        self.embed = weight_norm(nn.Linear(BINS, channels))
+        self.around = nn.ModuleList([weight_norm(nn.Conv1d(channels, channels, 5, stride, 2, groups=4)) for stride in (2, 1)])
+        self.score = weight_norm(nn.Conv1d(channels, 1, 1))
 
     def forward(self, logs):
         features = [F.leaky_relu(self.embed(logs/3 + 2.3), 0.2).transpose(1, 2)]
@@ -207,26 +207,26 @@ class DecoderTuning(nn.Module):
         super().__init__()
         self.codec = codec if codec.texture else with_texture(codec)
         self.codec.encoder.requires_grad_(False); self.codec.decoder.requires_grad_(True)
-        self.judges = nn.ModuleList([PatchDiscriminator(), PatchDiscriminator(8, 8), FrameDiscriminator()])
+        self.discriminators = nn.ModuleList([PatchDiscriminator(), PatchDiscriminator(8, 8), FrameDiscriminator()])
 
 def detached(module, *args):
     "What `module` gives for `args`, with gradients for these only"
     return torch.func.functional_call(module, {k: v.detach() for k, v in module.named_parameters()}, args)
 
-def judge_loss(judge, estimate, logs) -> tuple:
-    "`(the judge's own hinge loss, the decoder's score, its distance in features)` for decoded and true log-magnitudes"
-    true, features = judge(logs)
-    own = F.relu(1 - true).mean() + F.relu(1 + judge(estimate.detach())[0]).mean()
-    score, found = detached(judge, estimate)
+def discriminator_loss(discriminator, estimate, logs) -> tuple:
+    "`(the discriminator's own hinge loss, the decoder's score, its distance in features)` for decoded and true log-magnitudes"
+    true, features = discriminator(logs)
+    own = F.relu(1 - true).mean() + F.relu(1 + discriminator(estimate.detach())[0]).mean()
+    score, found = detached(discriminator, estimate)
     return own, -score.mean(), sum((a - b.detach()).abs().mean() for a, b in zip(found, features))/len(features)
 
-def tuning_loss(tuning, audio, reconstruction:float=5., matching:float=2.) -> torch.Tensor:
+def tuning_loss(tuning, audio, reconstruction:float=5., feature_matching:float=2.) -> torch.Tensor:
     "Loss of a `DecoderTuning` on `audio` `(b, n)`, `n` whole frames"
     logs, estimate, _ = tuning.codec(audio)
     i, j = torch.randint(8, ()).item(), torch.randint(16, ()).item()
     shifted = [F.pad(x[:, i:, j:], (0, j)) for x in (estimate, logs)]
-    own, score, features = map(sum, zip(*(judge_loss(judge, *shifted) for judge in tuning.judges)))
-    return reconstruction*magnitude_loss(estimate, logs, tuning.codec.floor) + own + score + matching*features
+    own, score, features = map(sum, zip(*(discriminator_loss(d, *shifted) for d in tuning.discriminators)))
+    return reconstruction*magnitude_loss(estimate, logs, tuning.codec.floor) + own + score + feature_matching*features
 
 # %% ../../nbs/44_formats.spectral.ipynb #s021
 @torch.no_grad()
