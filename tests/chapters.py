@@ -13,7 +13,7 @@ NUMBER = re.compile(r'(?<![A-Za-z_])[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?%?')
 
 
 def text(outputs):
-    "What the `outputs` of a cell say in words: printed lines and shown values, without numbers, addresses, temporary folders and white space"
+    "What the `output_paths` of a cell say in words: printed lines and shown values, without numbers, addresses, temporary folders and white space"
     parts = [o.get('text') if o['output_type'] == 'stream' and o.get('name') == 'stdout' else o.get('data', {}).get('text/plain', '') for o in outputs]
     said = '\n'.join(''.join(p) for p in parts if p)
     said = re.sub(r"^'fluidsynth' was found at.*\n?", '', said, flags=re.M)      # pyfluidsynth's own words, when it is first imported

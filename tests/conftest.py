@@ -37,10 +37,10 @@ def jingles(python):
 def tiny(tmp_path_factory):
     "A folder with a tiny untrained codec, `codec`, and a database in its format, `db`: 24 clips to train with and 6 to test with, of 1 s"
     import torch
-    from jingles.data.pvt import Recipe, export
+    from jingles.data.pvt import ExportSettings, export
     from jingles.formats.codec import Codec, load_codec, save_codec
     folder = tmp_path_factory.mktemp('tiny')
     torch.manual_seed(0)
     save_codec(Codec(width=16, depth=1), folder/'codec')
-    export(folder/'db', formats=dict(codec=load_codec(folder/'codec')), recipe=Recipe(clips=(24, 6), seconds=1), workers=1)
+    export(folder/'db', formats=dict(codec=load_codec(folder/'codec')), recipe=ExportSettings(clips=(24, 6), seconds=1), workers=1)
     return folder

@@ -93,8 +93,8 @@ from jingles.cli import main
 try: main()
 except SystemExit as stop: assert not stop.code, stop.code
 print("LOADED", [m for m in ("tensorflow", "keras", "accelerate", "sklearn.ensemble") if m in sys.modules])
-from jingles.data.synth import library
-print("SYNTH", library.cache_info().currsize)       # pretty_midi imports pyfluidsynth where it is installed; we must not set FluidSynth up
+from jingles.data.synth import load_fluidsynth
+print("SYNTH", load_fluidsynth.cache_info().currsize)       # pretty_midi imports pyfluidsynth where it is installed; we must not set FluidSynth up
 ''', tmp_path/'a.wav')
     assert 'SYNTH 0' in done.stdout, done.stdout[-500:]
     assert 'LOADED []' in done.stdout, done.stdout[-500:]

@@ -10,8 +10,8 @@ from book import ROOT
 from jingles.audio import load, save
 from jingles.control.curves import read_curves, save_curves
 from jingles.control.draw import preset, to_rows
-from jingles.control.heard import played_in
-from jingles.generate import demo
+from jingles.control.heard import curves_from_midi
+from jingles.generate import demo_curves
 from lab import CHROMIUM, LABCONFIG, Kernel, Page, answers, chromium, free_port, jupyterlab, soon, stop
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason='no Chromium; as root: apt-get install chromium')
@@ -168,19 +168,19 @@ def test_themes(page):
 
 def test_files_and_humming(page, kernel):
     "A file is opened from the browser and saved to it; what is hummed becomes notes"
-    save_curves(page.folder/'given.csv', demo(1))
+    save_curves(page.folder/'given.csv', demo_curves(1))
     with page.page.expect_download() as download:
         page.page.set_input_files('.jingles-draw input[type=file]', page.folder/'given.csv')
         assert soon(lambda: kernel.rows.shape, lambda shape: shape == (6, 75)) == (6, 75)
         page.choose('Save the curves', 'npz')
     download.value.save_as(page.folder/'saved.npz')
-    assert (to_rows(read_curves(page.folder/'saved.npz'), 'notes') == to_rows(demo(1), 'notes')).all() and (kernel.rows == to_rows(demo(1), 'notes')).all()      # without a pitch: it is open
+    assert (to_rows(read_curves(page.folder/'saved.npz'), 'notes') == to_rows(demo_curves(1), 'notes')).all() and (kernel.rows == to_rows(demo_curves(1), 'notes')).all()      # without a pitch: it is open
 
     midi = pretty_midi.PrettyMIDI()
     midi.instruments = [pretty_midi.Instrument(40)]
     midi.instruments[0].notes = [pretty_midi.Note(60 + 20*k, 60 + 4*k, 0.5*k, 0.5*k + 0.4) for k in range(3)]
     midi.write(str(page.folder/'tune.mid'))
-    tune = to_rows(played_in(page.folder/'tune.mid', 1, features='notes'), 'notes')
+    tune = to_rows(curves_from_midi(page.folder/'tune.mid', 1, features='notes'), 'notes')
     page.page.set_input_files('.jingles-draw input[type=file]', page.folder/'tune.mid')
     assert (soon(lambda: kernel.rows, lambda r: (r == tune).all()) == tune).all()
     page.page.wait_for_selector('.jingles-draw .said:has-text("tune.mid is what is drawn")')      # the kernel has the curves before the page has the words
@@ -268,7 +268,7 @@ def test_another_day(lab, page):
     kernel = Kernel(*lab)
     kernel('setattr(studio.board, "cond", __import__("jingles.generate").generate.demo(2, "violin", features="notes"))')      # not what the cell would draw by itself
     rows = kernel.rows
-    assert (rows != to_rows(demo(2), 'notes')).any() and saved_with(page, rows)
+    assert (rows != to_rows(demo_curves(2), 'notes')).any() and saved_with(page, rows)
     seen = page.picture()
     page.page.evaluate("jupyterapp.shell.currentWidget.sessionContext.shutdown()")
     assert soon(lambda: json.loads(answers(f'{lab[1]}/api/sessions')), lambda sessions: not sessions) == []

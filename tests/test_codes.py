@@ -6,7 +6,7 @@ import pytest
 import torch
 from book import ROOT
 from jingles.core import fingerprint, load_tensors
-from jingles.formats.codec import WEIGHTS, Codec, CodecCodes, codebook_use, learn_books, load_codec, load_codes, look_up, nearest, refine, save_codec, save_codes
+from jingles.formats.codec import WEIGHTS, Codec, CodecCodes, codebook_use, learn_codebooks, load_codec, load_codes, sum_codewords, nearest_code, residual_quantise, save_codec, save_codes
 from jingles.formats.spectral import load_spectral_codes
 
 
@@ -56,8 +56,8 @@ def test_error_falls_with_each_codebook(codes, melody):
 def test_melodies_use_the_codebooks(codes):
     "On three minutes of invented melodies (14 400 frames for 1024 entries; the training heard POP909's) most entries occur, and more codebooks sound better"
     from jingles.evaluation.adherence import si_sdr
-    from jingles.evaluation.tables import real_clips
-    sounds = torch.stack([torch.from_numpy(c.sound) for c in real_clips(None, 24, seconds=8)])
+    from jingles.evaluation.tables import render_clips
+    sounds = torch.stack([torch.from_numpy(c.sound) for c in render_clips(None, 24, seconds=8)])
     x = codes.encode(sounds)
     share, perplexity = codebook_use(x, 1024)
     assert (share > 0.8).all() and (perplexity > 0.3).all(), (share, perplexity)
@@ -174,26 +174,26 @@ def test_codes_are_the_librarys(library):
     vq = library.ResidualVQ(dim=16, num_quantizers=4, codebook_size=64).eval()
     for layer, book in zip(vq.layers, books): layer._codebook.embed.data.copy_(book[None])
     out, indices, _ = vq(x[None])
-    ours = refine(x, books)
+    ours = residual_quantise(x, books)
     assert (ours == indices[0]).double().mean() > 0.998                 # the library takes the root of the distance: near ties may differ
-    assert torch.allclose(look_up(indices[0], books), out[0], atol=1e-5)
+    assert torch.allclose(sum_codewords(indices[0], books), out[0], atol=1e-5)
 
 
 def test_learning_is_reproducible_and_leaves_no_dead_entries(library):
     torch.manual_seed(0)
     x = torch.randn(20_000, 8)*torch.linspace(0.3, 2, 8)
-    a, b = (learn_books(x[:16_000], books=3, classes=32, steps=40, batch=1024, seed=3) for _ in range(2))
+    a, b = (learn_codebooks(x[:16_000], books=3, classes=32, steps=40, batch=1024, seed=3) for _ in range(2))
     assert torch.equal(a, b)
-    share, perplexity = codebook_use(refine(x[16_000:], a).T[None], 32)
+    share, perplexity = codebook_use(residual_quantise(x[16_000:], a).T[None], 32)
     assert (share == 1).all() and (perplexity > 0.6).all()
-    left = [(look_up(refine(x[16_000:], a)[:, :q], a) - x[16_000:]).square().mean() for q in (1, 2, 3)]
+    left = [(sum_codewords(residual_quantise(x[16_000:], a)[:, :q], a) - x[16_000:]).square().mean() for q in (1, 2, 3)]
     assert left[0] > 1.5*left[1] > 2*left[2]
 
 
 def test_nearest_is_nearest():
     x, book = torch.randn(9000, 5), torch.randn(77, 5)                  # more than one part of 4096
-    assert torch.equal(nearest(x, book), torch.cdist(x.double(), book.double()).argmin(1))
-    assert nearest(x[:0], book).shape == (0,)
+    assert torch.equal(nearest_code(x, book), torch.cdist(x.double(), book.double()).argmin(1))
+    assert nearest_code(x[:0], book).shape == (0,)
 
 
 # ---- the notebook

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import torch
 from jingles.audio import load, save
-from jingles.control.curves import DESCRIPTORS, NOTES, PVT, read_curves, save_curves
+from jingles.control.curves import DESCRIPTORS_CHANNELS, NOTES_CHANNELS, PVT_CHANNELS, read_curves, save_curves
 from jingles.control.descriptors import descriptors, from_audio
 from jingles.core import Cond, rng_for
 from jingles.data.records import write_shapes, write_shard
 from jingles.formats.codec import Codec, load_codec, save_codec
-from jingles.generate import demo, generate
+from jingles.generate import demo_curves, generate
 from jingles.system import configure, load_model
 from jingles.training import train
 
@@ -45,13 +45,13 @@ def small(tmp_path_factory):
 
 def test_trained_and_sampled(small):
     model = load_model(small/'model', device='cpu')
-    assert model.config.features == 'descriptors' and list(model.net.control.embed.parts) == list(DESCRIPTORS)
+    assert model.config.features == 'descriptors' and list(model.net.control.embed.parts) == list(DESCRIPTORS_CHANNELS)
     wish = from_audio(tone(20, 0.6))
-    wav, again, other = (generate(model, c, steps=3, guidance=g) for c, g in ((wish, 2.), (wish, 2.), (from_audio(tone(21, 0.6)), dict.fromkeys(DESCRIPTORS, 2.))))
+    wav, again, other = (generate(model, c, steps=3, guidance=g) for c, g in ((wish, 2.), (wish, 2.), (from_audio(tone(21, 0.6)), dict.fromkeys(DESCRIPTORS_CHANNELS, 2.))))
     assert wav.shape == (1, 14400) and np.isfinite(wav).all() and np.array_equal(wav, again) and not np.array_equal(wav, other)
 
 
-@pytest.mark.parametrize('features', [PVT, PVT | DESCRIPTORS])
+@pytest.mark.parametrize('features', [PVT_CHANNELS, PVT_CHANNELS | DESCRIPTORS_CHANNELS])
 def test_other_curves_are_refused(small, features):
     model, wrong = load_model(small/'model', device='cpu'), Cond({k: torch.zeros(1, c, 16) for k, c in features.items()})
     with pytest.raises(ValueError, match="^this model follows pitch, voiced, loudness, brightness, noisiness, not velocity, chroma, instruments; give .*'descriptors'$"):
@@ -60,9 +60,9 @@ def test_other_curves_are_refused(small, features):
 
 def test_the_shipped_model_follows_notes():
     model = load_model(device='cpu')
-    assert model.config.features == 'notes' and list(model.net.control.embed.parts) == list(NOTES)
+    assert model.config.features == 'notes' and list(model.net.control.embed.parts) == list(NOTES_CHANNELS)
     with pytest.raises(ValueError, match='^this model follows velocity, pitch, chroma, instruments, not voiced'): generate(model, from_audio(tone(1)))
-    bare, whole = demo(0.3), demo(0.3, features='notes')
+    bare, whole = demo_curves(0.3), demo_curves(0.3, features='notes')
     assert np.isfinite(generate(model, whole, steps=1, guidance=1)).all()
     left = Cond(whole.local | dict(pitch=-torch.ones(1, 1, whole.frames)))
     assert np.array_equal(generate(model, bare, steps=1, guidance=1), generate(model, left, steps=1, guidance=1))      # curves without a pitch leave it open
@@ -89,15 +89,15 @@ def test_command_line(small, tmp_path, jingles):
 def test_studio(small):
     "The board of a trained model of this kind: what is drawn is asked for, what is heard is drawn over it"
     pytest.importorskip('anywidget')
-    from jingles.studio import BEGINNINGS, Studio
+    from jingles.studio import START_MODES, Studio
     studio = Studio(load_model(small/'model', device='cpu'), from_audio(tone(6), 1))
     studio.controls.steps.value = 3
-    for begin in BEGINNINGS:
+    for begin in START_MODES:
         if begin == 'changed': studio.board.put('brightness', np.where(np.arange(75) < 40, studio.board.rows[3], 0.6))
         studio.controls.begin.value = begin
         studio.generate(); studio.worker.join()
         assert studio.said.value == 'done', (begin, studio.said.value)
         take = studio.takes[0]
         heard = descriptors(take.wav, 75, 75)
-        assert all(torch.equal(take.cond[k], studio.board.cond[k]) for k in DESCRIPTORS) and np.array_equal(take.measured['loudness'][0], heard['loudness'])
+        assert all(torch.equal(take.cond[k], studio.board.cond[k]) for k in DESCRIPTORS_CHANNELS) and np.array_equal(take.measured['loudness'][0], heard['loudness'])
         assert np.array_equal(np.frombuffer(studio.board.measured, '<f4').reshape(5, -1)[1:3], np.concatenate([heard['voiced'], heard['loudness']]))

@@ -121,8 +121,8 @@ def codecs():
 
 def crops(kind, device='cpu'):
     "Tones for one step's loss"
-    from jingles.training import learners
-    row = learners()[kind]
+    from jingles.training import codec_recipes
+    row = codec_recipes()[kind]
     t = torch.arange(row.length)/24_000
     return row.loss, torch.stack([0.3*torch.sin(2*torch.pi*f*t) for f in (220., 330., 523., 880.)]).to(device)
 
@@ -130,11 +130,11 @@ def crops(kind, device='cpu'):
 @pytest.mark.parametrize('kind', ('codec', 'spectral'))
 def test_codecs_on_the_meta_device(kind):
     "A step of training; latents' statistics from sounds on the CPU, as they are taken for each save; and what is decoded"
-    from jingles.formats.codec import calibrate
+    from jingles.formats.codec import set_latent_statistics
     codec, (loss, audio) = codecs()[kind].to('meta'), crops(kind, 'meta')
     loss(codec, audio).backward()
     assert all(p.grad is not None and p.grad.device.type == 'meta' for p in codec.parameters())
-    calibrate(codec, [crops(kind)[1]])
+    set_latent_statistics(codec, [crops(kind)[1]])
     assert codec.mean.device.type == 'meta'
     wav = codec.decode(torch.zeros(2, 8, 12, device='meta'))
     assert (wav.device.type, wav.shape) == ('meta', (2, 12*320*(2 if kind == 'spectral' else 1)))
@@ -176,9 +176,9 @@ def test_codecs_in_bfloat16(kind):
 @pytest.mark.parametrize('kind, small', [('codec', dict(channels=8, width=32, depth=1)), ('spectral', dict(channels=8, widths=(32, 48), depths=(1, 1)))])
 def test_train_codec_in_bfloat16(kind, small, tmp_path):
     "The whole run, as on a GPU: two steps, saves, and a run that is taken up"
-    from jingles.data.pvt import Recipe, export
+    from jingles.data.pvt import ExportSettings, export
     from jingles.training import Plan, read_log, train_codec
-    export(tmp_path/'db', recipe=Recipe((8, 0), 2), workers=1)
+    export(tmp_path/'db', recipe=ExportSettings((8, 0), 2), workers=1)
     plan = Plan(steps=2, warmup=1, save_every=1, log_every=1, precision='bf16')
     with pytest.warns(UserWarning, match='precision is bf16'): train_codec(tmp_path/'db', tmp_path/'run', plan, 2, kind, **small)
     with pytest.warns(UserWarning, match='precision is bf16'): codec = train_codec(tmp_path/'db', tmp_path/'run', plan._replace(steps=3), 2, kind, **small)

@@ -6,10 +6,10 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, EDMDPMSolverMultistepScheduler, EDMEulerScheduler
 
-from jingles.paradigms.ddpm import DDPM, Times, ancestral, ddim, large, small
+from jingles.paradigms.ddpm import DDPM, Timesteps, ancestral, ddim, beta_variance, posterior_variance
 from jingles.paradigms.edm import EDM, scalings
 from jingles.paradigms.samplers import dpmpp_2m, euler
-from jingles.paradigms.schedules import cosine_betas, karras_sigmas, like, linear_betas, sigma_of
+from jingles.paradigms.schedules import cosine_betas, karras_sigmas, append_dims, linear_betas, sigma_from_alpha_bar
 
 SHAPE = (4, 3, 5)
 WEIGHT, MEAN, STD = torch.tensor([[0.3, 0.7], [-1., 0.6], [0.3, 0.4]], dtype=torch.float64)     # of the mixture that the data is from
@@ -35,7 +35,7 @@ class EDMOracle(torch.nn.Module):
         self.sigma_data, self.dtype = sigma_data, torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
 
     def forward(self, x, t, cond=None):
-        sigma = like((4*t.double()).exp(), x.double())
+        sigma = append_dims((4*t.double()).exp(), x.double())
         c_skip, c_out, c_in = scalings(sigma, self.sigma_data)
         noisy = x.double()/c_in
         return ((denoise(noisy, sigma) - c_skip*noisy)/c_out).to(x)
@@ -104,9 +104,9 @@ class DDPMOracle(torch.nn.Module):
         self.alpha_bar, self.dtype = alpha_bar, torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
 
     def forward(self, x, t, cond=None):
-        a = like(self.alpha_bar[t.long() + 1], x.double())
+        a = append_dims(self.alpha_bar[t.long() + 1], x.double())
         noisy = x.double()/a.sqrt()
-        return ((noisy - denoise(noisy, sigma_of(a)))/sigma_of(a)).to(x)
+        return ((noisy - denoise(noisy, sigma_from_alpha_bar(a)))/sigma_from_alpha_bar(a)).to(x)
 
 
 @pytest.fixture
@@ -138,11 +138,11 @@ def test_schedules(name, schedule):
 def one_step(theirs, variance, t, s, x, net, alpha_bar):
     "Both ancestral steps from `t` to `s` with the same fresh noise"
     eps, g = (lambda x, t: net(x, torch.full((len(x),), t - 1.))), [torch.Generator().manual_seed(t) for _ in range(2)]
-    return theirs.step(eps(x, t), t - 1, x, generator=g[0]).prev_sample, ancestral(eps, x, Times((t, s), alpha_bar), variance, g[1])
+    return theirs.step(eps(x, t), t - 1, x, generator=g[0]).prev_sample, ancestral(eps, x, Timesteps((t, s), alpha_bar), variance, g[1])
 
 
 SOME = [*range(1, 30), *range(40, 1001, 40)]
-VARIANCES = pytest.mark.parametrize('variance, name', [(small, 'fixed_small'), (large, 'fixed_large')])
+VARIANCES = pytest.mark.parametrize('variance, name', [(posterior_variance, 'fixed_small'), (beta_variance, 'fixed_large')])
 
 
 @VARIANCES

@@ -8,7 +8,7 @@ import pytest
 import torch
 from jingles.core import fingerprint, generator, randn
 from jingles.formats import encodec as chapter
-from jingles.formats.encodec import BANDWIDTHS, CHECKPOINT, EnCodecCodes, EnCodecLatents, find_weights, load_encodec, new_encodec, random_encodec, save_encodec
+from jingles.formats.encodec import BANDWIDTHS, CHECKPOINT, EnCodecCodes, EnCodecLatents, find_weights, load_encodec, untrained_encodec, random_encodec, save_encodec
 
 
 @pytest.fixture(scope='module')
@@ -137,9 +137,9 @@ def test_use_changes_nothing(model, noise):
     before, state = fingerprint(model), torch.get_rng_state()
     coder = EnCodecCodes(model).train()
     assert torch.equal(coder.encode(noise), EnCodecCodes(model.eval()).encode(noise))
-    new_encodec(); random_encodec()
+    untrained_encodec(); random_encodec()
     assert fingerprint(model) == before and torch.equal(torch.get_rng_state(), state)
-    assert fingerprint(copy.deepcopy(new_encodec())) == fingerprint(new_encodec()) != fingerprint(new_encodec(1))
+    assert fingerprint(copy.deepcopy(untrained_encodec())) == fingerprint(untrained_encodec()) != fingerprint(untrained_encodec(1))
 
 
 # ---- what goes in
@@ -271,7 +271,7 @@ def test_server_that_says_nothing(nowhere, monkeypatch):
     with socket.create_server(('127.0.0.1', 0)) as silent:
         monkeypatch.setattr(chapter.import_encodec().model, 'ROOT_URL', f'http://127.0.0.1:{silent.getsockname()[1]}/')
         began = time.monotonic()
-        assert 'timed out' in said(FileNotFoundError, chapter.download, nowhere/CHECKPOINT, 0.3)
+        assert 'timed out' in said(FileNotFoundError, chapter.download_weights, nowhere/CHECKPOINT, 0.3)
     assert time.monotonic() - began < 5 and socket.getdefaulttimeout() is None and not any(nowhere.iterdir())
 
 
@@ -307,8 +307,8 @@ def test_after_a_failed_import_of_torchaudio(python):
     python('''
 try: import torchaudio
 except OSError: pass
-from jingles.formats.encodec import new_encodec
-new_encodec()
+from jingles.formats.encodec import untrained_encodec
+untrained_encodec()
 import torchaudio.functional''')
 
 

@@ -6,7 +6,7 @@ import papermill
 import pytest
 
 from book import ROOT
-from jingles.data.cards import card
+from jingles.data.cards import card_text
 from jingles.data.pvt import read_manifest
 from jingles.data.records import Records, checksum
 
@@ -135,17 +135,17 @@ def test_copies_of_a_sound_are_in_one_part(tmp_path, jingles):
     import numpy as np
     import soundfile as sf
     from jingles.audio import resample
-    from jingles.data.pvt import Played, clip
-    from jingles.data.recordings import Recordings
+    from jingles.data.pvt import PlayedClip, clip
+    from jingles.data.recordings import RecordingSource
     from jingles.data.synth import find_soundfont
     font = str(find_soundfont())
     def keep(folder, k, copies=True):
-        wav = Played(*clip(None, 3, 'train', k, 8), font).sound(8)
+        wav = PlayedClip(*clip(None, 3, 'train', k, 8), font).sound(8)
         files = {'wav': (wav, 24000), 'flac': (0.4*wav, 24000)} | ({} if not copies else {'aiff': (wav[30011:-20000], 24000), 'mp3': (resample(wav, 24000, 44100), 44100), 'ogg': (resample(wav, 24000, 48000)[20000:, None]*[0.6, 0.4], 48000)})
         folder.mkdir(exist_ok=True)
         for ending, (sound, rate) in files.items(): sf.write(folder/f'{k}.{ending}', sound, rate)
     def parts(folder):
-        source = Recordings(folder)
+        source = RecordingSource(folder)
         told = source.read(1, lambda f, tasks: map(f, tasks))
         return {name: split for split, items in source.parts.items() for name, _ in items}, told
     for k in range(12): keep(tmp_path/'few', k, copies=False); keep(tmp_path/'many', k)
@@ -233,25 +233,25 @@ CARDS = sorted((ROOT/'data_cards').glob('*.json'))
 @pytest.mark.parametrize('path', CARDS, ids=lambda p: p.stem)
 def test_cards_say_what_the_code_does(path, jingles):
     "A card is what its manifest makes it, and the manifest's arrays are those that the code makes today"
-    from jingles.data.pvt import RATIO, Melodies, Recipe, database, described_before
-    from jingles.system import formats_of
+    from jingles.data.pvt import RATIO, MelodySource, ExportSettings, plan_database, upgrade_description
+    from jingles.system import parse_formats
     manifest = json.loads(path.read_text())
     if path.stem == 'measured': return
     p = manifest['parameters']
     times = json.loads((ROOT/'data_cards'/'measured.json').read_text())
     written = path.with_suffix('.md').read_text()
-    assert card(manifest, f"data/{manifest['name']}", f'{path.stem}.jpg', times[p['format']['name']]) == written
+    assert card_text(manifest, f"data/{manifest['name']}", f'{path.stem}.jpg', times[p['format']['name']]) == written
     assert f'ratio {RATIO}' in written or manifest['source']['kind'] == 'generator'
     assert path.with_suffix('.jpg').stat().st_size < 60_000
-    made = formats_of(p['format'].get('text', p['format']['name']))
+    made = parse_formats(p['format'].get('text', p['format']['name']))
     if 'encodec' in p['format']['name']:
         from jingles.formats.encodec import EnCodecCodes, EnCodecLatents, random_encodec
         made = {p['format']['name']: (EnCodecCodes if p['format']['classes'] else EnCodecLatents)(random_encodec())}
     (name, format), = made.items()
-    now = database('x', name, format, Melodies(), Recipe(tuple(p['clips']), p['seconds'], p['seed'], p['shard_mb']))
+    now = plan_database('x', name, format, MelodySource(), ExportSettings(tuple(p['clips']), p['seconds'], p['seed'], p['shard_mb']))
     assert {k: [d, list(s)] for k, (d, s) in now.shapes.items()} == manifest['arrays']
     assert now.parameters['shard_clips'] == p['shard_clips'] and now.title == manifest['name']
-    today, then = (d | dict(weights_sha256=None) if 'encodec' in name else d for d in (now.parameters['format'], described_before(p['format'], now.parameters['format'])))
+    today, then = (d | dict(weights_sha256=None) if 'encodec' in name else d for d in (now.parameters['format'], upgrade_description(p['format'], now.parameters['format'])))
     if 'centred' not in p['format']: today['centred'] = False             # the curves of an older database are not, whatever its format
     assert today == then
 

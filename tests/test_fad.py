@@ -36,7 +36,7 @@ def test_aisfx_is_the_packages_network():
     net = theirs.EmbeddingNet('max', 3, 1, 64).eval()
     net.load_state_dict(fad.read_aisfx(f'{folder}/models/checkpoint.pth'))
     s = sound(44_100)
-    with torch.no_grad(): expected = net.to(fad.default_device())(fad.blocks_of(fad.aisfx_frames(s), 100, 50)).cpu()
+    with torch.no_grad(): expected = net.to(fad.default_device())(fad.split_blocks(fad.aisfx_frames(s), 100, 50)).cpu()
     found = fad.load_aisfx().call(s)
     assert found.shape == (2, 512) and expected.std() > 0.01
     assert torch.allclose(found, expected, atol=1e-5)      # the same operations in the same order, in float32
@@ -51,7 +51,7 @@ def test_musicnn_is_the_graph_that_was_saved():
     out = 'model/batch_normalization_10/batchnorm/add_1'
     graph = tf.compat.v1.graph_util.extract_sub_graph(saved.graph_def, [out])
     for node in graph.node: node.attr.pop('_output_shapes', None)
-    frames = fad.blocks_of(fad.musicnn_frames(sound(16_000)), 187, 94)
+    frames = fad.split_blocks(fad.musicnn_frames(sound(16_000)), 187, 94)
     reader = tf.compat.v1.train.NewCheckpointReader(folder)
     with tf.Graph().as_default() as g, tf.compat.v1.Session() as session:
         tf.import_graph_def(graph, name='')
@@ -141,11 +141,11 @@ def test_a_changed_checkpoint_is_refused(monkeypatch, tmp_path):
 
 
 def test_sounds_of_a_database(tiny, tmp_path):
-    from jingles.data.pvt import Recipe, export
-    export(tmp_path/'db', formats=dict(audio=None), recipe=Recipe(clips=(2, 5), seconds=1), workers=1)
+    from jingles.data.pvt import ExportSettings, export
+    export(tmp_path/'db', formats=dict(audio=None), recipe=ExportSettings(clips=(2, 5), seconds=1), workers=1)
     def level(s): return np.array([[np.log(np.square(s[i:i + 2400]).mean() + 1e-6) for i in k] for k in ([0, 4800], [9600, 14_400])])
-    sounds = list(fad.sounds_of(tmp_path/'db'))
+    sounds = list(fad.iter_sounds(tmp_path/'db'))
     assert len(sounds) == 5 and sounds[0].shape == (24_000,)
-    from_disk, from_memory = (fad.distances(s, dict(again=s), level, paired=['again'])['again'] for s in (tmp_path/'db', sounds))
+    from_disk, from_memory = (fad.measure_distances(s, dict(again=s), level, paired=['again'])['again'] for s in (tmp_path/'db', sounds))
     assert from_disk == from_memory and from_disk.embedding == 'level' and from_disk.fad == 0
-    with pytest.raises(ValueError, match='no raw audio'): fad.sounds_of(tiny/'db')
+    with pytest.raises(ValueError, match='no raw audio'): fad.iter_sounds(tiny/'db')

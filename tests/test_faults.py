@@ -4,7 +4,7 @@ import os, shutil, sys
 import numpy as np
 import pytest
 from jingles.cli import main
-from jingles.system import SHIPPED, WEIGHTS
+from jingles.system import DEFAULT_MODEL, WEIGHTS
 
 
 def the_line(status, said):
@@ -64,7 +64,7 @@ def test_unknown_instrument(rejected, tmp_path):
 
 def test_weights_missing_or_cut_short(rejected, tmp_path):
     assert 'no model at' in rejected('generate', '--model', tmp_path/'gone', '--out', tmp_path/'a.wav')
-    shutil.copytree(WEIGHTS/SHIPPED, tmp_path/'model')
+    shutil.copytree(WEIGHTS/DEFAULT_MODEL, tmp_path/'model')
     whole = (tmp_path/'model'/'model.safetensors').read_bytes()
     (tmp_path/'model'/'model.safetensors').write_bytes(whole[:len(whole)//2])
     assert 'damaged' in rejected('generate', '--model', tmp_path/'model', '--out', tmp_path/'a.wav')

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 import torch
 from jingles.core import fingerprint, generator, options_of, options_text, randn, weights_sha256, with_options
-from jingles.control.descriptors import centred_sound, loudness, middles
+from jingles.control.descriptors import delay_half_frame, frame_loudness, frame_centres
 from jingles.data.melody import Note
-from jingles.data.pvt import Played, RawAudio, records
-from jingles.data.recordings import MeasuredClip, Recorded
+from jingles.data.pvt import PlayedClip, RawAudio, records
+from jingles.data.recordings import MeasuredClip, RecordedClip
 from jingles.data.synth import find_soundfont
 from jingles.evaluation import tables
 from jingles.evaluation.adherence import instrument_classifier
-from jingles.evaluation.tables import Sampling, real_clips
-from jingles.formats.cqt import CQT, kurtosis, snr, within
+from jingles.evaluation.tables import SamplingOptions, render_clips
+from jingles.formats.cqt import CQT, kurtosis, snr, bandpass
 from jingles.formats.encodec import BANDWIDTHS, EnCodecCodes, random_encodec, save_encodec
 from jingles.generate import generate
-from jingles.system import FORMATS, build, configure, format_text, formats_of, make_format
+from jingles.system import FORMATS, build, configure, format_text, parse_formats, make_format
 
 
 OTHERS = ('cqt:power=0.5,per_bin=true', 'cqt:f_min=65.4,n_bins=168,bins_per_octave=24,hop=60,power=0.7', 'encodec-codes:books=32')     # with options
@@ -69,7 +69,7 @@ def test_each_is_made_again_from_its_config(formats):
 
 def test_table_3_1(formats):
     "All bit rates of the report can be asked for by the number of codebooks"
-    asked = formats_of(','.join(f'encodec-codes:books={q}' for q in BANDWIDTHS.values()), 'EnCodec')
+    asked = parse_formats(','.join(f'encodec-codes:books={q}' for q in BANDWIDTHS.values()), 'EnCodec')
     assert [make.args[0].books for make in asked.values()] == [2, 4, 8, 16, 32] and list(asked)[3] == 'encodec-codes'
     model = formats['encodec'].model
     assert [EnCodecCodes(model, kbps).config for kbps in BANDWIDTHS] == [dict(books=q) for q in BANDWIDTHS.values()]
@@ -77,7 +77,7 @@ def test_table_3_1(formats):
 
 def test_compressed_magnitudes():
     "What the chapter says of rendered clips: peaked, less so with square roots, least with a scale for each bin; and an error of 20 dB costs less"
-    wav = torch.from_numpy(np.stack([c.sound for c in real_clips(None, 12, 'train', 4)]))
+    wav = torch.from_numpy(np.stack([c.sound for c in render_clips(None, 12, 'train', 4)]))
     def scaled(x): return x/x.square().mean((0, 1, 3), keepdim=True).sqrt()
     raw, half = CQT().encode(wav), CQT(power=0.5).encode(wav)
     found = kurtosis(raw), kurtosis(half), kurtosis(scaled(half))
@@ -85,7 +85,7 @@ def test_compressed_magnitudes():
     def heard(form, x):
         e = torch.randn(x.shape, generator=generator(0))
         y = form.decode(x + e*(0.01*x.square().mean()/e.square().mean()).sqrt(), wav.shape[1])
-        return snr(within(y), within(wav)).mean()
+        return snr(bandpass(y), bandpass(wav)).mean()
     assert heard(CQT(power=0.5), half) > heard(CQT(), raw) + 8
 
 
@@ -93,7 +93,7 @@ def test_compressed_magnitudes():
 
 def test_curves_follow_centred_frames():
     "Onsets are at the nearest frame, where the CQT shows them, and the last note covers the last frame"
-    clip = Played((Note(0.5, 1., 60, 100), Note(1.0029, 1.5, 67, 100), Note(1.5, 2., 72, 100)), 'piano', (), str(find_soundfont()))
+    clip = PlayedClip((Note(0.5, 1., 60, 100), Note(1.0029, 1.5, 67, 100), Note(1.5, 2., 72, 100)), 'piano', (), str(find_soundfont()))
     form = CQT()
     sound = clip.sound(2)
     record = next(records(form, [clip], sound[None], 2))
@@ -109,9 +109,9 @@ def test_curves_follow_centred_frames():
 def test_descriptors_follow_centred_frames():
     "A sound that begins at 0.5 s is heard as beginning there: the frames' middles are where they stand"
     x = np.zeros(48_000, np.float32); x[12_000:] = np.sin(2*np.pi*440*np.arange(36_000)/24_000)
-    at = lambda sound, start: loudness(sound, 481, 240)[round(240*start)]
-    assert abs(at(centred_sound(x, 240), 0.5) - loudness(x[50:], 480, 240)[120 - 1]) < 3 and middles(481, 240)[120] - 50 == 12_000
-    for clip in (Recorded('', 0.), MeasuredClip((), 'piano', (), '')):
+    at = lambda sound, start: frame_loudness(sound, 481, 240)[round(240*start)]
+    assert abs(at(delay_half_frame(x, 240), 0.5) - frame_loudness(x[50:], 480, 240)[120 - 1]) < 3 and frame_centres(481, 240)[120] - 50 == 12_000
+    for clip in (RecordedClip('', 0.), MeasuredClip((), 'piano', (), '')):
         found = clip.curves(x, 481, 240, True)
         assert found['loudness'].shape == (1, 481) and found['loudness'][0, -1] > 0.5
 
@@ -167,7 +167,7 @@ def test_refusals(form, noise):
 # ---- above the formats: nobody assumes 75 frames a second
 
 @pytest.fixture(scope='module')
-def classifier(): return instrument_classifier(real_clips(None, 24, 'train', 2))
+def classifier(): return instrument_classifier(render_clips(None, 24, 'train', 2))
 
 
 def tiny(**changes):
@@ -181,7 +181,7 @@ def test_a_model_of_240_frames_a_second_is_evaluated(classifier, monkeypatch):
     "The whole evaluation of a tiny untrained CQT model: curves of 240 Hz ask, the measures answer on their own clock"
     model = tiny(format='cqt')
     monkeypatch.setattr(tables, 'instrument_classifier', lambda clips: classifier)
-    found = tables.evaluate(model, count=2, sampling=Sampling(steps=1, guidance=1, unconditional_scale=1), workers=1, teach=1)
+    found = tables.evaluate(model, count=2, sampling=SamplingOptions(steps=1, guidance=1, unconditional_scale=1), workers=1, teach=1)
     def mean(name, measure): return next(r['mean'] for r in found['follow'][name] if r['measure'] == measure)
     assert mean('real clips', 'pitch class') > 0.9 and mean('through the codec', 'pitch class') > 0.9
     assert mean('real clips', 'onset F1') > 0.8 and not mean('model', 'pitch class') > 0.6
@@ -191,9 +191,9 @@ def test_a_model_of_240_frames_a_second_is_evaluated(classifier, monkeypatch):
 @pytest.mark.parametrize('name', ['cqt', 'codec', 'codec-codes'])
 def test_a_jingle_is_as_long_as_its_curves(name):
     model = tiny(format=name, paradigm='discdpm' if name == 'codec-codes' else 'edm')
-    clip = real_clips(None, 1, seconds=1, format=model.format)[0]
-    from jingles.system import cond_of
-    cond = cond_of(model.config, clip.curves)
+    clip = render_clips(None, 1, seconds=1, format=model.format)[0]
+    from jingles.system import cond_from_arrays
+    cond = cond_from_arrays(model.config, clip.curves)
     assert clip.rate == model.spec.rate and cond.frames == model.format.frames(1)
     sound = generate(model, cond, steps=1, guidance=1, unconditional_scale=1)
     assert sound.shape == (1, 24_000) and np.isfinite(sound).all()

@@ -4,8 +4,8 @@ import json, shutil
 import numpy as np
 import pytest
 from jingles.core import rng_for
-from jingles.data.melody import invent
-from jingles.data.pvt import Melodies, Recipe, export, read_manifest
+from jingles.data.melody import random_melody
+from jingles.data.pvt import MelodySource, ExportSettings, export, read_manifest
 from jingles.evaluation import tables
 from jingles.formats.codec import load_codec
 from jingles.system import configure, load_model, preset, save_model
@@ -18,7 +18,7 @@ from test_faults import rejected
 def write_song(path, k):
     "An invented song of 20 s"
     score, track = Score(480, ttype='tick'), Track(name='melody', program=0, is_drum=False, ttype='tick')
-    for n in invent(rng_for('song', k), 20): track.notes.append(Note(round(n.start*960), round((n.end - n.start)*960), n.pitch, n.velocity, ttype='tick'))
+    for n in random_melody(rng_for('song', k), 20): track.notes.append(Note(round(n.start*960), round((n.end - n.start)*960), n.pitch, n.velocity, ttype='tick'))
     score.tracks.append(track)
     score.dump_midi(path)
 
@@ -36,7 +36,7 @@ def songs(tmp_path_factory):
 def trained(tiny, songs, tmp_path_factory):
     "A model, hardly trained, on a database of clips of these songs"
     folder = tmp_path_factory.mktemp('trained')
-    export(folder/'db', Melodies(songs), dict(codec=load_codec(tiny/'codec')), Recipe((12, 6), 1), workers=1)
+    export(folder/'db', MelodySource(songs), dict(codec=load_codec(tiny/'codec')), ExportSettings((12, 6), 1), workers=1)
     train(configure(preset('smoke'), codec=str(tiny/'codec'), steps=4, epoch_steps=2), folder/'db', folder/'run')
     return folder
 
@@ -61,9 +61,9 @@ def test_every_copy_knows(trained, tmp_path):
 def test_evaluation_says_what_was_seen(trained, songs, said, rejected, tmp_path, monkeypatch):
     "Of the songs that the model was trained on, of others, of both; and when nothing is left, it is refused"
     monkeypatch.chdir(tmp_path)
-    def evaluated(model, source, *rest, **how): return dict(training=tables.training_facts(model, source))
+    def evaluated(model, source, *rest, **how): return dict(training=tables.training_summary(model, source))
     monkeypatch.setattr(tables, 'evaluate', evaluated)
-    monkeypatch.setattr(tables, 'tables_of', lambda metrics: '')
+    monkeypatch.setattr(tables, 'metrics_markdown', lambda metrics: '')
     options = '--midi', songs, '--out', 'm.json', '--force'
     valid, learnt = (read_manifest(trained/'db')['source'][k] for k in ('valid', 'train'))
     assert f"trained on PVT-codec (12 clips of 1 s of {learnt} MIDI files of pop). None of the {valid} songs" in said('evaluate', '--model', trained/'run', *options)
@@ -91,10 +91,10 @@ def test_evaluation_says_what_was_seen(trained, songs, said, rejected, tmp_path,
 def bells(tmp_path_factory):
     "A database of recordings, of raw sound, and one in the codec's format"
     from jingles.audio import save
-    from jingles.data.recordings import Recordings
+    from jingles.data.recordings import RecordingSource
     folder, t = tmp_path_factory.mktemp('bells'), np.arange(36_000)/24_000
     for k, f in enumerate((220, 262, 330, 392, 440, 523, 587, 659)): save(folder/'sounds'/f'{k}.wav', 0.4*np.exp(-t)*np.sin(2*np.pi*f*t))
-    export(folder/'db', Recordings(folder/'sounds'), dict(audio=None, codec=load_codec()), Recipe((8, 3), 1), workers=1)
+    export(folder/'db', RecordingSource(folder/'sounds'), dict(audio=None, codec=load_codec()), ExportSettings((8, 3), 1), workers=1)
     return folder/'db'
 
 
@@ -117,7 +117,7 @@ def test_recordings_are_measured_on_recordings(bells, trained, said, rejected, t
     for data, says in ((trained/'db', 'other weights of codec'), (tmp_path, 'no database at'), (bells/'Sounds-audio', 'both --midi and --data')):
         assert says in rejected(*how, '--data', data, *(('--midi', tmp_path) if 'both' in says else ()))
     notes = tmp_path/'notes'
-    export(notes, formats=dict(audio=None), recipe=Recipe((1, 1), 1), workers=1)
+    export(notes, formats=dict(audio=None), recipe=ExportSettings((1, 1), 1), workers=1)
     assert 'has no curves of ' in rejected(*how, '--data', notes)
 
 

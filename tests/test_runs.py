@@ -8,10 +8,10 @@ import nbformat
 import pytest
 from book import ROOT, cells, code
 from jingles.core import load_tensors
-from jingles.data.pvt import Recipe, export
+from jingles.data.pvt import ExportSettings, export
 from jingles.formats.codec import load_codec
 from jingles.system import configure, preset
-from jingles.training import read_log, sweep_of, train
+from jingles.training import read_log, sweep_configs, train
 from nbclient import NotebookClient
 
 RUNS = ROOT/'nbs'/'runs'
@@ -81,7 +81,7 @@ def test_train_by_two_processes(tiny, tmp_path):
 
 def test_train_without_held_out_clips(tiny, tmp_path, monkeypatch):
     "What can be shown is shown"
-    export(tmp_path/'db', formats=dict(codec=load_codec(tiny/'codec')), recipe=Recipe(clips=(8, 0), seconds=1), workers=1)
+    export(tmp_path/'db', formats=dict(codec=load_codec(tiny/'codec')), recipe=ExportSettings(clips=(8, 0), seconds=1), workers=1)
     monkeypatch.setattr(IPython.display, 'display', lambda *_, **__: SimpleNamespace(update=lambda _: None))
     variables = {}
     assert all(in_here('train', variables, preset='smoke', codec=str(tiny/'codec'), data=str(tmp_path/'db'), out=str(tmp_path/'run'), steps=4, epoch_steps=2))
@@ -158,7 +158,7 @@ def test_digits_are_a_folder(tmp_path, monkeypatch):
 def test_sweep(tiny, tmp_path):
     "Two learning rates, of which one was trained before: it is not trained again, and both are in the table"
     settings = dict(codec=str(tiny/'codec'), steps=4, epoch_steps=2, tries=2)
-    first, second = variants = sweep_of('smoke', 'lr', '1e-3,3e-3', settings)
+    first, second = variants = sweep_configs('smoke', 'lr', '1e-3,3e-3', settings)
     train(variants[second], tiny/'db', tmp_path/second)
     weights = (tmp_path/second/'model.safetensors').stat().st_mtime_ns
     status, words = ended(launch('sweep', tmp_path/'sweep.ipynb', presets='smoke', setting='lr', values='1e-3,3e-3', data=tiny/'db', out=tmp_path, **settings))

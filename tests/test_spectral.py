@@ -1,9 +1,9 @@
 "The spectral codec's decoder is trained on by itself: stopped and gone on with, and nothing that was learned on its latents is lost"
 import pytest
 import torch
-from jingles.data.pvt import Melodies, RawAudio, Recipe, export
+from jingles.data.pvt import MelodySource, RawAudio, ExportSettings, export
 from jingles.formats.codec import save_codec
-from jingles.formats.spectral import FLOOR, SpectralCodec, load_spectral, with_texture
+from jingles.formats.spectral import FLOOR, SpectralCodec, load_spectral, add_noise_input
 from jingles.core import weights_sha256
 from jingles.system import build, configure, is_shipped, load_model, preset, save_model
 from jingles.training import Plan, tune_decoder
@@ -13,7 +13,7 @@ from jingles.training import Plan, tune_decoder
 def sounds(tmp_path_factory):
     "Raw sound of eight clips of two seconds"
     out = tmp_path_factory.mktemp('tune')/'audio'
-    export(out, Melodies(), dict(audio=RawAudio()), Recipe((8, 2), 2), workers=1)
+    export(out, MelodySource(), dict(audio=RawAudio()), ExportSettings((8, 2), 2), workers=1)
     return out
 
 
@@ -42,7 +42,7 @@ def test_latents_stay_and_an_interrupted_run_goes_on(sounds, old, tmp_path):
 def test_models_take_the_better_decoder(old, tmp_path):
     torch.manual_seed(0)
     better = tmp_path/'better'
-    save_codec(with_texture(load_spectral(old)), better)
+    save_codec(add_noise_input(load_spectral(old)), better)
     config = configure(preset('smoke'), format='spectral', codec=str(old))
     model = build(config)
     save_model(model, tmp_path/'model')

@@ -13,22 +13,22 @@ from jingles.backbones.toy import MLP
 from jingles.backbones.unet import UNetExpand
 from jingles.core import Spec, generator, randn
 from jingles.paradigms import discdpm
-from jingles.paradigms.ddpm import DDPM, Times, ancestral, large, small
-from jingles.paradigms.discdpm import DiscDPM, draw
+from jingles.paradigms.ddpm import DDPM, Timesteps, ancestral, beta_variance, posterior_variance
+from jingles.paradigms.discdpm import DiscDPM, sample_categorical
 from jingles.paradigms.edm import EDM
-from jingles.paradigms.samplers import Churn, direction, heun
+from jingles.paradigms.samplers import Churn, ode_derivative, heun
 from jingles.toy import mnist
-from jingles.toy.swissroll import BOUND, dequantise, points, quantise, score, swiss_roll, train
+from jingles.toy.swissroll import ROLL_BOUND, dequantise, to_points, quantise, score_points, swiss_roll, train_toy
 
 N, SERIES = 4096, (128, 2, 32)      # points that are judged, and as what they are sampled
 
 
 @pytest.fixture(scope='module')
-def fresh(): return points(swiss_roll(N, generator=generator(100)))
+def fresh(): return to_points(swiss_roll(N, generator=generator(100)))
 
 
 def trained(paradigm, net, data, steps):
-    train(paradigm, net, data, steps, generator=generator(0))
+    train_toy(paradigm, net, data, steps, generator=generator(0))
     return SimpleNamespace(paradigm=paradigm, net=net.requires_grad_(False))
 
 
@@ -65,8 +65,8 @@ class Told(torch.nn.Module):
 def no_root(eps, x, times, generator=None):
     "Ancestral sampling with 1 - alpha-bar where its square root belongs"
     for t, a, b in times.each():
-        x = (x - large(a, b)/(1 - a)*eps(x, t))/(a/b)**0.5
-        if b < 1: x = x + small(a, b)**0.5*randn(x.shape, generator, x)
+        x = (x - beta_variance(a, b)/(1 - a)*eps(x, t))/(a/b)**0.5
+        if b < 1: x = x + posterior_variance(a, b)**0.5*randn(x.shape, generator, x)
     return x
 
 
@@ -74,24 +74,24 @@ def late(eps, x, times, generator=None):
     "Ancestral sampling with the alpha-bar of another visited step, three of 50 further on"
     levels = times.levels.tolist()
     later = [*levels[3:], 1., 1., 1.]
-    moved = Times(times.t, times.alpha_bar.clone())
+    moved = Timesteps(times.t, times.alpha_bar.clone())
     moved.alpha_bar[list(times.t)] = torch.tensor(later, dtype=torch.float64)
-    kept = Times(times.t[:-3], moved.alpha_bar)
+    kept = Timesteps(times.t[:-3], moved.alpha_bar)
     return ancestral(eps, x, kept, generator=generator)
 
 
 def ddpm_score(ddpm, fresh, net=None, **options):
-    return score(points(ddpm.paradigm.sample(net or ddpm.net, SERIES, steps=50, generator=generator(1), **(dict(sampler=ancestral) | options))), fresh)
+    return score_points(to_points(ddpm.paradigm.sample(net or ddpm.net, SERIES, steps=50, generator=generator(1), **(dict(sampler=ancestral) | options))), fresh)
 
 
 def test_ddpm(ddpm, fresh):
     right = ddpm_score(ddpm, fresh)
-    assert right.within(BOUND), right
+    assert right.within(ROLL_BOUND), right
 
 
 BROKEN_DDPM = dict(
     no_noise=lambda net: dict(variance=lambda a, b: 0.),
-    variance_for_deviation=lambda net: dict(variance=lambda a, b: small(a, b)**2),
+    variance_for_deviation=lambda net: dict(variance=lambda a, b: posterior_variance(a, b)**2),
     no_root=lambda net: dict(sampler=no_root),
     late=lambda net: dict(sampler=late),
     time_in_0_to_1=lambda net: dict(net=Told(net, lambda t: t/1000)),
@@ -101,7 +101,7 @@ BROKEN_DDPM = dict(
 @pytest.mark.parametrize('how', BROKEN_DDPM)
 def test_broken_ddpm(ddpm, fresh, how):
     broken = ddpm_score(ddpm, fresh, **BROKEN_DDPM[how](ddpm.net))
-    assert not broken.within(BOUND), broken
+    assert not broken.within(ROLL_BOUND), broken
 
 
 # ---- EDM
@@ -112,20 +112,20 @@ def untold_churn(D, x, sigmas, generator=None):
     for sigma, after in zip(sigmas[:-1], sigmas[1:]):
         hat = sigma*(1 + churn.gamma(float(sigma), n))
         x = x + (hat**2 - sigma**2).sqrt()*randn(x.shape, generator, x)
-        d = direction(D, x, sigma)
+        d = ode_derivative(D, x, sigma)
         ahead = x + (after - sigma)*d
-        x = ahead if after == 0 else x + (after - sigma)*(d + direction(D, ahead, after))/2
+        x = ahead if after == 0 else x + (after - sigma)*(d + ode_derivative(D, ahead, after))/2
     return x
 
 
 def edm_score(edm, fresh, net=None, paradigm=None, **options):
-    return score(points((paradigm or edm.paradigm).sample(net or edm.net, SERIES, generator=generator(1), **options)), fresh)
+    return score_points(to_points((paradigm or edm.paradigm).sample(net or edm.net, SERIES, generator=generator(1), **options)), fresh)
 
 
 @pytest.mark.parametrize('options', [{}, dict(churn=Churn(40))], ids=['plain', 'churn'])
 def test_edm(edm, fresh, options):
     right = edm_score(edm, fresh, **options)
-    assert right.within(BOUND), right
+    assert right.within(ROLL_BOUND), right
 
 
 BROKEN_EDM = dict(
@@ -140,40 +140,40 @@ BROKEN_EDM = dict(
 @pytest.mark.parametrize('how', BROKEN_EDM)
 def test_broken_edm(edm, fresh, how):
     broken = edm_score(edm, fresh, **BROKEN_EDM[how](edm.net))
-    assert not broken.within(BOUND), broken
+    assert not broken.within(ROLL_BOUND), broken
 
 
 # ---- DiscDPM
 
 def disc_score(disc, fresh, steps, net=None):
     codes = disc.paradigm.sample(net or disc.net, (N//16, 2, 16), steps=steps, generator=generator(1))
-    return score(points(dequantise(codes)), dequantise(quantise(fresh)))
+    return score_points(to_points(dequantise(codes)), dequantise(quantise(fresh)))
 
 
 def test_disc(disc, fresh):
     right = disc_score(disc, fresh, 50)
-    assert right.within(BOUND), right
+    assert right.within(ROLL_BOUND), right
 
 
 BROKEN_DISC = dict(
-    never_noised_again=lambda logits, xt, step, u, v: draw(logits.softmax(1), v),       # x_0 drawn where x_(t-1) belongs
+    never_noised_again=lambda logits, xt, step, u, v: sample_categorical(logits.softmax(1), v),       # x_0 drawn where x_(t-1) belongs
     most_probable=lambda logits, xt, step, u, v: logits.argmax(1),
 )
 
 @pytest.mark.parametrize('how', BROKEN_DISC)
 def test_broken_disc(disc, fresh, how, monkeypatch):
-    monkeypatch.setattr(discdpm, 'back', BROKEN_DISC[how])
+    monkeypatch.setattr(discdpm, 'sample_posterior', BROKEN_DISC[how])
     broken = disc_score(disc, fresh, 50)
-    assert not broken.within(BOUND), broken
+    assert not broken.within(ROLL_BOUND), broken
 
 
 def test_posterior_of_the_wrong_step(disc, fresh, monkeypatch):
     "alpha-bar of t where that of t-1 belongs. In a chain of many steps it hardly shows, as the next steps put it right; in one of two it does"
-    right, between = disc_score(disc, fresh, 2), discdpm.between
+    right, between = disc_score(disc, fresh, 2), discdpm.reverse_step
     def wrong(*args):
         step = between(*args)
         return step._replace(keep_s=step.keep_t, noise_s=step.noise_t)
-    monkeypatch.setattr(discdpm, 'between', wrong)
+    monkeypatch.setattr(discdpm, 'reverse_step', wrong)
     broken = disc_score(disc, fresh, 2)
     assert right.blur < 0.29 < broken.blur, (right, broken)
     assert right.distance < 0.12 < broken.distance, (right, broken)

@@ -9,7 +9,7 @@ from jingles import training
 from jingles.core import load_tensors
 from jingles.data.records import write_shapes, write_shard
 from jingles.system import PARADIGMS, load_model
-from jingles.training import Plan, batches_of, begin, claim, draws_of, fit, held_out_loss, load_state, optimize, read_log, train, training_seconds
+from jingles.training import Plan, make_batches, start_run, claim, clip_generators, train_module, held_out_loss, load_checkpoint, optimize, read_log, train, training_seconds
 
 
 def start(*args, **options):
@@ -55,7 +55,7 @@ def test_killed_and_resumed_is_the_same(tiny, whole, tmp_path):
     "kill -9 before the first checkpoint, and between two: the same bits in the end, and the same story in the log"
     for step in (1, 8):
         assert ended(start(tiny, tmp_path, deadly=step)) == -signal.SIGKILL
-        assert load_state(tmp_path/'last.safetensors')[0] == step//3*3        # smoke saves every third step
+        assert load_checkpoint(tmp_path/'last.safetensors')[0] == step//3*3        # smoke saves every third step
         assert (tmp_path/'running.json').exists()                             # left behind, and in nobody's way
         (tmp_path/'.last-half.safetensors').write_bytes(b'as a kill in the middle of writing leaves it')
     train(config(tiny), tiny/'db', tmp_path)
@@ -76,7 +76,7 @@ def test_signals_save_and_stop(tiny, whole, tmp_path, sign, monkeypatch):
     monkeypatch.setattr(training, 'optimize', warned)
     with pytest.raises(KeyboardInterrupt, match='stopped after step [89] of 14; the same command goes on from there'): train(config(tiny), tiny/'db', tmp_path)
     word = json.loads((tmp_path/'stopped.json').read_text())
-    assert word['signals'] == [sign.name] and word['step'] == load_state(tmp_path/'last.safetensors')[0] < 10
+    assert word['signals'] == [sign.name] and word['step'] == load_checkpoint(tmp_path/'last.safetensors')[0] < 10
     monkeypatch.setattr(training, 'optimize', plain)
     train(config(tiny), tiny/'db', tmp_path)
     assert same(tmp_path, whole) and losses(tmp_path) == losses(whole) and not (tmp_path/'stopped.json').exists()
@@ -100,7 +100,7 @@ def test_ctrl_c_twice_ends_at_once(tiny, whole, tmp_path, monkeypatch, times):
             press_ctrl_c(m, times)
             with pytest.raises(KeyboardInterrupt): train(config(tiny), tiny/'db', tmp_path)
     finally: signal.signal(signal.SIGINT, before)
-    reached = load_state(tmp_path/'last.safetensors')[0]
+    reached = load_checkpoint(tmp_path/'last.safetensors')[0]
     assert (tmp_path/'stopped.json').exists() == (times == 1) and (reached == 6 if times == 2 else 7 < reached < 10)
     train(config(tiny), tiny/'db', tmp_path)
     assert same(tmp_path, whole) and losses(tmp_path) == losses(whole)
@@ -175,10 +175,10 @@ def test_loss_of_a_batch_is_that_of_its_parts(paradigm):
     torch.manual_seed(0)
     model, x0, cond = made(paradigm, form, 'unet', 'concat'), clean(SPECS[form]).repeat(2, 1, 1), control(4)
     for p in model.net.parameters(): torch.nn.init.normal_(p, std=0.1)
-    whole = model.paradigm.loss(model.net, x0, cond, draws_of(0, 5, range(4)))
-    halves = [model.paradigm.loss(model.net, x0[i:i + 2], cond.map(lambda v: v[i:i + 2]), draws_of(0, 5, range(i, i + 2))) for i in (0, 2)]
+    whole = model.paradigm.loss(model.net, x0, cond, clip_generators(0, 5, range(4)))
+    halves = [model.paradigm.loss(model.net, x0[i:i + 2], cond.map(lambda v: v[i:i + 2]), clip_generators(0, 5, range(i, i + 2))) for i in (0, 2)]
     assert abs(sum(halves)/2/whole - 1) < 1e-5                                # float32
-    assert abs(model.paradigm.loss(model.net, x0, cond, draws_of(0, 6, range(4)))/whole - 1) > 1e-4, 'another step, other noise'
+    assert abs(model.paradigm.loss(model.net, x0, cond, clip_generators(0, 6, range(4)))/whole - 1) > 1e-4, 'another step, other noise'
 
 
 @pytest.mark.parametrize('paradigm', PARADIGMS)
@@ -188,8 +188,8 @@ def test_loss_keeps_to_the_device(paradigm):
     form = 'codec-codes' if paradigm == 'discdpm' else 'codec'
     model, x0, cond = made(paradigm, form, 'unet', 'concat'), clean(SPECS[form]), control()
     net = model.net.to('meta')
-    with pytest.raises(RuntimeError, match='device'): model.paradigm.loss(net, x0, cond, draws_of(0, 5, range(2)))
-    loss = model.paradigm.loss(net, x0.to('meta'), cond.to('meta'), draws_of(0, 5, range(2)))
+    with pytest.raises(RuntimeError, match='device'): model.paradigm.loss(net, x0, cond, clip_generators(0, 5, range(2)))
+    loss = model.paradigm.loss(net, x0.to('meta'), cond.to('meta'), clip_generators(0, 5, range(2)))
     loss.backward()
     assert {v.device.type for v in (loss, *(p.grad for p in net.parameters() if p.grad is not None))} == {'meta'}
 
@@ -203,8 +203,8 @@ def test_half_precision(paradigm, tmp_path):
         torch.manual_seed(0)
         model, x0, cond = made(paradigm, form, 'unet', 'concat'), clean(SPECS[form]), control()
         for p in model.net.parameters(): torch.nn.init.normal_(p, std=0.1)
-        run = begin(model.net, Plan(precision=precision), tmp_path)
-        loss = optimize(run, [x0], lambda net, x0: model.paradigm.loss(net, x0, cond, draws_of(0, 5, range(2))))
+        run = start_run(model.net, Plan(precision=precision), tmp_path)
+        loss = optimize(run, [x0], lambda net, x0: model.paradigm.loss(net, x0, cond, clip_generators(0, 5, range(2))))
         return loss, [p.dtype for p in run.module.parameters()]
     (fine, _), (coarse, kinds) = first('no'), first('bf16')
     assert 0 < abs(coarse/fine - 1) < 0.02 and set(kinds) == {torch.float32}          # bf16: 2^-8 a time
@@ -227,8 +227,8 @@ def test_vanished_shard(shards, tmp_path):
         (shards/'00001.tfrecord').unlink(missing_ok=True)
         return net(part.arrays['x'][..., :1]).square().mean()
     with pytest.raises(ValueError, match=r'00001.tfrecord is missing; .* - stopped after step \d+; .*last.safetensors holds step \d+') as e:
-        fit(torch.nn.Linear(1, 1), loss, batches_of(shards, 2), Plan(steps=99, save_every=2), tmp_path/'run')
-    assert '\n' not in str(e.value) and load_state(tmp_path/'run'/'last.safetensors')[0] >= 2
+        train_module(torch.nn.Linear(1, 1), loss, make_batches(shards, 2), Plan(steps=99, save_every=2), tmp_path/'run')
+    assert '\n' not in str(e.value) and load_checkpoint(tmp_path/'run'/'last.safetensors')[0] >= 2
 
 
 @pytest.mark.parametrize('bad', [lambda y: y*float('nan'), lambda y: (0*y).sqrt()], ids=['loss', 'gradient'])
@@ -240,21 +240,21 @@ def test_nan_keeps_the_last_good_state(shards, tmp_path, bad):
         y = net(part.arrays['x'][..., :1]).square().mean()
         return bad(y) if len(seen) == 6 else y
     with pytest.raises(ValueError, match='the loss or its gradient became nan at step 5; .*last.safetensors holds step 4, the last good state: try a lower lr'):
-        fit(torch.nn.Linear(1, 1), loss, batches_of(shards, 4), Plan(steps=99, save_every=2), tmp_path/'run')
-    assert all(v.isfinite().all() for v in load_state(tmp_path/'run'/'last.safetensors')[2].values())
+        train_module(torch.nn.Linear(1, 1), loss, make_batches(shards, 4), Plan(steps=99, save_every=2), tmp_path/'run')
+    assert all(v.isfinite().all() for v in load_checkpoint(tmp_path/'run'/'last.safetensors')[2].values())
 
 
 def test_full_disk(tiny, tmp_path, monkeypatch):
     "The model itself, too, is written whole or not at all, and the message says what is left. Here no file may grow beyond 20 kB from the third checkpoint on"
-    limits, plain = resource.getrlimit(resource.RLIMIT_FSIZE), training.keep_all
+    limits, plain = resource.getrlimit(resource.RLIMIT_FSIZE), training.save_all
     def full(run, save):
         if run.step > 6: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
         plain(run, save)
-    monkeypatch.setattr(training, 'keep_all', full)
+    monkeypatch.setattr(training, 'save_all', full)
     try:
         with pytest.raises(OSError, match='cannot save step 9 in .*last.safetensors holds step 6, the last good state: make room'): train(config(tiny), tiny/'db', tmp_path)
     finally: resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert load_state(tmp_path/'last.safetensors')[0] == 6 and load_model(tmp_path) and not list(tmp_path.rglob('.*'))
+    assert load_checkpoint(tmp_path/'last.safetensors')[0] == 6 and load_model(tmp_path) and not list(tmp_path.rglob('.*'))
 
 
 # ---- what is logged

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from jingles.core import generator
-from jingles.generate import demo, generate
+from jingles.generate import demo_curves, generate
 from jingles.paradigms.samplers import Inpaint
 from jingles.system import PARADIGMS, build, configure, load_model
-from jingles.variations import keep_outside, redraw, vary
+from jingles.variations import keep_mask_outside, inpaint_sound, vary
 
 SMALL = dict(widths=(8, 12), depth=1, emb=16, control_channels=4, times=30, schedule='cosine')
 
@@ -26,24 +26,24 @@ def untrained(paradigm):
 @pytest.mark.parametrize('paradigm', PARADIGMS)
 def test_inpainting_in_every_paradigm(paradigm):
     "What is kept comes back - tokens exactly, numbers up to rounding -, what is not is drawn, with each sampler; sounds are untouched outside of the stretch"
-    model, cond = untrained(paradigm), demo(1)
+    model, cond = untrained(paradigm), demo_curves(1)
     wav = (0.3*np.sin(2*np.pi*330*np.arange(24000)/24000)).astype(np.float32)
     x0 = model.encode(torch.as_tensor(wav)[None])
-    keep = keep_outside(75, 0.4, 0.7)
+    keep = keep_mask_outside(75, 0.4, 0.7)
     for sampler, steps in product(PARADIGMS[paradigm].samplers.values() or [None], (4, 18)):         # 18: some of them four times
         options, taken = dict(sampler=sampler) if sampler else {}, []
         x = model.paradigm.sample(model.net, x0.shape, cond, steps=steps, generator=generator(0), inpaint=Inpaint(x0, keep), progress=taken.append, **options)
         assert taken == list(range(steps)) and model.paradigm.count(steps) == steps
         wrong = (x - x0).abs()
         assert wrong[..., keep == 1].max() <= (0 if x0.dtype == torch.int64 else 1e-3) and wrong[..., keep == 0].max() > 0.1, sampler
-    new = redraw(model, wav, cond, keep, seed=1, steps=4)[0]
+    new = inpaint_sound(model, wav, cond, keep, seed=1, steps=4)[0]
     assert (new[:9600] == wav[:9600]).all() and (new[16800:] == wav[16800:]).all() and np.abs(new - wav)[11000:15000].max() > 1e-3
 
 
 @pytest.mark.parametrize('paradigm', PARADIGMS)
 def test_strength_in_every_paradigm(paradigm):
     "Little strength keeps more of the data than much, and takes as many steps as the paradigm says"
-    model, cond = untrained(paradigm), demo(1)
+    model, cond = untrained(paradigm), demo_curves(1)
     x0 = model.encode(torch.zeros(1, 24000).uniform_(-0.3, 0.3, generator=generator(3)))
     def apart(strength):
         taken = []
@@ -58,7 +58,7 @@ def test_strength_in_every_paradigm(paradigm):
 def test_lengths(seconds):
     "From 1 to 10 s, new and varied; a sound that is too short is followed by silence"
     model = load_model(device='cpu')
-    cond = demo(seconds)
+    cond = demo_curves(seconds)
     wav = generate(model, cond, steps=2)[0]
     assert abs(len(wav)/24000 - seconds) < 1/75 and np.isfinite(wav).all()
     again = vary(model, wav[:12000], cond, 0.3, steps=4)[0]
@@ -69,11 +69,11 @@ def test_lengths(seconds):
 def test_studio_with_every_paradigm(paradigm):
     "The panel offers the samplers that there are, and each beginning gives a take"
     pytest.importorskip('anywidget')
-    from jingles.studio import BEGINNINGS, Studio
+    from jingles.studio import START_MODES, Studio
     studio = Studio(untrained(paradigm), seconds=1)
     assert [name for name, _ in studio.controls.sampler.options] == (list(PARADIGMS[paradigm].samplers) or ['own'])
     studio.controls.steps.value = 4
-    for begin in BEGINNINGS:
+    for begin in START_MODES:
         if begin == 'changed': studio.board.put('velocity', 0.5*studio.board.rows[0])
         studio.controls.begin.value = begin
         studio.generate(); studio.worker.join()
@@ -83,7 +83,7 @@ def test_studio_with_every_paradigm(paradigm):
 def test_studio_in_the_frames_of_the_format():
     "A format that has a frame more than its rate says is asked for that one too, as by the command line"
     pytest.importorskip('anywidget')
-    from jingles.studio import Studio, plan
+    from jingles.studio import Studio, plan_generation
     studio = Studio(build(configure(format='cqt', **SMALL)), seconds=1)
-    (job, _), = plan(studio).jobs
+    (job, _), = plan_generation(studio).jobs
     assert (studio.board.rows.shape[1], job.cond.frames, studio.model.format.frames(1.)) == (240, 241, 241)

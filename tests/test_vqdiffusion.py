@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from jingles.core import generator, rand
-from jingles.paradigms.discdpm import DiscDPM, back, between, kl
+from jingles.paradigms.discdpm import DiscDPM, sample_posterior, reverse_step, kl_divergence
 
 K, T = 12, 50
 
@@ -36,7 +36,7 @@ def test_kl(vq):
         logits, believed = prediction(xt, abar)
         q, p = (theirs.q_posterior(x, xt, torch.tensor(t - 1))[:, :-1] for x in (certain, believed))
         expected = torch.where(q > -60, q.exp()*(q - p), 0.).sum(1)
-        found = kl(logits, x0, xt, between(ours.alpha_bar[[t - 1]], abar, K))
+        found = kl_divergence(logits, x0, xt, reverse_step(ours.alpha_bar[[t - 1]], abar, K))
         assert (found - expected).abs().max() < 2e-5, t         # float32: theirs keeps logarithms of up to 70
 
 
@@ -48,7 +48,7 @@ def test_step(vq, t):
     logits, believed = prediction(xt, ours.alpha_bar[[t]])
     expected = theirs.q_posterior(believed, xt, torch.tensor(t - 1))[0, :-1].exp().double()
     u, v = (rand((n, K), generator(s)) for s in (1, 2))
-    drawn = back(logits.expand(n, -1, -1), xt.expand(n, -1), between(ours.alpha_bar[[t - 1]], ours.alpha_bar[[t]], K), u, v)
+    drawn = sample_posterior(logits.expand(n, -1, -1), xt.expand(n, -1), reverse_step(ours.alpha_bar[[t - 1]], ours.alpha_bar[[t]], K), u, v)
     shares = torch.stack([torch.bincount(column, minlength=K)/n for column in drawn.T], 1)
     assert ((shares - expected).abs() < 4.5*(expected*(1 - expected)/n).sqrt() + 2/n).all()      # 144 shares; four and a half standard errors
 

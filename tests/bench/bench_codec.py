@@ -43,14 +43,14 @@ def generating():
     import torch
     from jingles.backbones.unet import UNet
     from jingles.data.pvt import load_melodies
-    from jingles.evaluation.tables import real_clips
+    from jingles.evaluation.tables import render_clips
     from jingles.formats.codec import load_codec
-    from jingles.formats.spectral import PROBE, PROBE_LEVELS, diffusability, load_spectral
+    from jingles.formats.spectral import PROBE_NETWORK, PROBE_EDM, diffusability, load_spectral
     from jingles.paradigms.edm import EDM
-    sounds = torch.stack([torch.from_numpy(c.sound) for c in real_clips(load_melodies(os.environ.get('JINGLES_MIDI'))[0], CLIPS, seconds=SECONDS)])
+    sounds = torch.stack([torch.from_numpy(c.sound) for c in render_clips(load_melodies(os.environ.get('JINGLES_MIDI'))[0], CLIPS, seconds=SECONDS)])
     figures = {}
     for f in (load_codec(), load_spectral()):
-        found = diffusability(f, sounds, EDM(**PROBE_LEVELS), lambda spec: UNet(spec, **PROBE))
+        found = diffusability(f, sounds, EDM(**PROBE_EDM), lambda spec: UNet(spec, **PROBE_NETWORK))
         figures |= {f'{f.name}: {name}': value for name, value in zip(('shift sensitivity', 'lag-1 correlation', 'loss of a small EDM'), found)}
     return figures
 

@@ -40,10 +40,10 @@ def speech_like(seed, seconds=SECONDS):
 
 def sounds():
     "{kind: sounds [n]}: held-out clips, the same melodies on other instruments, three of the clips at once, speech-like noise"
-    from jingles.data.pvt import clip, load_melodies, members
-    from jingles.evaluation.tables import real_clips
+    from jingles.data.pvt import clip, load_melodies, melodies_of_split
+    from jingles.evaluation.tables import render_clips
     melodies, _ = load_melodies(os.environ.get('JINGLES_MIDI'))
-    clips, synth, source = real_clips(melodies, CLIPS, seconds=SECONDS), stranger(), members(melodies, 'valid')
+    clips, synth, source = render_clips(melodies, CLIPS, seconds=SECONDS), stranger(), melodies_of_split(melodies, 'valid')
     found = {'held-out clips': [c.sound for c in clips]}
     found |= {f'- {name}': [c.sound for c in clips if c.instrument == name] for name in ('piano', 'violin', 'trumpet')}
     found['other instruments'] = []

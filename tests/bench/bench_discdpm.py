@@ -52,28 +52,28 @@ def flat(x): return x.flatten(0, 1)     # (b, c, ...) -> (b c, ...)
 def full_loss(chain, net, x0, seed=0):
     g = generator(seed)
     t = 1 + (discdpm.rand(x0.shape[:1], g)*chain.T).long()
-    xt = discdpm.noised(x0, chain.alpha_bar[t], chain.K, g)
-    out, step = discdpm.ask(chain, net, xt, (t, t - 1))
-    step = discdpm.Step(*(s.repeat_interleave(x0.shape[1], 0) for s in step))
-    return chain.T*discdpm.kl(flat(out), flat(x0), flat(xt), step).mean() + chain.prior
+    xt = discdpm.q_sample_codes(x0, chain.alpha_bar[t], chain.K, g)
+    out, step = discdpm.predict_logits(chain, net, xt, (t, t - 1))
+    step = discdpm.ReverseStep(*(s.repeat_interleave(x0.shape[1], 0) for s in step))
+    return chain.T*discdpm.kl_divergence(flat(out), flat(x0), flat(xt), step).mean() + chain.prior
 
 
 @torch.no_grad()
 def full_step(chain, net, xt, seed=0):
     g, t = generator(seed), torch.full((len(xt),), chain.T//2)
-    out, step = discdpm.ask(chain, net, xt, (t, t - 1))
-    step = discdpm.Step(*(s.repeat_interleave(xt.shape[1], 0) for s in step))
+    out, step = discdpm.predict_logits(chain, net, xt, (t, t - 1))
+    step = discdpm.ReverseStep(*(s.repeat_interleave(xt.shape[1], 0) for s in step))
     u, v = (discdpm.rand(xt.shape, g) for _ in range(2))
-    return discdpm.back(flat(out), flat(xt), step, flat(u), flat(v)).view(xt.shape)
+    return discdpm.sample_posterior(flat(out), flat(xt), step, flat(u), flat(v)).view(xt.shape)
 
 
 @torch.no_grad()
 def piece_step(chain, net, xt, seed=0):
     "What `DiscDPM.sample` does in each of its steps"
     g, t = generator(seed), torch.full((len(xt),), chain.T//2)
-    out, step = discdpm.ask(chain, net, xt, (t, t - 1))
+    out, step = discdpm.predict_logits(chain, net, xt, (t, t - 1))
     u, v, new = discdpm.rand(xt.shape, g), discdpm.rand(xt.shape, g), torch.empty_like(xt)
-    for logits, i, rows in discdpm.each(out): new[rows, i] = discdpm.back(logits, xt[rows, i], step.rows(rows), u[rows, i], v[rows, i])
+    for logits, i, rows in discdpm.iterate_chunks(out): new[rows, i] = discdpm.sample_posterior(logits, xt[rows, i], step.rows(rows), u[rows, i], v[rows, i])
     return new
 
 
@@ -181,8 +181,8 @@ def same(net, chain):
     "All three compute the same KL"
     small, (x0, xt), t = Net(3, 9, 8), torch.randint(9, (2, 40, 3, 11)), torch.arange(1, 41)*25 - 24
     chain = DiscDPM(9)
-    out, step = discdpm.ask(chain, small, xt, (t, t - 1))
-    ours = torch.stack([discdpm.kl(z, x0[rows, i], xt[rows, i], step) for z, i, rows in discdpm.each(out)], 1)
+    out, step = discdpm.predict_logits(chain, small, xt, (t, t - 1))
+    ours = torch.stack([discdpm.kl_divergence(z, x0[rows, i], xt[rows, i], step) for z, i, rows in discdpm.iterate_chunks(out)], 1)
     worst = (ours - one_hot_kl(chain, Full(small), x0, xt, t)).abs().max().item()
     assert worst < 1e-4, f'the one-hot way differs by {worst}'
     a, b = (loss.item() for loss in (chain.loss(small, x0, generator=generator(0)), full_loss(chain, Full(small), x0)))

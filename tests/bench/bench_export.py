@@ -13,14 +13,14 @@ ONE = """
 import sys, json, time, resource
 from functools import partial
 from jingles.formats.encodec import EnCodecCodes, EnCodecLatents, random_encodec
-from jingles.system import formats_of
-from jingles.data.pvt import Melodies, Recipe, export
+from jingles.system import parse_formats
+from jingles.data.pvt import MelodySource, ExportSettings, export
 out, format, clips, seconds, workers = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
 make = dict(encodec=lambda: EnCodecLatents(random_encodec()), **{'encodec-codes': lambda: EnCodecCodes(random_encodec())}).get(format)
-formats = {format: make()} if make else formats_of(format)
-export(out + '-', formats=formats, recipe=Recipe((16, 0), seconds), workers=1)      # loading programs, fonts, weights and tables is not what is measured
+formats = {format: make()} if make else parse_formats(format)
+export(out + '-', formats=formats, recipe=ExportSettings((16, 0), seconds), workers=1)      # loading programs, fonts, weights and tables is not what is measured
 began, cpu = time.perf_counter(), time.process_time()
-export(out, formats=formats, recipe=Recipe((clips, 0), seconds), workers=workers)
+export(out, formats=formats, recipe=ExportSettings((clips, 0), seconds), workers=workers)
 print(json.dumps(dict(wall=time.perf_counter() - began, cpu=time.process_time() - cpu,
                       mb=max(resource.getrusage(w).ru_maxrss for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))/1024)))
 """
@@ -45,10 +45,10 @@ def per_clip(folder, workers, name) -> tuple:
 def pretty(clips) -> float:
     "Processor seconds that pretty_midi's `fluidsynth()` takes for the same clips, one call each"
     import pretty_midi
-    from jingles.data.synth import find_soundfont, program
+    from jingles.data.synth import find_soundfont, midi_program
     font, began = str(find_soundfont()), time.process_time()
     for c in clips:
-        midi, part = pretty_midi.PrettyMIDI(), pretty_midi.Instrument(program(c.instrument))
+        midi, part = pretty_midi.PrettyMIDI(), pretty_midi.Instrument(midi_program(c.instrument))
         part.notes = [pretty_midi.Note(n.velocity, n.pitch, n.start, n.end) for n in c.melody]
         midi.instruments.append(part)
         midi.fluidsynth(24000, sf2_path=font)
@@ -56,10 +56,10 @@ def pretty(clips) -> float:
 
 
 def run():
-    from jingles.data.pvt import Melodies
-    from jingles.workers import pool
-    source = Melodies()
-    with pool(1) as here: source.read(8, here)
+    from jingles.data.pvt import MelodySource
+    from jingles.workers import worker_pool
+    source = MelodySource()
+    with worker_pool(1) as here: source.read(8, here)
     clips = [source.clip(0, 'train', k, 8) for k in range(12)]
     clips[0].sound(8)
     began = time.process_time()

@@ -12,13 +12,13 @@ def run(repeats=5):
     began = time.perf_counter()
     model = load_model(device='cpu')
     loading = time.perf_counter() - began
-    cond = g.demo(rate=model.spec.curve_rate, features=model.config.features)
+    cond = g.demo_curves(rate=model.spec.curve_rate, features=model.config.features)
     frames = model.frames(cond)
 
     def anew():
-        usual, g.cached = g.cached, lambda cond: cond
+        usual, g.with_cache = g.with_cache, lambda cond: cond
         try: g.generate(model, cond)
-        finally: g.cached = usual
+        finally: g.with_cache = usual
 
     @torch.inference_mode()
     def evaluation(): model.net(torch.zeros(model.spec.shape(frames)), torch.zeros(1), model.condition(cond))

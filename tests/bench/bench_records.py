@@ -31,9 +31,9 @@ def write(folder, clips, shard=100, frames=600):
 
 def export(folder):
     "240 clips of 8 s in every format that needs no download"
-    from jingles.data.pvt import Recipe, export
-    from jingles.system import formats_of
-    export(folder, formats={k: v for name in REPEATS for k, v in formats_of(name).items()}, recipe=Recipe((CLIPS, 0)), workers=1)
+    from jingles.data.pvt import ExportSettings, export
+    from jingles.system import parse_formats
+    export(folder, formats={k: v for name in REPEATS for k, v in parse_formats(name).items()}, recipe=ExportSettings((CLIPS, 0)), workers=1)
 
 
 def repeat(folder, times):
@@ -82,11 +82,11 @@ def training() -> float:
     "Clips per second that training the shipped model's network takes, of one core"
     import torch
     from jingles.system import build, configure
-    from jingles.training import Part, draws_of, to_batch
+    from jingles.training import MicroBatch, clip_generators, to_batch
     cfg = configure(batch=8)
     model, rng = build(cfg), np.random.default_rng(0)
     batch = {k: torch.from_numpy(np.stack([item(rng)[k] for _ in range(8)])) for k in item(rng)}
-    def step(): model.paradigm.loss(model.net, *to_batch(Part(batch, draws_of(0, 0, range(8))), model, cfg)).backward()
+    def step(): model.paradigm.loss(model.net, *to_batch(MicroBatch(batch, clip_generators(0, 0, range(8))), model, cfg)).backward()
     step(); began = time.process_time()
     for _ in range(3): step()
     return 24/(time.process_time() - began)

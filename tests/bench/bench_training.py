@@ -17,14 +17,14 @@ sys.path.insert(0, str(ROOT/'tests'))
 def database(folder, model, clips=64, seconds=8.):
     "An export as chapter 55 writes it, of random numbers in the format of `model`"
     import numpy as np
-    from jingles.control.curves import PVT
+    from jingles.control.curves import PVT_CHANNELS
     from jingles.data.records import write_shapes, write_shard
     rng, spec = np.random.default_rng(0), model.spec
     frames = round(seconds*spec.rate)
     def clip():
         shape = spec.shape(frames)[1:]
         x = rng.integers(spec.classes, size=shape) if spec.classes else rng.standard_normal(shape, dtype=np.float32)
-        return dict(x=x, **{k: rng.random((c, frames), dtype=np.float32) for k, c in PVT.items()})
+        return dict(x=x, **{k: rng.random((c, frames), dtype=np.float32) for k, c in PVT_CHANNELS.items()})
     items = [clip() for _ in range(clips)]
     write_shapes(folder, items[0])
     write_shard(folder/'train'/'00000.tfrecord', items)
@@ -46,17 +46,17 @@ def shares(cfg, data, out, first=3, steps=12):
             try: return f(*args, **kw)
             finally: spent[name] += clock() - start
         return call
-    run = t.training(cfg, data, out)
-    it, plain, average = run.run, t.to_batch, t.blend
+    run = t.prepare_training(cfg, data, out)
+    it, plain, average = run.run, t.to_batch, t.update_ema
     for part, name in ((it.wrapped, 'forward'), (it.accelerator, 'backward'), (it.accelerator, 'clip_grad_norm_'), (it.optimizer, 'step')):
         setattr(part, name, timed('network', getattr(part, name)))
-    t.to_batch, t.blend = timed('batch', plain), timed('network', average)
+    t.to_batch, t.update_ema = timed('batch', plain), timed('network', average)
     try:
         for row in run:
             if row['step'] == first: spent.update(network=0., batch=0.); start = clock()
             if row['step'] == steps: break
         total = clock() - start
-    finally: t.to_batch, t.blend = plain, average
+    finally: t.to_batch, t.update_ema = plain, average
     return total/(steps - first), spent['network']/total, spent['batch']/total, row['waited']
 
 
@@ -76,9 +76,9 @@ CHILD = """
 import json, sys, time, torch
 torch.set_num_threads(1)
 from jingles.system import configure
-from jingles.training import training
+from jingles.training import prepare_training
 times = {}
-for row in training(configure(**json.loads(sys.argv[1])), *sys.argv[2:]): times[row['step']] = time.perf_counter(), time.process_time()
+for row in prepare_training(configure(**json.loads(sys.argv[1])), *sys.argv[2:]): times[row['step']] = time.perf_counter(), time.process_time()
 (a, b), (c, d) = times[5], times[15]
 print(json.dumps([10/(c - a), (d - b)/10]))
 """
@@ -105,24 +105,24 @@ PRESETS = ('small', 'ddpm-cqt', 'edm-cqt', 'ddpm-encodec', 'edm-encodec', 'discd
 def speed_of(name, device, seconds=4., steps=12, warm=5, **changes):
     "Steps per second and GiB of a preset's network with the batch of one of its processes, on random data that is there already"
     import torch
-    from jingles.control.curves import PVT
+    from jingles.control.curves import PVT_CHANNELS
     from jingles.core import Cond, Spec
     from jingles.system import build_net, build_paradigm, configure, preset
-    from jingles.training import begin, memory, optimize, plan_of
+    from jingles.training import start_run, peak_memory_gib, optimize, plan_from_config
     cfg = configure(preset(name), **changes)
     spec = dict(cqt=Spec(2, 240., dims=(216,)), encodec=Spec(128, 75.), codec=Spec(64, 75.)).get(cfg.format) or Spec(16, 75., classes=1024)
     batch, frames = cfg.batch//cfg.streams, round(min(seconds, cfg.seconds)*spec.rate)
     x = torch.randint(spec.classes, spec.shape(frames, batch)) if spec.classes else torch.randn(spec.shape(frames, batch))
-    cond, paradigm = Cond({k: torch.rand(batch, c, frames) for k, c in PVT.items()}).to(device), build_paradigm(cfg, spec)
+    cond, paradigm = Cond({k: torch.rand(batch, c, frames) for k, c in PVT_CHANNELS.items()}).to(device), build_paradigm(cfg, spec)
     torch.compiler.reset(); gc.collect()      # else what was compiled for other networks counts against this one, and what they held too
     if device.type == 'cuda': torch.cuda.empty_cache(); torch.cuda.reset_peak_memory_stats()
     with tempfile.TemporaryDirectory() as out:
-        run, x = begin(build_net(cfg, spec), plan_of(cfg), out), x.to(device)
+        run, x = start_run(build_net(cfg, spec), plan_from_config(cfg), out), x.to(device)
         for i in range(warm + steps):
             if i == warm: finish(); start = time.perf_counter()
             optimize(run, [x], lambda net, x: paradigm.loss(net, x, cond))
         finish()
-    return steps/(time.perf_counter() - start), memory()
+    return steps/(time.perf_counter() - start), peak_memory_gib()
 
 
 KINDS = {'fp32': dict(precision='fp32'), 'bf16': dict(precision='bf16'), 'fp32 compiled': dict(precision='fp32', compile=True), 'bf16 compiled': dict(precision='bf16', compile=True)}
