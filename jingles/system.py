@@ -6,8 +6,8 @@
 __all__ = ['BOOL_WORDS', 'PARSERS', 'POSITIVE', 'FRACTIONS', 'ORDERED', 'EMBEDDERS', 'EMBEDDINGS', 'INJECTORS', 'GLOBAL_FEATURES',
            'SCHEDULES', 'VARIANCES', 'CHURN_SETTINGS', 'ETA_SETTINGS', 'ANCESTRAL_SETTINGS', 'SIGMA_SETTINGS',
            'BETA_SETTINGS', 'PARADIGMS', 'SAMPLER_SETTINGS', 'FORMATS', 'BACKBONES', 'LR_DECAYS', 'EMA_SCHEDULES',
-           'PRECISIONS', 'TABLES', 'WITHOUT_WEIGHTS', 'PRESETS', 'MODEL_VERSION', 'LEGACY_DEFAULTS', 'CODEC_SAVERS',
-           'setting_field', 'FormatSettings', 'ParadigmSettings', 'NetworkSettings', 'ControlSettings',
+           'PRECISIONS', 'TABLES', 'WITHOUT_WEIGHTS', 'NOTES', 'PRESETS', 'MODEL_VERSION', 'LEGACY_DEFAULTS',
+           'CODEC_SAVERS', 'setting_field', 'FormatSettings', 'ParadigmSettings', 'NetworkSettings', 'ControlSettings',
            'SamplingDefaults', 'TrainingSettings', 'RunSettings', 'RunConfig', 'whole', 'real', 'parse_bool',
            'parse_ints', 'text', 'parse_setting', 'check_ranges', 'check_sampling', 'features_of', 'configure',
            'linear', 'discrete_time_options', 'SamplerSettings', 'churn_options', 'eta_options', 'variance_options',
@@ -415,16 +415,23 @@ def report_settings(size, batch, steps=500_000, **changes) -> dict:
                 sigma_mean=-1.2, sigma_std=1.2, save_every=2500, keep_last=2, **changes)
 
 # %% ../nbs/60_system.ipynb #new39222995
+NOTES = dict(
+    format='spectral', features='notes', global_features='style', batch=24, steps=8000, lr=8e-4, cooldown=0.5,
+    sigma_mean=-0.4, sigma_std=1.4, drop_all=0.15)
 PRESETS = {
     'small': dict(),
-    'notes': dict(format='spectral', features='notes', global_features='style', batch=24, steps=8000, lr=8e-4, cooldown=0.5, sigma_mean=-0.4, sigma_std=1.4, drop_all=0.15),
+    'notes': NOTES,
+    'sound': NOTES | dict(features='descriptors', global_features='none', steps=5000),
     'small-on': dict(start_from='runs/small-start', sigma_mean=0.3, sigma_std=1.6, drop_all=0.15, steps=5600),
-    'smoke': dict(widths=(16, 24), emb=32, control_channels=8, seconds=0.5, batch=4, streams=2, steps=12, epoch_steps=6, lr=3e-3, warmup=2, save_every=3, log_every=2, ema=0.9, tries=4),
+    'smoke': dict(
+        widths=(16, 24), emb=32, control_channels=8, seconds=0.5, batch=4, streams=2, steps=12, epoch_steps=6, lr=3e-3,
+        warmup=2, save_every=3, log_every=2, ema=0.9, tries=4),
     'ddpm-cqt': report_settings('report-cqt', 16, format='cqt', paradigm='ddpm'),
     'edm-cqt': report_settings('report-cqt', 16, format='cqt', paradigm='edm'),
     'ddpm-encodec': report_settings('report-latents', 64, format='encodec', paradigm='ddpm'),
     'edm-encodec': report_settings('report-latents', 64, format='encodec', paradigm='edm'),
-    'discdpm-encodec': report_settings('report-codes', 64, format='encodec-codes', paradigm='discdpm', backbone='expand'),
+    'discdpm-encodec': report_settings(
+        'report-codes', 64, format='encodec-codes', paradigm='discdpm', backbone='expand'),
     'best': report_settings('report-best', 128, 1_000_000, format='encodec', paradigm='edm', seconds=8.)}
 
 def preset(name:str) -> RunConfig:
