@@ -13,6 +13,8 @@ JINGLE  ?=
 # a folder or a .tar.gz of MIDI files that the shipped models are trained on; without one, on the built-in generator's melodies
 MIDI    ?=
 BENCH   ?=
+# how long `make gpu-train` may take
+MINUTES ?= 8
 # General MIDI programs that the spectral codec's decoder is trained with: half piano, violin and trumpet, half others
 PROGRAMS := 0,0,0,0,0,0,40,40,40,40,40,40,56,56,56,56,56,56,6,11,12,16,19,24,42,45,46,48,52,60,65,68,71,73,75
 # JupyterLab's defaults here, which a user's own settings go before: drawings are saved in the notebook
@@ -29,7 +31,7 @@ INSTALL   := $(BIN)/pip install --progress-bar off -c constraints.txt -e
 # packages of which only the weights are used: what they ask for would break the rest
 EMBEDDING := $(shell sed -n 's/^embedding_packages = //p' settings.ini)
 
-.PHONY: help venv dev jingle system test check nbtest pytest lab app bench readme check-readme export weights wheel clean
+.PHONY: help venv dev jingle system test check nbtest pytest gpu-check lab app bench readme check-readme export weights gpu-train gpu-font wheel clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -91,6 +93,10 @@ nbtest: dev  ## run the chapters; what they print is what is saved in them (MEND
 pytest: dev  ## run tests/
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile
 
+gpu-check: dev  ## on a machine with a CUDA GPU: does it do what the CPU does? Under 3 minutes
+	@$(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available() and "gpu-check: PyTorch sees no CUDA GPU here")'
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m cuda -n $(WORKERS) -rA --durations=10 tests/test_gpu.py
+
 bench: dev  ## measure speed (BENCH='name ...': only those)
 	@$(BIN)/python tests/bench --json out/bench.json $(BENCH)
 
@@ -119,6 +125,13 @@ weights: system dev  ## train the shipped models again, from nothing: hours (MID
 	$(BIN)/jingles train --data data/notes --preset notes --out runs/notes
 	cp runs/notes/model.safetensors runs/notes/config.json runs/notes/data.json jingles/weights/notes/
 	$(BIN)/jingles evaluate $(if $(MIDI),--midi '$(MIDI)') --force --out jingles/weights/notes/metrics.json
+
+gpu-train: dev  ## train the shipped models in MINUTES=8 on one GPU, from nothing (MIDI=folder of MIDI files); see gpu/README.md
+	$(BIN)/python gpu/train.py out/gpu --minutes $(MINUTES) $(if $(MIDI),--midi '$(MIDI)')
+
+gpu-font: dev  ## out/font.zip: the instruments that the shipped models need, cut from the installed SoundFont, for a machine without it
+	@mkdir -p out
+	@$(BIN)/python gpu/soundfont.py "$$($(BIN)/python -c 'from jingles.data.synth import find_soundfont; print(find_soundfont())')" out/font.zip --programs $(PROGRAMS) --keys 36:96
 
 wheel: $(BIN)/pip  ## dist/jingles-*.whl, weights included
 	@rm -rf build

@@ -101,11 +101,11 @@ def test_seeds_draw_the_same_everywhere(device):
 @pytest.mark.parametrize('device', DEVICES)
 def test_shipped_model_makes_the_same_sound(device):
     "Latents of the shipped model by seed, in float32 and few steps, within rounding that eight evaluations let grow; and the decoder"
-    from jingles.generate import demo
+    from jingles.generate import demo_curves
     from jingles.system import load_model
     def drawn(place):
         model = load_model(device=place)
-        cond = demo(2, rate=model.spec.curve_rate, features=model.config.features)
+        cond = demo_curves(2, rate=model.spec.curve_rate, features=model.config.features)
         x = model.paradigm.sample(model.net, model.spec.shape(model.frames(cond)), model.condition(cond), steps=8, generator=[generator(7)])
         return model, x
     (_, exact), (model, x) = drawn('cpu'), drawn(device)

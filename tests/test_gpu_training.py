@@ -95,11 +95,14 @@ def test_an_error_ends_the_run(tmp_path):
 # ---- all of it, tiny
 
 @pytest.mark.slow
-def test_all_stages_at_a_tiny_size(tmp_path):
+def test_all_stages_at_a_tiny_size(tmp_path, monkeypatch):
     "Every command is taken by the command line as it is, one after the other in this process; what comes out is laid out as the shipped weights are, loads, and makes a sound"
+    from functools import partial
     from jingles.cli import app
-    from jingles.generate import demo, generate
+    from jingles.formats import codec
+    from jingles.generate import demo_curves, generate
     from jingles.system import load_model
+    monkeypatch.setattr(codec, 'learn_codebooks', partial(codec.learn_codebooks, steps=8, batch=256))      # of 300 and 4096, which take minutes
     def call(arguments, log): app([str(a) for a in arguments], standalone_mode=False)
     times = train.run(tmp_path, None, TINY, call, together=1)
     assert list(times) == [s.name for s in train.stages(tmp_path, None, TINY)]
@@ -107,6 +110,6 @@ def test_all_stages_at_a_tiny_size(tmp_path):
     assert json.loads((tmp_path/'times.json').read_text()) == times
     for name in ('notes', 'sound'):
         model = load_model(tmp_path/'weights'/name, codec=tmp_path/'weights'/'spectral', device='cpu')
-        cond = demo(1, rate=model.spec.curve_rate, features=model.config.features)
+        cond = demo_curves(1, rate=model.spec.curve_rate, features=model.config.features)
         assert np.isfinite(generate(model, cond, steps=2)[0]).all()
         assert json.loads((tmp_path/'weights'/name/'metrics.json').read_text())
