@@ -48,6 +48,7 @@ def split_chunks(data:bytes):
         yield data[at:at + 4], data[at + 8:at + 8 + size]
         at += 8 + size + size % 2
 
+# %% ../../nbs/46_files.wave.ipynb #w46008
 def wav_chunks(path) -> list:
     "`[(name, content)]` of all chunks of the WAV file `path` but its samples; [] for what is no WAV file"
     with open(path, 'rb') as f:
@@ -59,7 +60,7 @@ def wav_chunks(path) -> list:
             else: found.append((begin[:4], f.read(size + size % 2)[:size]))
         return found
 
-# %% ../../nbs/46_files.wave.ipynb #w46008
+# %% ../../nbs/46_files.wave.ipynb #w46009
 def read_wav_tags(path) -> dict:
     "What the `LIST INFO` chunks of a WAV file say, by the names of `INFO_TAGS`"
     told = dict(part for name, content in wav_chunks(path) if name == b'LIST' and content[:4] == b'INFO' for part in split_chunks(content[4:]))
@@ -75,7 +76,7 @@ def read_tags(path) -> dict:
         with open_soundfile(path) as f: return {tag: text for tag in INFO_TAGS if (text := getattr(f, tag))}
     except (sf.LibsndfileError, TypeError, RuntimeError) as e: raise ValueError(f"{path} is not a sound file that can be read ({e})") from None
 
-# %% ../../nbs/46_files.wave.ipynb #w46010
+# %% ../../nbs/46_files.wave.ipynb #w46011
 class Cue(NamedTuple):
     "A marker in a sound"
     start: float       # s
@@ -88,6 +89,7 @@ def cue_chunks(cues, rate:int) -> list:
     labels = [chunk(b'labl', struct.pack('<I', i) + c.label.encode() + b'\0') for i, c in enumerate(cues, 1)]
     return [chunk(b'cue ', struct.pack('<I', len(cues)) + b''.join(points)), chunk(b'LIST', b'adtl' + b''.join(labels))]
 
+# %% ../../nbs/46_files.wave.ipynb #w46012
 def read_cues(path) -> list:
     "The `Cue`s of a WAV file, by their time"
     chunks, rate = wav_chunks(path), open_soundfile(path).samplerate
@@ -96,13 +98,14 @@ def read_cues(path) -> list:
     points = [c[4 + 24*i:28 + 24*i] for name, c in chunks if name == b'cue ' for i in range(int.from_bytes(c[:4], 'little'))]
     return sorted(Cue(int.from_bytes(p[20:24], 'little')/rate, labels.get(p[:4], '')) for p in points)
 
-# %% ../../nbs/46_files.wave.ipynb #w46011
+# %% ../../nbs/46_files.wave.ipynb #w46013
 class Loop(NamedTuple):
     "What a sampler has to know of a sound: its note, and the samples `start:stop` that it may repeat"
     start: int
     stop: int             # the one after the last
     pitch: float = 60     # MIDI number, with fractions
 
+# %% ../../nbs/46_files.wave.ipynb #w46014
 def loop_chunk(loop:Loop, rate:int) -> bytes:
     "The chunk for `loop` in a file of `rate` Hz"
     number = int(np.floor(loop.pitch))
@@ -110,6 +113,7 @@ def loop_chunk(loop:Loop, rate:int) -> bytes:
     head = struct.pack('<9I', 0, 0, round(1e9/rate), number, fraction, 0, 0, 1, 0)
     return chunk(b'smpl', head + struct.pack('<6I', 0, 0, loop.start, loop.stop - 1, 0, 0))
 
+# %% ../../nbs/46_files.wave.ipynb #w46015
 def read_loop(path) -> Loop|None:
     "The first `Loop` of a WAV file; None without one"
     found = next((content for name, content in wav_chunks(path) if name == b'smpl' and len(content) >= 60), None)
@@ -118,13 +122,14 @@ def read_loop(path) -> Loop|None:
     start, last = struct.unpack('<II', found[44:52])
     return Loop(start, last + 1, number + fraction/2**32)
 
-# %% ../../nbs/46_files.wave.ipynb #w46013
+# %% ../../nbs/46_files.wave.ipynb #w46017
 class Extras(NamedTuple):
     "What a file says beside its samples"
     tags: dict = {}            # by the names of `INFO_TAGS`
     cues: tuple = ()           # of `Cue`
     loop: Loop|None = None     # in samples of the file
 
+# %% ../../nbs/46_files.wave.ipynb #w46018
 def append_chunks(path, chunks):
     "Put `chunks` at the end of a WAV file"
     if not chunks: return
@@ -135,7 +140,7 @@ def append_chunks(path, chunks):
         f.seek(4)
         f.write(struct.pack('<I', size))
 
-# %% ../../nbs/46_files.wave.ipynb #w46014
+# %% ../../nbs/46_files.wave.ipynb #w46019
 def write_samples(path, wav, encoding:Encoding, tags:dict):
     "The samples `(n,)` and the tags, the longest last, through libsndfile"
     import soundfile as sf
@@ -143,6 +148,7 @@ def write_samples(path, wav, encoding:Encoding, tags:dict):
         for tag in sorted(tags, key=lambda tag: len(tags[tag])): setattr(f, tag, tags[tag])
         f.write(wav)
 
+# %% ../../nbs/46_files.wave.ipynb #w46020
 def save_sound(path, wav, encoding:Encoding=Encoding(), extras:Extras=Extras()):
     "Write `wav` `(n,)` at 24 kHz to a .wav or .flac file with what it says beside, whole or not at all; integers are clipped to -1..1. ValueError"
     wav, path = np.asarray(wav, dtype='float32'), Path(path)
