@@ -31,7 +31,7 @@ INSTALL   := $(BIN)/pip install --progress-bar off -c constraints.txt -e
 # packages of which only the weights are used: what they ask for would break the rest
 EMBEDDING := $(shell sed -n 's/^embedding_packages = //p' settings.ini)
 
-.PHONY: help venv dev jingle system test check nbtest pytest gpu-check lab app bench readme check-readme export weights gpu-train gpu-font wheel clean
+.PHONY: help venv dev jingle system test check nbtest pytest gpu-check lab app bench docs readme check-readme export weights gpu-train gpu-font wheel clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -107,6 +107,9 @@ export: dev  ## notebooks -> jingles/*.py, and clean the notebooks
 
 readme: dev  ## nbs/index.ipynb -> README.md and nbs/images/readme_*
 	@$(BIN)/python tests/readme.py
+
+docs: dev  ## the book as a site in _docs, from what is saved in the notebooks: open _docs/index.html, no server is needed
+	@$(BIN)/python tests/docs.py
 
 check-readme: dev  ## is README.md up to date?
 	@$(BIN)/python tests/readme.py --check
