@@ -125,6 +125,7 @@ weights: system dev  ## train the shipped models again, from nothing: hours (MID
 	$(BIN)/jingles train-codec --data data/gm --format spectral --tune-decoder runs/spectral --steps 2400 --lr 4e-4 --out runs/tuned
 	cp runs/tuned/model.safetensors runs/tuned/config.json jingles/weights/spectral/
 	$(BIN)/jingles export data/notes --format spectral --playing expressive --invented 0.35 --train 5000 --valid 200 --seed 3 $(if $(MIDI),--midi '$(MIDI)')
+	$(BIN)/jingles train-codes --data data/notes --out jingles/weights/spectral
 	$(BIN)/jingles train --data data/notes --preset notes --out runs/notes
 	cp runs/notes/model.safetensors runs/notes/config.json runs/notes/data.json jingles/weights/notes/
 	$(BIN)/jingles evaluate $(if $(MIDI),--midi '$(MIDI)') --force --out jingles/weights/notes/metrics.json

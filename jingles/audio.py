@@ -28,7 +28,7 @@ def open_soundfile(path):
     "The sound file `path`, or a file object, as a `soundfile.SoundFile`; the name need not be UTF-8"
     import soundfile as sf
     f = sf.SoundFile(os.fsencode(path) if isinstance(path, (str, os.PathLike)) else path)
-    if f.frames == 2**63 - 1: f.seekable = lambda: False             # a recorder's pipe leaves a file's length unknown, and soundfile would seek to that end after each block
+    if f.frames == 2**63 - 1: f.seekable = lambda: False     # a pipe, of unknown length; soundfile would seek there
     return f
 
 def read_blocks(f, size:int=2**18, most:float=np.inf):
@@ -44,15 +44,16 @@ def read_samples(path, seconds:float|None=None, start:float=0.):
         most = np.inf if seconds is None else int(seconds*f.samplerate) + 1
         return np.concatenate([np.zeros((0, f.channels), 'float32'), *read_blocks(f, most=most)]), f.samplerate
 
-
 # %% ../nbs/40_audio.ipynb #cfm1
 def check_finite(wav, name):
     "Refuse samples `wav` that are infinite or NaN, with their count; `name` says whose they are"
     bad = np.size(wav) - np.isfinite(wav).sum()
-    check(not bad, f"{bad} of {np.size(wav)} samples of {name} are no numbers (infinite or NaN); export or record it again")
+    check(not bad,
+          f"{bad} of {np.size(wav)} samples of {name} are no numbers (infinite or NaN); export or record it again")
 
 def to_mono(wav) -> np.ndarray:
-    "One channel `(n,)` of `wav` `(n, channels)`: the mean, or the loudest channel where the mean cancels (20 dB below it)"
+    """One channel `(n,)` of `wav` `(n, channels)`: the mean, or the loudest channel where the mean cancels (20 dB below
+    it)"""
     mean, power = wav.mean(1), (wav.astype(float)**2).mean(0) if len(wav) else np.zeros(wav.shape[1])
     return wav[:, power.argmax()] if (mean.astype(float)**2).sum() < 0.01*power.max()*len(wav) else mean
 
@@ -62,7 +63,7 @@ def load(path, seconds:float|None=None) -> np.ndarray:
     import soundfile as sf
     check(Path(path).exists(), f"no sound file at {path}", FileNotFoundError)
     try: wav, rate = read_samples(path, seconds)
-    except (sf.LibsndfileError, TypeError, RuntimeError) as e:       # TypeError: soundfile's word for a file without a header
+    except (sf.LibsndfileError, TypeError, RuntimeError) as e:       # TypeError is raised for a file without a header
         raise ValueError(f"{path} is not a sound file that can be read ({e}); try WAV, FLAC, OGG, MP3 or AIFF") from e
     check_finite(wav, path)
     return resample(to_mono(wav), rate)
@@ -84,7 +85,8 @@ def player(wav, rate:int=SAMPLE_RATE):
     import soundfile as sf
     from IPython.display import Audio
     buffer = io.BytesIO()
-    sf.write(buffer, np.asarray(wav, dtype='float32').clip(-1, 1), rate, format='MP3', bitrate_mode='CONSTANT', compression_level=0.9)
+    wav = np.asarray(wav, dtype='float32').clip(-1, 1)
+    sf.write(buffer, wav, rate, format='MP3', bitrate_mode='CONSTANT', compression_level=0.9)
     sound = Audio(data=buffer.getvalue(), rate=rate)
     sound.mimetype = 'audio/mpeg'
     return sound
@@ -102,7 +104,8 @@ def k_weighting(rate:float=SAMPLE_RATE):
     "ITU-R BS.1770's shelf and high-pass as second-order sections [2, 6] for any sample rate"
     gain = 10**(3.999843853973347/20)                            # of the shelf
     shelf = biquad(1681.974450955533, 0.7071752369554196, rate, (gain, gain**0.4996667741545416, 1))
-    deep = biquad(38.13547087602444, 0.5003270373238773, rate, (1.0049948987146884, 0, 0))     # 1.005: at 48 kHz the numerator is (1, -2, 1)
+    gains = 1.0049948987146884, 0, 0                             # at 48 kHz the numerator is (1, -2, 1)
+    deep = biquad(38.13547087602444, 0.5003270373238773, rate, gains)
     return np.stack([shelf, deep])
 
 # %% ../nbs/40_audio.ipynb #c018
@@ -135,7 +138,8 @@ def hz_to_mel(hz): return np.where(hz < 1000, 3*hz/200, 15 + 27*np.log(np.maximu
 def mel_to_hz(mel): return np.where(mel < 15, 200*mel/3, 1000*np.exp(np.log(6.4)/27*(np.maximum(mel, 15) - 15)))
 
 def mel_band_edges(bands:int=80) -> np.ndarray:
-    "The frequencies in Hz `(bands + 2,)` where the mel bands begin, peak and end, evenly spaced in mels from 50 Hz to 12 kHz"
+    """The frequencies in Hz `(bands + 2,)` where the mel bands begin, peak and end, evenly spaced in mels from 50 Hz to
+    12 kHz"""
     return mel_to_hz(np.linspace(hz_to_mel(50), hz_to_mel(SAMPLE_RATE/2), bands + 2))
 
 def mel_frequencies() -> np.ndarray: return mel_band_edges()[1:-1]      # centre frequency of each mel band in Hz
@@ -152,19 +156,23 @@ def mel_filterbank(bands:int=80, n_fft:int=1024) -> np.ndarray:
 # %% ../nbs/40_audio.ipynb #s4c7d2d
 @lru_cache
 def mel_full_scale(bands:int=80, n_fft:int=1024) -> np.ndarray:
-    "What a sine of amplitude 1 at the centre of each band gives in it `(bands, 1)`, when the peak of its power spectrum is 1"
-    away = np.arange(n_fft//2 + 1) - mel_band_edges(bands)[1:-1, None]*n_fft/SAMPLE_RATE + 1e-9       # bins; never 1 exactly
+    """What a sine of amplitude 1 at the centre of each band gives in it `(bands, 1)`, when the peak of its power
+    spectrum is 1"""
+    centres = mel_band_edges(bands)[1:-1, None]*n_fft/SAMPLE_RATE                # in bins
+    away = np.arange(n_fft//2 + 1) - centres + 1e-9                              # never 1 exactly
     return (mel_filterbank(bands, n_fft)*(np.sinc(away)/(1 - away**2))**2).sum(1, keepdims=True).astype('float32')
 
 # %% ../nbs/40_audio.ipynb #c025
 def complex_spectrogram(wav, hop:int=320, n_fft:int=1024) -> np.ndarray:
-    "Spectra `(n_fft/2 + 1, n/hop + 1)` of `wav` `(n,)` under a Hann window around every `hop`-th sample, with silence before and after"
+    """Spectra `(n_fft/2 + 1, n/hop + 1)` of `wav` `(n,)` under a Hann window around every `hop`-th sample, with silence
+    before and after"""
     window = 0.5 - 0.5*np.cos(2*np.pi*np.arange(n_fft)/n_fft)
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(np.asarray(wav, 'float32'), n_fft//2), n_fft)[::hop]
     return np.fft.rfft(frames*window).astype('complex64').T
 
 def mel_spectrogram(wav, hop:int=320, n_fft:int=1024, floor:float=-80.) -> np.ndarray:
-    "Mel spectrogram `(80, n/hop + 1)` of `wav` `(n,)` in dB, not below `floor`; 0 dB is a sine of amplitude 1 at a band's centre"
+    """Mel spectrogram `(80, n/hop + 1)` of `wav` `(n,)` in dB, not below `floor`; 0 dB is a sine of amplitude 1 at a
+    band's centre"""
     power = np.abs(complex_spectrogram(wav, hop, n_fft))**2 * (2/n_fft)**2*4
     return 10*np.log10(np.maximum(mel_filterbank(n_fft=n_fft) @ power / mel_full_scale(n_fft=n_fft), 10**(floor/10)))
 
@@ -176,6 +184,8 @@ def plot_mel(wav, ax=None, hop:int=320):
         ax = plt.subplots(figsize=(6, 2.4))[1]
     picture = mel_spectrogram(wav, hop)
     centres = np.linspace(0, 1, 4)*(len(picture) - 1)
-    ax.imshow(picture, origin='lower', aspect='auto', cmap='magma', vmin=-80, vmax=0, extent=(0, picture.shape[1]*hop/SAMPLE_RATE, 0, len(picture)))
-    ax.set(xlabel='time [s]', ylabel='frequency [Hz]', yticks=centres, yticklabels=[f'{f:.0f}' for f in mel_frequencies()[centres.astype(int)]])
+    extent = 0, picture.shape[1]*hop/SAMPLE_RATE, 0, len(picture)
+    ax.imshow(picture, origin='lower', aspect='auto', cmap='magma', vmin=-80, vmax=0, extent=extent)
+    labels = [f'{f:.0f}' for f in mel_frequencies()[centres.astype(int)]]
+    ax.set(xlabel='time [s]', ylabel='frequency [Hz]', yticks=centres, yticklabels=labels)
     return ax

@@ -603,7 +603,7 @@ def train_codec(
 def train_codes(
     data: Annotated[Path, typer.Option(help="A database exported in the latents: --format codec or spectral.")],
     codec: Annotated[str, typer.Option(help="Folder of the codec. [default: the shipped one]")] = '',
-    out: Annotated[Path, typer.Option(help="Folder for the codebooks, best the codec's own.")] = Path('runs/codec'),
+    out: Annotated[Path, typer.Option(help="Folder for the codebooks; the codec is put beside them.")] = Path('runs/codec'),
     seed: int = 0,
 ):
     "Learn codebooks for the latents of the database's codec, for models of codes; about 7 minutes of one CPU core."

@@ -42,7 +42,7 @@ from .core import options_text, differing_options, weights_sha256, with_options
 from .formats.codec import WEIGHTS, Codec, CodecCodes, half_precision, load_codec, load_codes, save_codec, save_codes
 from .formats.cqt import CQT
 from .formats.encodec import EnCodecCodes, EnCodecLatents, bandwidth, load_encodec
-from .formats.spectral import SpectralCodec, load_spectral
+from .formats.spectral import SpectralCodec, SpectralCodes, load_spectral, load_spectral_codes
 from .limits import DEFAULT_MODEL, model_folder
 from .paradigms.ddpm import DDPM, ancestral, from_sigma_sampler, ddim, heun_by_time, beta_variance, posterior_variance
 from .paradigms.discdpm import DiscDPM
@@ -315,6 +315,7 @@ FORMATS = {
     'spectral': FormatRow(SpectralCodec, lambda cfg: load_spectral(cfg.codec or None)),
     'cqt': FormatRow(CQT, lambda cfg: CQT(**format_options(cfg))),
     'codec-codes': FormatRow(CodecCodes, lambda cfg: load_codes(cfg.codec or None).first(cfg.books)),
+    'spectral-codes': FormatRow(SpectralCodes, lambda cfg: load_spectral_codes(cfg.codec or None).first(cfg.books)),
     'encodec': FormatRow(EnCodecLatents, lambda cfg: EnCodecLatents(load_encodec(cfg.codec or None))),
     'encodec-codes': FormatRow(EnCodecCodes, make_encodec_codes)}
 BACKBONES = dict(mlp=MLP, cnn=CNN, unet=UNet, expand=UNetExpand)
@@ -608,7 +609,8 @@ def read_config(folder) -> tuple:
 
 # %% ../nbs/60_system.ipynb #cl60d
 def save_codec_and_codes(codes, folder): save_codec(codes.codec, folder); save_codes(codes, folder)
-CODEC_SAVERS = {'codec': save_codec, 'spectral': save_codec, 'codec-codes': save_codec_and_codes}      # how a model's folder gets the weights of its format
+CODEC_SAVERS = {'codec': save_codec, 'spectral': save_codec,       # how a model's folder gets the weights of its format
+                'codec-codes': save_codec_and_codes, 'spectral-codes': save_codec_and_codes}
 
 def is_shipped(cfg:RunConfig, format) -> bool:
     "Whether `format` has the weights that come with the package"

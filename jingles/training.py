@@ -639,12 +639,12 @@ def sample_latents(folder, rate:float, seconds:float=0.12, batch:int=50) -> torc
 
 # %% ../nbs/61_training.ipynb #sfc13a6
 def train_codes(data,           # an export of a codec's latents
-                out,            # folder for the codebooks, best the codec's own
+                out,            # folder for the codebooks; the codec is put beside them where it has none
                 codec=None,     # folder of that codec; None: the shipped one
-                **options):     # of `formats.codec.learn_books`
+                **options):     # of `formats.codec.learn_codebooks`
     "Learn codes for the latents of the codec that the export `data` is in, into `out`; returns the format"
     from jingles.data.records import Records
-    from jingles.formats.codec import learn_codes, save_codes
+    from jingles.formats.codec import learn_codes, save_codec, save_codes
     made, known = require_manifest(data).get('parameters', {}).get('format', {}), quantizers()
     name = made.get('name')
     check(name in known, f"{data} is in the format {name!r}, which has no codes to learn; export {' or '.join(known)}")
@@ -654,6 +654,7 @@ def train_codes(data,           # an export of a codec's latents
     clips = next(iter(Records(train, batch=24)))['x']
     codes = learn_codes(codec, clips, sample_latents(train, codec.spec.rate), kind, **options)
     save_codes(codes, out)
+    if not (Path(out)/'model.safetensors').exists(): save_codec(codec, out)
     return codes
 
 # %% ../nbs/61_training.ipynb #c039

@@ -145,7 +145,7 @@ def faulty(folder, name, change):
 @pytest.mark.parametrize('name, change, says', [
     ('quantizer.safetensors', lambda p: p.unlink(), 'no weights at'),
     ('quantizer.safetensors', lambda p: p.write_bytes(p.read_bytes()[:-100]), 'damaged'),
-    ('quantizer.json', lambda p: p.unlink(), 'no file'),
+    ('quantizer.json', lambda p: p.unlink(), 'no codebooks in'),
     ('quantizer.json', lambda p: p.write_text('{"books": 16'), 'not JSON'),
     ('quantizer.json', lambda p: p.write_text(p.read_text().replace('1024', '512')), 'does not fit quantizer.json'),
     ('quantizer.json', lambda p: p.write_text('{}'), 'belong to another codec'),

@@ -8,7 +8,8 @@ from jingles.core import Cond, Spec, generator
 from jingles.system import BACKBONES, FORMATS, INJECTORS, PARADIGMS, build, configure
 
 SPECS = {'cqt': Spec(2, 240., dims=(216,), centred=True), 'encodec': Spec(128, 75.), 'encodec-codes': Spec(16, 75., classes=1024),
-         'codec': Spec(64, 75.), 'spectral': Spec(48, 37.5, curves_per_frame=2), 'codec-codes': Spec(16, 75., classes=1024)}
+         'codec': Spec(64, 75.), 'spectral': Spec(48, 37.5, curves_per_frame=2), 'codec-codes': Spec(16, 75., classes=1024),
+         'spectral-codes': Spec(16, 37.5, curves_per_frame=2, classes=1024)}
 FRAMES, SMALL = 9, dict(widths=(8, 12), depth=1, emb=16, control_channels=4, times=30, schedule='cosine')
 
 
@@ -64,7 +65,7 @@ def composes(paradigm, form, backbone, injection):
 def test_promises():
     "The promises above are the formats' own, and every format of the system is in the grid"
     assert SPECS.keys() == FORMATS.keys()
-    for form in ('cqt', 'codec', 'spectral', 'codec-codes'): assert FORMATS[form](configure(format=form)).spec == SPECS[form]
+    for form in ('cqt', 'codec', 'spectral', 'codec-codes', 'spectral-codes'): assert FORMATS[form](configure(format=form)).spec == SPECS[form]
 
 
 @pytest.mark.parametrize('paradigm', PARADIGMS)

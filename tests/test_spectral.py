@@ -1,12 +1,16 @@
 "The spectral codec's decoder is trained on by itself: stopped and gone on with, and nothing that was learned on its latents is lost"
+import shutil
+
 import pytest
 import torch
+from jingles.audio import load
 from jingles.data.pvt import MelodySource, RawAudio, ExportSettings, export
-from jingles.formats.codec import save_codec
-from jingles.formats.spectral import FLOOR, SpectralCodec, load_spectral, add_noise_input
-from jingles.core import weights_sha256
+from jingles.evaluation.tables import render_clips
+from jingles.formats.codec import WEIGHTS, codebook_use, save_codec
+from jingles.formats.spectral import FLOOR, SpectralCodec, add_noise_input, load_spectral, load_spectral_codes
+from jingles.core import Spec, load_tensors, weights_sha256
 from jingles.system import build, configure, is_shipped, load_model, preset, save_model
-from jingles.training import Plan, tune_decoder
+from jingles.training import Plan, train_codes, tune_decoder
 
 
 @pytest.fixture(scope='module')
@@ -48,3 +52,42 @@ def test_models_take_the_better_decoder(old, tmp_path):
     save_model(model, tmp_path/'model')
     assert load_model(tmp_path/'model', codec=better).format.config['texture'] == 16
     assert not is_shipped(config, model.format)
+
+
+# ---- its codes
+
+def test_codes_from_a_database_of_latents_to_a_sound(jingles, tmp_path):
+    "Codebooks are learned beside a copy of the codec, a database is exported in them, a model trained on it and heard"
+    codec, codes = tmp_path/'codec', tmp_path/'codes'
+    torch.manual_seed(0)
+    save_codec(SpectralCodec(widths=(16, 16), depths=(1, 1)), codec)
+    def made(out, form): jingles('export', out, '--format', form, '--train', 8, '--valid', 2, '--seconds', 1, '--workers', 1)
+    made(tmp_path/'latents', f'spectral={codec}')
+    learned = train_codes(tmp_path/'latents', codes, codec, books=3, classes=16, steps=6, batch=64)
+    assert learned.spec == Spec(3, 37.5, classes=16, curves_per_frame=2) and learned.name == 'spectral-codes'
+    made(tmp_path/'db', f'spectral-codes={codes}:books=3')
+    jingles('train', '--data', tmp_path/'db', '--out', tmp_path/'model', '--preset', 'smoke', '--set', f'format=spectral-codes={codes}:books=3',
+            '--set', 'paradigm=discdpm', '--set', 'times=20', '--set', 'steps=4', '--set', 'epoch_steps=2')
+    for folder in (codec, codes): shutil.rmtree(folder)                  # the model carries both
+    jingles('generate', '--model', tmp_path/'model', '--seconds', 1, '--out', tmp_path/'a.wav', '--no-picture')
+    assert len(load(tmp_path/'a.wav')) == 24_000
+
+
+def test_a_folder_without_codebooks_is_named_with_the_command_that_makes_them(jingles, old, tmp_path):
+    failed = jingles('export', tmp_path/'no', '--format', f'spectral-codes={old}', '--train', 1, ok=False)
+    assert failed.returncode and f'no codebooks in {old}' in failed.stderr and 'jingles train-codes' in failed.stderr
+    assert failed.stderr.count('\n') == 1 and not (tmp_path/'no').exists()
+
+
+def test_shipped_codebooks_fit_the_shipped_codec_and_have_no_dead_entries():
+    "Of three minutes of invented melodies (7200 frames for 1024 entries) most entries occur in each codebook, and each takes something away"
+    codes = load_spectral_codes()
+    assert (codes.spec.channels, codes.spec.classes, codes.spec.rate) == (16, 1024, 37.5)
+    for book in load_tensors(WEIGHTS/'spectral'/'quantizer.safetensors')['books']: assert len(book.unique(dim=0)) == 1024
+    sounds = torch.stack([torch.from_numpy(c.sound) for c in render_clips(None, 24, seconds=8)])
+    with torch.no_grad(): x = codes.codec.encode(sounds)
+    found = codes.quantise(x)
+    share, perplexity = codebook_use(found, 1024)
+    assert (share > 0.5).all() and (perplexity > 0.2).all(), (share, perplexity)
+    errors = [(codes.latents(found[:, :q]) - x).mul(codes.weight[:, None]).square().mean().item() for q in range(1, 17)]
+    assert all(b < a for a, b in zip(errors, errors[1:])), errors

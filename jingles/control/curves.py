@@ -22,14 +22,15 @@ from pathlib import Path
 
 import numpy as np
 
-from .features import (CHROMA, FEATURES, PITCH_MIN, PITCH, PLAYED_BY, PITCH_SEMITONES, SETS, MEASURED_PITCH, VELOCITY, VOICED, Feature,
-                                      FeatureSet, Performance, feature_set, implements, known_features)
+from .features import (
+    CHROMA, FEATURES, MEASURED_PITCH, PITCH, PITCH_MIN, PITCH_SEMITONES, PLAYED_BY, SETS, VELOCITY, VOICED, Feature,
+    FeatureSet, Performance, feature_set, implements, known_features)
 from ..core import Cond, atomic_write, check
 from ..data.melody import cut_melody, load_melody, dense_enough
 
 # %% ../../nbs/52_control.curves.ipynb #c005
-PVT_CHANNELS, NOTES_CHANNELS, DESCRIPTORS_CHANNELS = (SETS[name].channels for name in ('pvt', 'notes', 'descriptors'))     # channels of each feature
-STYLE_NAMES = ('density', 'register', 'legato', 'dynamics')   # the numbers of a whole clip, in the order of its vector: see below
+PVT_CHANNELS, NOTES_CHANNELS, DESCRIPTORS_CHANNELS = (SETS[s].channels for s in ('pvt', 'notes', 'descriptors'))
+STYLE_NAMES = ('density', 'register', 'legato', 'dynamics')   # the numbers of a whole clip, in the order of its vector
 
 # %% ../../nbs/52_control.curves.ipynb #c007
 def frame_span(note, rate:float) -> tuple:
@@ -61,7 +62,8 @@ def pitch_curve(melody, frames:int, rate:float) -> np.ndarray:
     pitch = np.zeros((1, frames), np.float32)
     for n in melody:
         first, stop = frame_span(n, rate)
-        pitch[0, first:stop] = (n.pitch - PITCH_MIN)/PITCH_SEMITONES if PITCH_MIN < n.pitch <= PITCH_MIN + PITCH_SEMITONES else -1
+        reached = PITCH_MIN < n.pitch <= PITCH_MIN + PITCH_SEMITONES
+        pitch[0, first:stop] = (n.pitch - PITCH_MIN)/PITCH_SEMITONES if reached else -1
     return pitch
 
 @implements('from_notes', PITCH)
@@ -78,15 +80,17 @@ def instruments_from_notes(feature:Feature, p:Performance):
 
 # %% ../../nbs/52_control.curves.ipynb #s52a7a2
 def notes_to_curves(melody, instrument:str|None, frames:int, rate:float, expression=(), features='pvt') -> dict:
-    """`{feature: float32 [c, frames]}` of a clip played by `instrument`, `rate` frames a second (report, section 3.3.2),
-    without those that notes do not say; `expression` (n,) in 0..1, spread evenly over the clip, scales the velocity"""
+    """`{feature: float32 [c, frames]}` of a clip played by `instrument`, `rate` frames a second (report, section
+    3.3.2), without those that notes do not say; `expression` (n,) in 0..1, spread evenly over the clip, scales the
+    velocity"""
     p = Performance(melody, instrument, frames, rate, expression)
     known = {k: make(f, p) for k, f, make in feature_set(features).implementing('from_notes')}
     return {k: np.float32(np.atleast_2d(v)) for k, v in known.items() if v is not None}
 
 # %% ../../nbs/52_control.curves.ipynb #sa6c1e2
 def centred_notes(melody, frames:int, rate:float) -> list:
-    "`melody` for `frames` that stand at j/rate: half a frame later, the last frame covered by notes that last to the end"
+    """`melody` for `frames` that stand at j/rate: half a frame later, the last frame covered by notes that last to the
+    end"""
     def moved(t): return frames/rate if t*rate > frames - 1 - 1e-3 else t + 0.5/rate
     return [n._replace(start=n.start + 0.5/rate, end=moved(n.end)) for n in melody]
 
@@ -95,8 +99,10 @@ def check_feature(name, v, frames:int, features:FeatureSet=FEATURES):
     "ValueError unless `v` (b, c, t) can be the curve of feature `name` over `frames` frames"
     check(name in features, f"unknown feature {name!r}; the features are {', '.join(features)}")
     channels = features[name].channels
-    check(v.ndim == 3 and v.shape[1] == channels, f"{name} has shape {tuple(v.shape)}; expected (batch, {channels}, frames)")
-    check(v.shape[2] == frames, f"{name} has {v.shape[2]} frames; expected {frames} (resample_curves stretches curves to a length)")
+    check(v.ndim == 3 and v.shape[1] == channels,
+          f"{name} has shape {tuple(v.shape)}; expected (batch, {channels}, frames)")
+    check(v.shape[2] == frames,
+          f"{name} has {v.shape[2]} frames; expected {frames} (resample_curves stretches curves to a length)")
     check(not v.isnan().any(), f"{name} holds NaN; use -1 where it is not to be controlled")
     wrong = v[(v != -1) & ~((v >= 0) & (v <= 1))].flatten().tolist()
     check(not wrong, f"{name} holds {wrong[0] if wrong else 0:g}; expected values in 0..1, or -1 for not controlled")
@@ -104,11 +110,15 @@ def check_feature(name, v, frames:int, features:FeatureSet=FEATURES):
 # %% ../../nbs/52_control.curves.ipynb #c015
 def check_vector(v, items:int):
     "ValueError unless `v` (b, 4) can be the style of `items` clips"
-    check(v.shape == (items, len(STYLE_NAMES)), f"style has shape {tuple(v.shape)}; expected ({items}, {len(STYLE_NAMES)}): {', '.join(STYLE_NAMES)} for each clip")
-    check(((v == -1) | ((v >= 0) & (v <= 1))).all(), f"style holds {v.flatten().tolist()}; expected values in 0..1, or -1 for not controlled")
+    check(v.shape == (items, len(STYLE_NAMES)),
+          f"style has shape {tuple(v.shape)}; "
+          f"expected ({items}, {len(STYLE_NAMES)}): {', '.join(STYLE_NAMES)} for each clip")
+    check(((v == -1) | ((v >= 0) & (v <= 1))).all(),
+          f"style holds {v.flatten().tolist()}; expected values in 0..1, or -1 for not controlled")
 
 def validate(cond:Cond, frames:int|None=None, features:FeatureSet=FEATURES) -> Cond:
-    "`cond` itself when its curves are known, equally long (`frames` if given), free of NaN and in 0..1 or -1; else ValueError"
+    """`cond` itself when its curves are known, equally long (`frames` if given), free of NaN and in 0..1 or -1; else
+    ValueError"""
     check(cond.local, f"no control curves; give at least one of {', '.join(features)}")
     check(cond.frames > 0, "the control curves hold no frames; give at least one")
     for name, v in cond.local.items(): check_feature(name, v, cond.frames if frames is None else frames, features)
@@ -122,14 +132,18 @@ def curve_tensor(name, v):
     "`v` as a float32 tensor (1, c, t); ValueError when it is not an array of numbers"
     import torch
     try: return torch.as_tensor(np.array(np.atleast_2d(v), np.float32))[None]
-    except (ValueError, TypeError): raise ValueError(f"{name} is not an array of numbers; expected one row per channel, equally long") from None
+    except (ValueError, TypeError):
+        raise ValueError(f"{name} is not an array of numbers; expected one row per channel, equally long") from None
 
 # %% ../../nbs/52_control.curves.ipynb #c018
 def name_of_set(cond:Cond) -> str:
-    "The name of the set that the curves of `cond` are of, the first that has them all; ValueError for none, or for some of several"
+    """The name of the set that the curves of `cond` are of, the first that has them all; ValueError for none, or for
+    some of several"""
     names = cond.local.keys()
     found = next((name for name, s in SETS.items() if names and names <= s.keys()), None)
-    check(found, f"curves of {', '.join(names) or 'nothing'}; expected those of one set: {' or '.join(', '.join(s) for s in SETS.values())}")
+    check(found,
+          f"curves of {', '.join(names) or 'nothing'}; "
+          f"expected those of one set: {' or '.join(', '.join(s) for s in SETS.values())}")
     return found
 
 def uncontrolled(frames:int, features='pvt') -> Cond:
@@ -144,8 +158,9 @@ def fill_features(cond:Cond, features) -> Cond:
     return replace(cond, local={k: curve(k, c) for k, c in feature_set(features).channels.items()})
 
 def to_cond(arrays:dict, features=None) -> Cond:
-    """`{feature: [c, t] or [t] numbers}` as a valid `Cond` of batch 1, `melody_style` as its vector; ValueError. Missing features of
-    the set it belongs to are not controlled: `features` where it has them all, else the first that has, else all that have some"""
+    """`{feature: [c, t] or [t] numbers}` as a valid `Cond` of batch 1, `melody_style` as its vector; ValueError.
+    Missing features of the set it belongs to are not controlled: `features` where it has them all, else the first
+    that has, else all that have some"""
     curves = {k: curve_tensor(k, v) for k, v in arrays.items()}
     vector = curves.pop('style', None)
     vector, sets = vector if vector is None else vector.flatten(1), list(SETS.values())
@@ -153,7 +168,8 @@ def to_cond(arrays:dict, features=None) -> Cond:
     cond = validate(Cond(curves, vector), features=known_features(features or 'pvt'))
     given = cond.local.keys()
     used = [s for s in sets if given <= s.keys()][:1] or [s for s in SETS.values() if s.keys() & given]
-    return replace(cond, local={k: cond.local.get(k, v) for s in used for k, v in uncontrolled(cond.frames, s).local.items()})
+    empty = {k: v for s in used for k, v in uncontrolled(cond.frames, s).local.items()}
+    return replace(cond, local={k: cond.local.get(k, v) for k, v in empty.items()})
 
 # %% ../../nbs/52_control.curves.ipynb #2037d56a
 def _with_gate(feature, pitch, voiced, changed) -> tuple:
@@ -168,11 +184,13 @@ def _with_class(feature, pitch, chroma, changed) -> tuple:
     return pitch.masked_fill((chroma >= 0) & ((pitch <= 0) | ((name - chroma).abs() > 0.5/11)), -1), chroma
 
 ALL_FEATURES = [f for s in SETS.values() for f in s.values()]
-LINKED_FEATURES = [(f, f.gate, _with_gate) for f in ALL_FEATURES if f.gate] + [(f, f.names, _with_class) for f in ALL_FEATURES if f.names]
+LINKED_FEATURES = [(f, f.gate, _with_gate) for f in ALL_FEATURES if f.gate]
+LINKED_FEATURES += [(f, f.names, _with_class) for f in ALL_FEATURES if f.names]
 
 def reconcile(cond:Cond, changed:str) -> Cond:
     "`cond` with pitch and gate, or pitch and chroma, in agreement after one of them `changed`"
-    feature, other, agree = next((p for p in LINKED_FEATURES if {p[0].name, p[1]} <= cond.local.keys()), (None, None, None))
+    linked = [p for p in LINKED_FEATURES if {p[0].name, p[1]} <= cond.local.keys()]
+    feature, other, agree = linked[0] if linked else (None, None, None)
     if feature is None or changed not in (feature.name, other): return cond
     both = agree(feature, cond[feature.name], cond[other], changed)
     return replace(cond, local=cond.local | dict(zip((feature.name, other), both)))
@@ -187,8 +205,11 @@ def plot_lane(ax, name:str, v, rate:float):
     edges, lane = np.arange(v.shape[1] + 1)/rate, FEATURES[name].lane
     labels = FEATURES[name].labels if len(v) == len(FEATURES[name].labels) else [None]*len(v)
     hidden = v <= 0 if lane.octaves else v < 0
-    for row, label in zip(np.where(hidden, np.nan, v), labels): ax.stairs(row, edges, label=label, baseline=None, lw=1.5)
-    if (v < 0).any(): ax.fill_between(edges, -0.06, 1.06, where=np.append(v[0] < 0, v[0, -1] < 0), step='post', color='0.92')
+    for row, label in zip(np.where(hidden, np.nan, v), labels):
+        ax.stairs(row, edges, label=label, baseline=None, lw=1.5)
+    if (v < 0).any():
+        open_frames = np.append(v[0] < 0, v[0, -1] < 0)
+        ax.fill_between(edges, -0.06, 1.06, where=open_frames, step='post', color='0.92')
     if labels[0]: ax.legend(loc='center right', fontsize='small')
     ax.set(ylabel=name, ylim=(-0.08, 1.08), xlim=(0, edges[-1]))
     octaves = range(1, 9, 2) if lane.octaves else ()
@@ -199,7 +220,9 @@ def plot_curves(cond:Cond, rate:float=75, axes=None):
     "The first clip of `cond`: a lane for each feature over time in seconds; returns the axes"
     if axes is None:
         import matplotlib.pyplot as plt
-        axes = plt.subplots(len(cond.local), 1, figsize=(6, 1.1*len(cond.local)), sharex=True, layout='constrained', squeeze=False)[1][:, 0]
+        n = len(cond.local)
+        figure = plt.figure(figsize=(6, 1.1*n), layout='constrained')
+        axes = figure.subplots(n, 1, sharex=True, squeeze=False)[:, 0]
     for ax, (name, v) in zip(axes, cond.local.items()): plot_lane(ax, name, v[0].detach().cpu().numpy(), rate)
     axes[-1].set_xlabel('time [s]')
     return axes
@@ -209,7 +232,8 @@ def chroma_of(name:str) -> float:
     "The chroma value of a note's name, 'C' (0) to 'B' (1), with any number of # and b; ValueError"
     letter, signs = name[:1].upper(), name[1:]
     semitone = dict(C=0, D=2, E=4, F=5, G=7, A=9, B=11).get(letter)
-    check(semitone is not None and set(signs) <= {'#', 'b'}, f"unknown note {name!r}; expected a letter A..G, with # or b after it, e.g. F#")
+    check(semitone is not None and set(signs) <= {'#', 'b'},
+          f"unknown note {name!r}; expected a letter A..G, with # or b after it, e.g. F#")
     return (semitone + signs.count('#') - signs.count('b')) % 12/11
 
 def pitch_of(name:str) -> float:
@@ -231,7 +255,8 @@ def parse_instrument(feature, text:str): return one_hot(text, feature.labels)
 
 # %% ../../nbs/52_control.curves.ipynb #c031
 def constant_cond(frames:int, velocity=None, chroma=None, instrument=None) -> Cond:
-    "A `Cond` that does not move: velocity 0..1, chroma 0..1 or a note's name, instrument by name; None is not controlled"
+    """A `Cond` that does not move: velocity 0..1, chroma 0..1 or a note's name, instrument by name; None is not
+    controlled"""
     given = dict(velocity=velocity, chroma=chroma_of(chroma) if isinstance(chroma, str) else chroma)
     arrays = {k: np.full((1, frames), -1. if v is None else v) for k, v in given.items()}
     if instrument is not None: arrays['instruments'] = np.repeat(one_hot(instrument)[:, None], frames, axis=1)
@@ -241,20 +266,23 @@ def constant_cond(frames:int, velocity=None, chroma=None, instrument=None) -> Co
 NOTES_PER_SECOND, REGISTER_LOW, REGISTER_HIGH = 8., 48, 72                # density 1; register 0 and 1, as MIDI pitches
 
 def melody_style(melody, seconds:float):
-    "The style of a melody `seconds` long, float32 [4] in the order of `STYLE_NAMES`; without notes only the density, 0, is known"
+    """The style of a melody `seconds` long, float32 [4] in the order of `STYLE_NAMES`; without notes only the density,
+    0, is known"""
     if not melody: return np.array([0., -1., -1., -1.], np.float32)
     start, end, pitch, velocity = np.array([n[:4] for n in melody], float).T
     until = np.append(start[1:], end[-1])        # the last note's successor is not known
     held = np.clip((end - start)/np.maximum(until - start, 1e-6), 0, 1)
     mean = lambda v: np.average(v, weights=np.maximum(end - start, 1e-6))
-    found = len(start)/seconds/NOTES_PER_SECOND, (mean(pitch) - REGISTER_LOW)/(REGISTER_HIGH - REGISTER_LOW), held.mean(), mean(velocity)/127
+    register = (mean(pitch) - REGISTER_LOW)/(REGISTER_HIGH - REGISTER_LOW)
+    found = len(start)/seconds/NOTES_PER_SECOND, register, held.mean(), mean(velocity)/127
     return np.clip(found, 0, 1).astype(np.float32)
 
 # %% ../../nbs/52_control.curves.ipynb #gs06
 def _register(value) -> float:
     "A pitch, as MIDI number or as a note's name such as G4, as a share of the register"
     midi = PITCH_MIN + PITCH_SEMITONES*pitch_of(value) if isinstance(value, str) else float(value)
-    check(REGISTER_LOW <= midi <= REGISTER_HIGH, f"register is {value!r}; expected a pitch from C3 to C5, or {REGISTER_LOW} to {REGISTER_HIGH}")
+    check(REGISTER_LOW <= midi <= REGISTER_HIGH,
+          f"register is {value!r}; expected a pitch from C3 to C5, or {REGISTER_LOW} to {REGISTER_HIGH}")
     return (midi - REGISTER_LOW)/(REGISTER_HIGH - REGISTER_LOW)
 
 def style_vector(density=None,    # notes per second, 0..8
@@ -264,8 +292,10 @@ def style_vector(density=None,    # notes per second, 0..8
 ):
     "The global vector (1, 4) that asks for a style; None is not controlled; ValueError"
     import torch
-    check(density is None or 0 <= density <= NOTES_PER_SECOND, f"density is {density}; expected 0 to {NOTES_PER_SECOND:g} notes per second")
-    for name, v in dict(legato=legato, dynamics=dynamics).items(): check(v is None or 0 <= v <= 1, f"{name} is {v}; expected 0 to 1")
+    check(density is None or 0 <= density <= NOTES_PER_SECOND,
+          f"density is {density}; expected 0 to {NOTES_PER_SECOND:g} notes per second")
+    for name, v in dict(legato=legato, dynamics=dynamics).items():
+        check(v is None or 0 <= v <= 1, f"{name} is {v}; expected 0 to 1")
     values = density and density/NOTES_PER_SECOND, None if register is None else _register(register), legato, dynamics
     return torch.tensor([[-1. if v is None else float(v) for v in values]])
 
@@ -285,7 +315,8 @@ def default_start(melody, seconds) -> float:
     return float(starts[np.argmax(good)])
 
 def melody_from_midi(file, seconds=8, start=None, **choice) -> tuple:
-    "The notes of `seconds` of a MIDI file (path or bytes), from `start` on; `choice` of `voice` and `track` as for `load_melody`; BadMelody, ValueError, FileNotFoundError"
+    """The notes of `seconds` of a MIDI file (path or bytes), from `start` on; `choice` of `voice` and `track` as for
+    `load_melody`; BadMelody, ValueError, FileNotFoundError"""
     melody = load_melody(file, **choice)
     start = default_start(melody, seconds) if start is None else start
     part = cut_melody(melody, start, seconds)
@@ -310,7 +341,8 @@ def parse_cell(text, where:str) -> float:
     "A cell as a number; an empty one (None in JSON) is -1, not controlled; ValueError"
     if text is None or text == '': return -1.
     try: return float(text)
-    except (TypeError, ValueError, OverflowError): raise ValueError(f"{where} is {text!r}; expected a number, or nothing for not controlled") from None
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{where} is {text!r}; expected a number, or nothing for not controlled") from None
 
 # %% ../../nbs/52_control.curves.ipynb #c042
 def table_text(path) -> str:
@@ -320,12 +352,14 @@ def table_text(path) -> str:
     except UnicodeDecodeError as e: raise ValueError(f"{str(path)!r} is not a CSV table ({e})") from None
 
 def table_rows(path) -> tuple:
-    "Names, `[(line number, cells)]` and delimiter of a table; the delimiter is said by a line `sep=;`, else it is what the header has most of"
+    """Names, `[(line number, cells)]` and delimiter of a table; the delimiter is said by a line `sep=;`, else it is
+    what the header has most of"""
     lines = table_text(path).splitlines()
     said = 1 if lines and lines[0].lower().startswith('sep=') else 0
     head = lines[said] if len(lines) > said else ''
     delimiter = lines[0][4:5] if said and lines[0][4:5] else max(',;\t', key=head.count)
-    try: rows = [(i + 1, row) for i, row in enumerate(csv.reader(lines, delimiter=delimiter)) if i >= said and any(cell.strip() for cell in row)]
+    reader = csv.reader(lines, delimiter=delimiter)
+    try: rows = [(i + 1, row) for i, row in enumerate(reader) if i >= said and any(cell.strip() for cell in row)]
     except csv.Error as e: raise ValueError(f"{str(path)!r} is not a CSV table ({e})") from None
     check(len(rows) > 1, f"{str(path)!r} holds no rows; expected a header line and then one line per frame")
     return [name.strip().lower() for name in rows[0][1]], rows[1:], delimiter
@@ -334,15 +368,21 @@ def read_table(path) -> dict:
     "`{column: numbers}`; columns without a name are passed over; ValueError names the line"
     names, rows, delimiter = table_rows(path)
     least = max(i for i, name in enumerate(names) if name) + 1
-    for line, row in rows: check(len(row) >= least, f"line {line} of {str(path)!r} has {len(row)} cells; expected {least}: {', '.join(names[:least])}")
+    expected = f"expected {least}: {', '.join(names[:least])}"
+    for line, row in rows: check(len(row) >= least, f"line {line} of {str(path)!r} has {len(row)} cells; {expected}")
     cell = lambda text: text.strip() if delimiter == ',' else text.strip().replace(',', '.')
-    return {name: np.array([parse_cell(cell(row[i]), f"{name} in line {line} of {str(path)!r}") for line, row in rows]) for i, name in enumerate(names) if name}
+    def column(i, name):
+        def value(line, row): return parse_cell(cell(row[i]), f"{name} in line {line} of {str(path)!r}")
+        return np.array([value(line, row) for line, row in rows])
+    return {name: column(i, name) for i, name in enumerate(names) if name}
 
 # %% ../../nbs/52_control.curves.ipynb #clt1
 def sample_at_frames(time, column, rate:float, held:bool):
-    "A `column` given at `time` in seconds, at the middle of each frame; held, or where it is left open, each value lasts until the next"
+    """A `column` given at `time` in seconds, at the middle of each frame; held, or where it is left open, each value
+    lasts until the next"""
     step = np.diff(time)
-    end = time[-1] + (step.mean() if len(step) and np.ptp(step) < 0.02*step.mean() else 0)      # even steps: the last lasts as long
+    even = len(step) and np.ptp(step) < 0.02*step.mean()
+    end = time[-1] + (step.mean() if even else 0)      # even steps: the last lasts as long
     at = (np.arange(max(1, round((end - time[0])*rate))) + 0.5)/rate + time[0]
     row = np.clip(np.searchsorted(time, at + 1e-9) - 1, 0, None)
     after = np.minimum(row + 1, len(time) - 1)
@@ -350,7 +390,9 @@ def sample_at_frames(time, column, rate:float, held:bool):
     return np.where(jumps, column[row], np.interp(at, time, column))
 
 @implements('from_pitch', MEASURED_PITCH)
-def tracked_pitch(feature, midi, voiced): return np.where(voiced, np.clip((midi - PITCH_MIN)/PITCH_SEMITONES, 1/PITCH_SEMITONES, 1), 0)
+def tracked_pitch(feature, midi, voiced):
+    steps = np.clip((midi - PITCH_MIN)/PITCH_SEMITONES, 1/PITCH_SEMITONES, 1)
+    return np.where(voiced, steps, 0)
 
 @implements('from_pitch', PITCH)
 def tracked_note(feature, midi, voiced):
@@ -363,7 +405,8 @@ def tracked_chroma(feature, midi, voiced): return np.where(voiced, np.round(midi
 def tracked_gate(feature, midi, voiced): return voiced*1.
 
 def from_tracker(table, features) -> dict:
-    "`table` with a pitch tracker's `frequency` in Hz and `confidence` as the curves of a set; what it is not sure of has no pitch"
+    """`table` with a pitch tracker's `frequency` in Hz and `confidence` as the curves of a set; what it is not sure of
+    has no pitch"""
     if 'frequency' not in table: return table
     frequency, sure = table['frequency'], table.get('confidence', np.ones(len(table['frequency'])))
     voiced = (frequency > 0) & (sure >= 0.5)
@@ -373,12 +416,15 @@ def from_tracker(table, features) -> dict:
 
 # %% ../../nbs/52_control.curves.ipynb #s5df3d4
 def read_csv_curves(path, rate:float=75, features='pvt') -> dict:
-    "`{feature: array [c, t]}` from a table with one line per frame, or with a column of times in seconds; a column named frame is passed over"
+    """`{feature: array [c, t]}` from a table with one line per frame, or with a column of times in seconds; a column
+    named frame is passed over"""
     table = from_tracker({k: v for k, v in read_table(path).items() if k != 'frame'}, features)
     known = known_features(features)
     time, arrays, columns = table.pop('time', None), {}, table_columns(known)
     rising = time is None or np.isfinite(time).all() and time[0] >= 0 and (np.diff(time) > 0).all() and time[-1] <= 3600
-    check(rising, f"the column time of {str(path)!r} does not rise from line to line; expected seconds, each later than the one before")
+    check(rising,
+          f"the column time of {str(path)!r} does not rise from line to line; "
+          "expected seconds, each later than the one before")
     for name, column in table.items():
         check(name in columns, f"{str(path)!r} has a column {name!r}; expected some of {', '.join(columns)}")
         feature, channel = columns[name]
@@ -403,7 +449,9 @@ def read_json_curves(path) -> dict:
     except ValueError as e: raise ValueError(f"{str(path)!r} is not JSON ({e})") from None
     good = isinstance(data, dict) and all(isinstance(v, list) for v in data.values())
     check(good, f"{str(path)!r} does not hold curves; expected an object such as {{\"velocity\": [0.5, 0.6]}}")
-    for k, v in data.items(): check(len({isinstance(r, list) for r in v}) < 2, f"{k} in {str(path)!r} mixes numbers and lists; expected numbers, or a list for each channel")
+    for k, v in data.items():
+        check(len({isinstance(r, list) for r in v}) < 2,
+              f"{k} in {str(path)!r} mixes numbers and lists; expected numbers, or a list for each channel")
     lane = lambda name, v: [parse_cell(x, f"a value of {name} in {str(path)!r}") for x in v]
     return {k: [lane(k, r) for r in v] if v and isinstance(v[0], list) else lane(k, v) for k, v in data.items()}
 
@@ -423,19 +471,25 @@ def read_npz_curves(path) -> dict:
 def write_npz_curves(path, arrays:dict): np.savez_compressed(path, **arrays)
 
 # %% ../../nbs/52_control.curves.ipynb #c047
-CURVE_FILE_FORMATS = {'.csv': (read_csv_curves, write_csv_curves), '.json': (read_json_curves, write_json_curves), '.npz': (read_npz_curves, write_npz_curves)}
+CURVE_FILE_FORMATS = {
+    '.csv': (read_csv_curves, write_csv_curves), '.json': (read_json_curves, write_json_curves),
+    '.npz': (read_npz_curves, write_npz_curves)}
 
 def curve_file_format(path) -> tuple:
     "Reader and writer for a file's ending; ValueError for others"
     ending = Path(path).suffix.lower()
-    check(ending in CURVE_FILE_FORMATS, f"cannot tell how curves are kept in {str(path)!r}; expected a name that ends in {', '.join(CURVE_FILE_FORMATS)}")
+    check(ending in CURVE_FILE_FORMATS,
+          f"cannot tell how curves are kept in {str(path)!r}; "
+          f"expected a name that ends in {', '.join(CURVE_FILE_FORMATS)}")
     return CURVE_FILE_FORMATS[ending]
 
 # %% ../../nbs/52_control.curves.ipynb #c048
 def read_curves(path, rate:float=75, features='pvt') -> Cond:
-    "The curves in a .csv, .json or .npz file, checked; `rate` frames a second where a table has times; FileNotFoundError, ValueError"
+    """The curves in a .csv, .json or .npz file, checked; `rate` frames a second where a table has times;
+    FileNotFoundError, ValueError"""
     read, _ = curve_file_format(path)
-    check(Path(path).is_file(), f"no control curves at {str(path)!r}; give a .csv, .json or .npz file", FileNotFoundError)
+    check(Path(path).is_file(),
+          f"no control curves at {str(path)!r}; give a .csv, .json or .npz file", FileNotFoundError)
     try: return to_cond(read(path, rate, features) if read is read_csv_curves else read(path), features)
     except ValueError as e: raise ValueError(str(e) if str(path) in str(e) else f"{str(path)!r}: {e}") from None
 
@@ -443,8 +497,12 @@ def read_curves(path, rate:float=75, features='pvt') -> Cond:
 def save_curves(path, cond:Cond, features='pvt'):
     "Writes `cond` (of batch 1) to a .csv, .json or .npz file, from which `read_curves` gives back the same; ValueError"
     _, write = curve_file_format(path)
-    check(cond.vector is None or not str(path).lower().endswith('.csv'), f"a table has no place for a style; save to .json or .npz instead of {str(path)!r}")
-    check(len(validate(cond, features=known_features(features))) == 1, f"this control holds {len(cond)} clips; save them one by one")
+    check(cond.vector is None or not str(path).lower().endswith('.csv'),
+          f"a table has no place for a style; save to .json or .npz instead of {str(path)!r}")
+    check(len(validate(cond, features=known_features(features))) == 1,
+          f"this control holds {len(cond)} clips; save them one by one")
     vector = {} if cond.vector is None else dict(style=cond.vector[0][None])
-    arrays = {k: v.cpu().numpy().astype(np.float32) for k, v in ({k: v[0] for k, v in cond.local.items()} | vector).items()}
-    with atomic_write(path) as tmp: write(tmp, arrays, *([known_features(features)] if write is write_csv_curves else []))
+    tensors = {k: v[0] for k, v in cond.local.items()} | vector
+    arrays = {k: v.cpu().numpy().astype(np.float32) for k, v in tensors.items()}
+    columns = [known_features(features)] if write is write_csv_curves else []
+    with atomic_write(path) as tmp: write(tmp, arrays, *columns)

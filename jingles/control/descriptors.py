@@ -20,8 +20,8 @@ import numpy as np
 
 from ..audio import k_weighting, load, resample
 from .curves import to_cond
-from .features import (BRIGHTNESS, LOUDNESS, NOISINESS, PITCH, MEASURED_PITCH, VIBRATO, VOICED, Feature, feature_set, midi_to_hz,
-                                      implements, hz_to_midi)
+from .features import (BRIGHTNESS, LOUDNESS, MEASURED_PITCH, NOISINESS, PITCH, VIBRATO, VOICED, Feature,
+                                      feature_set, hz_to_midi, implements, midi_to_hz)
 from ..core import SAMPLE_RATE, Cond, check
 
 # %% ../../nbs/53_control.descriptors.ipynb #c010
@@ -71,7 +71,8 @@ def frame_loudness(wav, frames:int, rate:float):
     weight, middle = get_window('hann', LOUDNESS_WINDOW), frame_centres(frames, rate)
     power = sosfilt(k_weighting(), wav.astype(float))**2
     share = np.append(0, weight.cumsum())
-    first, stop = (np.clip(LOUDNESS_WINDOW//2 + edge - middle, 0, LOUDNESS_WINDOW) for edge in (0, len(wav)))     # the part of the window inside the sound
+    start = LOUDNESS_WINDOW//2 - middle                                 # the part of the window inside the sound:
+    first, stop = (np.clip(start + edge, 0, LOUDNESS_WINDOW) for edge in (0, len(wav)))
     inside = np.maximum(share[stop] - share[first], share[-1]/2)
     return 10*np.log10(frame_windows(power, LOUDNESS_WINDOW, middle) @ weight/inside*10**-0.0691 + 1e-12)
 
@@ -83,7 +84,8 @@ def power_spectrum(wav, frames:int, rate:float):
     "Power of the frequencies `SPECTRUM_FREQUENCIES` around each frame [frames, 511]; in any unit"
     from scipy.fft import rfft
     from scipy.signal import get_window
-    spectrum = rfft(frame_windows(wav, SPECTRUM_SIZE, frame_centres(frames, rate))*np.float32(get_window('hann', SPECTRUM_SIZE)), axis=1)[:, 1:-1]
+    window = np.float32(get_window('hann', SPECTRUM_SIZE))
+    spectrum = rfft(frame_windows(wav, SPECTRUM_SIZE, frame_centres(frames, rate))*window, axis=1)[:, 1:-1]
     return spectrum.real**2 + spectrum.imag**2 + 1e-20
 
 # %% ../../nbs/53_control.descriptors.ipynb #c023
@@ -95,9 +97,10 @@ def spectral_flatness(power):
     return np.exp(np.log(power).mean(1))/power.mean(1)
 
 # %% ../../nbs/53_control.descriptors.ipynb #c027
-PITCH_SAMPLE_RATE = SAMPLE_RATE//2                                         # Hz, of the sound in which periods are looked for
+PITCH_SAMPLE_RATE = SAMPLE_RATE//2                            # Hz, of the sound in which periods are looked for
 PITCH_WINDOW = 768                                                  # samples of it, 64 ms
-MIN_LAG, MAX_LAG = int(PITCH_SAMPLE_RATE/midi_to_hz(108.5)), int(PITCH_SAMPLE_RATE/midi_to_hz(23.5)) + 2     # lags, samples
+MIN_LAG = int(PITCH_SAMPLE_RATE/midi_to_hz(108.5))            # samples
+MAX_LAG = int(PITCH_SAMPLE_RATE/midi_to_hz(23.5)) + 2
 
 # %% ../../nbs/53_control.descriptors.ipynb #c028
 def normalised_autocorrelation(x):
@@ -125,13 +128,16 @@ def autocorrelation_peaks(s, k:int=6, octave=0.03):
     lag = np.arange(MIN_LAG, MAX_LAG)
     before, here, after = s[:, MIN_LAG - 1:-2], s[:, MIN_LAG:-1], s[:, MIN_LAG + 1:]
     cost, bend = np.float32(octave*np.log2(lag/MIN_LAG)), np.maximum(2*here - before - after, 1e-9)
-    peaks = np.where((here > before) & (here >= after), here + (before - after)**2/(8*bend) - cost, -1)     # of a parabola, to choose by
+    height = here + (before - after)**2/(8*bend) - cost         # of a parabola, to choose by
+    peaks = np.where((here > before) & (here >= after), height, -1)
     best = np.argpartition(-peaks, k, axis=1)[:, :k]
     lags, heights = cosine_peak(s, lag[best])
     return lags, np.where(np.take_along_axis(peaks, best, 1) > -1, heights - cost[best], -1)
 
 # %% ../../nbs/53_control.descriptors.ipynb #c033
-UNVOICED_SCORE, JUMP_COST, VOICING_COST = 0.4, 0.7/12, 0.3    # score of "no pitch" in a frame of 1/75 s; costs of a semitone, and of beginning or ending
+UNVOICED_SCORE = 0.4     # of a frame of 1/75 s without a pitch
+JUMP_COST = 0.7/12       # of a semitone
+VOICING_COST = 0.3       # of a pitch that begins or ends
 
 def viterbi(pitches, scores):
     "Which candidate to take at each frame [t], from those [t, k] in semitones; k for none"
@@ -150,9 +156,11 @@ def viterbi(pitches, scores):
 
 # %% ../../nbs/53_control.descriptors.ipynb #c035
 def refine_lag(s, lag, until=64):
-    "The lags [t] of peaks of `s` [t, lags], measured at 2, 4, ... periods as long as those are below `until` or the window's longest"
+    """The lags [t] of peaks of `s` [t, lags], measured at 2, 4, ... periods as long as those are below `until` or the
+    window's longest"""
     times = np.ones(len(lag), int)
-    while (more := lag*times*2 < min(2*until, MAX_LAG - 2)).any() and (more := more & (np.maximum(lag, 1)*times < until)).any():
+    def unfinished(): return (lag*times*2 < min(2*until, MAX_LAG - 2)) & (np.maximum(lag, 1)*times < until)
+    while (more := unfinished()).any():
         i = np.where(more, np.round(lag*times*2), MAX_LAG//2).astype(int)[:, None]
         i = np.clip(i + np.argmax([np.take_along_axis(s, i + d, 1) for d in (-1, 0, 1)], axis=0) - 1, 1, MAX_LAG - 1)
         times = np.where(more, times*2, times)
@@ -162,21 +170,26 @@ def refine_lag(s, lag, until=64):
 # %% ../../nbs/53_control.descriptors.ipynb #c036
 def track_pitch(wav, frames:int, rate:float):
     "(MIDI number, voiced) of each frame [frames] of a monophonic sound at 24 kHz; C1 to C8"
-    s = normalised_autocorrelation(frame_windows(resample(wav, SAMPLE_RATE, PITCH_SAMPLE_RATE), PITCH_WINDOW, frame_centres(frames, rate, PITCH_SAMPLE_RATE)))
+    wav, centres = resample(wav, SAMPLE_RATE, PITCH_SAMPLE_RATE), frame_centres(frames, rate, PITCH_SAMPLE_RATE)
+    s = normalised_autocorrelation(frame_windows(wav, PITCH_WINDOW, centres))
     lags, scores = autocorrelation_peaks(s)
     scores = np.pad(scores, ((0, 0), (0, 1)), constant_values=UNVOICED_SCORE)*(75/rate)
     path = viterbi(hz_to_midi(PITCH_SAMPLE_RATE/lags), scores)
     voiced = path < lags.shape[1]
-    lag = np.where(voiced, np.take_along_axis(lags, np.where(voiced, path, 0)[:, None], 1)[:, 0], MAX_LAG)     # where there is none, nothing to refine
+    taken = np.take_along_axis(lags, np.where(voiced, path, 0)[:, None], 1)[:, 0]
+    lag = np.where(voiced, taken, MAX_LAG)     # where there is none, nothing to refine
     return hz_to_midi(PITCH_SAMPLE_RATE/refine_lag(s, lag)), voiced
 
 # %% ../../nbs/53_control.descriptors.ipynb #c042
 def check_audio(wav):
     "`wav` as float32 [n] or [b, n]; ValueError for other shapes, nothing at all, NaN or infinity"
     wav = np.asarray(wav, np.float32)
-    check(wav.ndim in (1, 2), f"sound of shape {wav.shape}; expected [samples], or [clips, samples]; mix stereo down to one channel")
+    check(wav.ndim in (1, 2),
+          f"sound of shape {wav.shape}; expected [samples], or [clips, samples]; mix stereo down to one channel")
     check(wav.size, "the sound holds no samples; give at least one")
-    check(np.isfinite(wav).all(), f"{(~np.isfinite(wav)).sum()} of {wav.size} samples of the sound are NaN or infinite; repair the sound or leave it out")
+    check(np.isfinite(wav).all(),
+          f"{(~np.isfinite(wav)).sum()} of {wav.size} samples of the sound are NaN or infinite; "
+          "repair the sound or leave it out")
     return wav
 
 # %% ../../nbs/53_control.descriptors.ipynb #c043
@@ -202,7 +215,9 @@ class AudioAnalysis:
 
 # %% ../../nbs/53_control.descriptors.ipynb #c044
 @implements('from_sound', MEASURED_PITCH)
-def pitch_from_sound(feature, heard:AudioAnalysis): return np.where(heard.pitch[1], pitch_value(midi_to_hz(heard.pitch[0])), 0)
+def pitch_from_sound(feature, heard:AudioAnalysis):
+    midi, voiced = heard.pitch
+    return np.where(voiced, pitch_value(midi_to_hz(midi)), 0)
 @implements('from_sound', VOICED)
 def voiced_from_sound(feature, heard:AudioAnalysis): return heard.pitch[1]
 @implements('from_sound', LOUDNESS)
@@ -217,14 +232,16 @@ def noisiness_from_sound(feature, heard:AudioAnalysis):
 # %% ../../nbs/53_control.descriptors.ipynb #s916159
 def measure_features(heard:AudioAnalysis, features) -> dict:
     "`{feature: float32 [c, frames]}` of a set as it is heard; features that sound does not tell are missing"
-    return {k: np.float32(np.atleast_2d(hear(f, heard))) for k, f, hear in feature_set(features).implementing('from_sound')}
+    rows = feature_set(features).implementing('from_sound')
+    return {k: np.float32(np.atleast_2d(measure(f, heard))) for k, f, measure in rows}
 
 def descriptors(audio,              # sound at 24 kHz, [n], or [b, n] for several clips
                 rate:float=75,      # frames per second
                 frames:int=None,    # None: as many as the sound is long
                 features='descriptors',   # the set
 ) -> dict:
-    "`{feature: float32 [1, frames]}` ([b, 1, frames] for several) of what is heard; ValueError for a sound with NaN or of another shape"
+    """`{feature: float32 [1, frames]}` ([b, 1, frames] for several) of what is heard; ValueError for a sound with NaN
+    or of another shape"""
     audio = check_audio(audio)
     frames = max(1, round(audio.shape[-1]/SAMPLE_RATE*rate)) if frames is None else frames
     check(frames > 0 and rate > 0, f"{frames} frames at {rate:g} Hz; expected at least one, and a rate above 0")
@@ -240,7 +257,8 @@ def moving_mean(x, n:int) -> np.ndarray:
     return np.convolve(np.pad(x, n//2, 'reflect'), np.full(n, 1/n), 'valid')
 
 def vibrato_depth(midi, voiced, rate:float) -> np.ndarray:
-    "How far the pitch `midi` [t] swings in each frame, as an amplitude in cents; 0 where it is not `voiced` or the note is short"
+    """How far the pitch `midi` [t] swings in each frame, as an amplitude in cents; 0 where it is not `voiced` or the
+    note is short"""
     depth, n = np.zeros(len(midi)), round(VIBRATO_WINDOW*rate) | 1
     new = (np.abs(np.diff(midi)) > 0.5) | (np.diff(voiced.astype(int)) != 0)
     edges = [0, *np.flatnonzero(new) + 1, len(midi)]
@@ -263,5 +281,7 @@ def from_audio(sound,              # path of a sound file, or samples [n] at 24 
     wav = check_audio(sound if hasattr(sound, '__len__') and not isinstance(sound, str) else load(sound))
     check(wav.ndim == 1, f"sound of shape {wav.shape}; expected [samples]; take one clip")
     part = wav[round(start*SAMPLE_RATE):][:None if seconds is None else round(seconds*SAMPLE_RATE)]
-    check(len(part), f"the sound is {len(wav)/SAMPLE_RATE:g} s long; there is nothing of it from {start:g} s on; choose an earlier start")
+    check(len(part),
+          f"the sound is {len(wav)/SAMPLE_RATE:g} s long; there is nothing of it from {start:g} s on; "
+          "choose an earlier start")
     return to_cond(descriptors(part, rate, None if seconds is None else round(seconds*rate)))

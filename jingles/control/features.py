@@ -116,8 +116,9 @@ INSTRUMENTS = {name: GM_INSTRUMENTS[name] for name in ('piano', 'violin', 'trump
 
 # %% ../../nbs/45_control.features.ipynb #f019
 PITCH_MIN, PITCH_SEMITONES = 23, 85     # pitch k/SEMITONES is MIDI LOWEST + k, for k of 1 and more
-MEASUREMENT_LIMITS = ("`pitch`, `voiced`, `loudness`, `brightness` and `noisiness` are measured on the sound and err where the "
-         "measurement does: octaves of sounds with a weak fundamental, pitch where several sound at once.")
+MEASUREMENT_LIMITS = (
+    "`pitch`, `voiced`, `loudness`, `brightness` and `noisiness` are measured on the sound and err where the "
+    "measurement does: octaves of sounds with a weak fundamental, pitch where several sound at once.")
 
 VELOCITY = Feature(
     'velocity', Lane('level', 96, '#2b7bba', ((1, '1'), (0, '0'))), zero='silence',
@@ -134,11 +135,12 @@ PLAYED_BY = Feature(
     limits="`instruments` is constant over a clip: each is played by one of {labels}. "
            "Notes are moved by octaves into C3 to C5, one at a time.")
 PITCH = Feature(
-    'pitch', Lane('notes', 130, '#d1662b', midi=PITCH_MIN, steps=PITCH_SEMITONES, span=37), low=PITCH_MIN, high=PITCH_MIN + PITCH_SEMITONES,
-    unit='semitones', zero='silence', embedding='soft_one_hot', classes=PITCH_SEMITONES + 1, held=True, mix=mix_pitch,
+    'pitch', Lane('notes', 130, '#d1662b', midi=PITCH_MIN, steps=PITCH_SEMITONES, span=37),
+    low=PITCH_MIN, high=PITCH_MIN + PITCH_SEMITONES, unit='semitones', zero='silence',
+    embedding='soft_one_hot', classes=PITCH_SEMITONES + 1, held=True, mix=mix_pitch,
     rest='velocity', names='chroma',
-    limits="`pitch` is the note with its octave, C1 to C8 in semitones, 0 between notes and -1 for a note out of reach: "
-           "no vibrato or glide is in it.")
+    limits="`pitch` is the note with its octave, C1 to C8 in semitones, 0 between notes and -1 for a note out of "
+           "reach: no vibrato or glide is in it.")
 
 # %% ../../nbs/45_control.features.ipynb #f021
 def hz_to_midi(hz): return 69 + 12*np.log2(np.asarray(hz, float)/440)     # MIDI numbers, with fractions
@@ -162,8 +164,8 @@ NOISINESS = Feature(
 VIBRATO = Feature(
     'vibrato', Lane('level', 56, '#8a4fbf', ((0, '0'), (100, '100 cents')), unit='cents'), source='sound',
     low=0, high=100, unit='cents', zero='a steady pitch, or none', rest='voiced',
-    limits="`vibrato` is how far the measured pitch swings, in cents; it errs where the pitch does, and notes shorter than "
-           "0.36 s have none.")
+    limits="`vibrato` is how far the measured pitch swings, in cents; it errs where the pitch does, and notes shorter "
+           "than 0.36 s have none.")
 
 # %% ../../nbs/45_control.features.ipynb #f025
 class FeatureSet(dict):
@@ -183,7 +185,8 @@ SETS = dict(pvt=FeatureSet(VELOCITY, CHROMA, PLAYED_BY),
             descriptors=FeatureSet(MEASURED_PITCH, VOICED, LOUDNESS, BRIGHTNESS, NOISINESS),
             notes=FeatureSet(VELOCITY, PITCH, replace(CHROMA, lane=CHROMA.lane._replace(height=84)), PLAYED_BY),
             sung=FeatureSet(MEASURED_PITCH, VOICED, VIBRATO, LOUDNESS, BRIGHTNESS, NOISINESS))
-FEATURES = FeatureSet(VELOCITY, CHROMA, PLAYED_BY, PITCH, VOICED, LOUDNESS, BRIGHTNESS, NOISINESS, VIBRATO)     # each once
+FEATURES = FeatureSet(                              # each once
+    VELOCITY, CHROMA, PLAYED_BY, PITCH, VOICED, LOUDNESS, BRIGHTNESS, NOISINESS, VIBRATO)
 FROM_NOTES = FeatureSet(*(f for f in FEATURES.values() if f.source == 'notes'))     # what a database of notes has
 
 # %% ../../nbs/45_control.features.ipynb #f027
@@ -193,9 +196,11 @@ def features_named(names) -> list:
     return [next((f for f in gated if f.name == name), FEATURES[name]) for name in names]
 
 def with_instruments(features:FeatureSet, instruments) -> FeatureSet:
-    "The set with other `instruments`, names of `GM_INSTRUMENTS`, as channels of the feature that says who plays; ValueError"
+    """The set with other `instruments`, names of `GM_INSTRUMENTS`, as channels of the feature that says who plays;
+    ValueError"""
     unknown = [i for i in instruments if i not in GM_INSTRUMENTS]
-    check(instruments and not unknown, f"unknown instrument {', '.join(unknown)!r}; choose of {', '.join(GM_INSTRUMENTS)}")
+    check(instruments and not unknown,
+          f"unknown instrument {', '.join(unknown)!r}; choose of {', '.join(GM_INSTRUMENTS)}")
     own = PLAYED_BY if tuple(instruments) == PLAYED_BY.labels else replace(PLAYED_BY, labels=tuple(instruments))
     return FeatureSet(*(own if f is PLAYED_BY else f for f in features.values()))
 

@@ -68,9 +68,11 @@ class Track(NamedTuple):
     notes: tuple     # of `Note`, by their start
 
 def ticks_to_seconds(ticks, tempos, resolution:int):
-    "Times in s of `ticks`, an array, in a file of `resolution` ticks per quarter with `tempos` [(tick, microseconds per quarter)]"
-    at, length = np.array(sorted({0: 500_000} | dict(tempos)), float), dict(sorted(({0: 500_000} | dict(tempos)).items()))
-    rate = np.array(list(length.values()), float)/1e6/resolution           # s per tick, from each change on
+    """Times in s of `ticks`, an array, in a file of `resolution` ticks per quarter with `tempos` [(tick, microseconds
+    per quarter)]"""
+    tempo = {0: 500_000} | dict(tempos)
+    at = np.array(sorted(tempo), float)
+    rate = np.array([tempo[t] for t in sorted(tempo)], float)/1e6/resolution       # s per tick, from each change on
     known = np.concatenate([[0.], np.cumsum(np.diff(at)*rate[:-1])])
     i = np.searchsorted(at, ticks, 'right') - 1
     return known[i] + (np.asarray(ticks) - at[i])*rate[i]
@@ -83,9 +85,11 @@ def _tracks(data:bytes) -> list:
     tempos = [(t.time, t.mspq) for t in score.tempos if t.mspq >= 10_000]       # 6000 beats a minute: damage
     def notes(track):
         a = track.notes.numpy()
-        start, end = (ticks_to_seconds(t, tempos, score.ticks_per_quarter) for t in (a['time'], a['time'].astype(float) + a['duration']))
+        ends = a['time'].astype(float) + a['duration']
+        start, end = (ticks_to_seconds(t, tempos, score.ticks_per_quarter) for t in (a['time'], ends))
         order = np.lexsort((a['pitch'], start))
-        return tuple(map(Note, *(v[order[end[order] > start[order]]].tolist() for v in (start, end, a['pitch'], a['velocity']))))
+        order = order[end[order] > start[order]]
+        return tuple(map(Note, *(v[order].tolist() for v in (start, end, a['pitch'], a['velocity']))))
     return [Track(t.name, t.program, t.is_drum, notes(t)) for t in score.tracks]
 
 # %% ../../nbs/50_data.melody.ipynb #mm05
@@ -100,7 +104,8 @@ def _data_bytes(status:int) -> int:
     return 1 if status >> 4 in (0xC, 0xD) or status in (0xF1, 0xF3) else 2 if status < 0xF0 or status == 0xF2 else 0
 
 def parse_messages(track:bytes) -> tuple:
-    "The messages of a MIDI track up to the first broken one, [(delay, status, content)] of bytes, a number and bytes; whether none is broken"
+    """The messages of a MIDI track up to the first broken one, [(delay, status, content)] of bytes, a number and bytes;
+    whether none is broken"""
     found, at, running = [], 0, 0
     try:
         while at < len(track):
@@ -116,7 +121,6 @@ def parse_messages(track:bytes) -> tuple:
     except IndexError: return found, False
     return found, True
 
-
 # %% ../../nbs/50_data.melody.ipynb #mm06
 def midi_chunks(data:bytes):
     "Yields `(kind, content, whole)` of the chunks of a MIDI file, taken out of a RIFF wrapper"
@@ -130,20 +134,23 @@ def midi_chunks(data:bytes):
 META_NAME, META_TEMPO = b'\x03', b'\x51'      # of the events without sound, those that are wanted
 
 def strip_message(message, tempo=True) -> bytes:
-    "The bytes of a message of `parse_messages`, its data no more than 127; nothing but its delay is left of one that a melody does not need"
+    """The bytes of a message of `parse_messages`, its data no more than 127; nothing but its delay is left of one that
+    a melody does not need"""
     delay, status, content = message
     if status < 0xF0: return delay + bytes([status, *(min(b, 127) for b in content)])
     wanted = status == 0xFF and (content[:1] == META_NAME or tempo and content[:2] == META_TEMPO + b'\3')
     return delay + (b'\xff' + content if wanted else b'\xff\1\0')
 
-
 # %% ../../nbs/50_data.melody.ipynb #mm06b
 def repair_midi(data:bytes) -> list:
-    "MIDI files of type 0 or 1, in ticks per quarter, whose messages are whole, that hold what `data` does; ValueError when it is none"
+    """MIDI files of type 0 or 1, in ticks per quarter, whose messages are whole, that hold what `data` does; ValueError
+    when it is none"""
     found = list(midi_chunks(data))
     check(found and found[0][0] == b'MThd' and len(found[0][1]) >= 6, "no MIDI header")
     kind, _, division = struct.unpack('>HHH', found[0][1][:6])
-    if smpte := division >> 15: division = round({29: 29.97}.get(256 - (division >> 8), 256 - (division >> 8))*(division & 255)/2)
+    if smpte := division >> 15:
+        fps = 256 - (division >> 8)
+        division = round({29: 29.97}.get(fps, fps)*(division & 255)/2)
     read = [parse_messages(content) for name, content, _ in found if name == b'MTrk']
     if not all(whole for _, _, whole in found) or not all(whole for _, whole in read):
         warnings.warn("this MIDI file is cut short or damaged; what there is of it is used")
@@ -152,10 +159,10 @@ def repair_midi(data:bytes) -> list:
     head = lambda kind, n: b'MThd' + struct.pack('>IHHH', 6, kind, n, max(division, 1))
     return [head(0, 1) + b for b in body] if kind == 2 else [head(1, len(body)) + b''.join(body)]
 
-
 # %% ../../nbs/50_data.melody.ipynb #mm07
 def read_midi(file) -> list:
-    "The `Track`s of the MIDI file at a path, or of its bytes; raises BadMelody('corrupt') for anything that is not MIDI, FileNotFoundError"
+    """The `Track`s of the MIDI file at a path, or of its bytes; raises BadMelody('corrupt') for anything that is not
+    MIDI, FileNotFoundError"""
     if not isinstance(file, bytes):
         check(Path(file).is_file(), f"no MIDI file at {str(file)!r}; give the path of a .mid file", FileNotFoundError)
         file = Path(file).read_bytes()
@@ -164,7 +171,8 @@ def read_midi(file) -> list:
         try: return _tracks(file) if plain else [t for f in repair_midi(file) for t in _tracks(f)]
         except RuntimeError: return [t for f in repair_midi(file) for t in _tracks(f)]
     except Exception as e:
-        raise BadMelody('corrupt', f"not a readable MIDI file ({type(e).__name__}: {str(e)[:80]})".replace('\n', ' ')) from None
+        why = f"not a readable MIDI file ({type(e).__name__}: {str(e)[:80]})".replace('\n', ' ')
+        raise BadMelody('corrupt', why) from None
 
 # %% ../../nbs/50_data.melody.ipynb #c017
 def interrupts(old:Note, new:Note) -> bool:
@@ -175,7 +183,8 @@ def interrupts(old:Note, new:Note) -> bool:
 def to_monophonic(notes, chord=0.05, shortest=0.04) -> tuple:
     "The upper voice of `notes` (any order, any overlap) as a melody; notes shorter than `shortest` seconds are dropped"
     line = []
-    for n in sorted((Note(float(n.start), float(n.end), int(n.pitch), int(n.velocity)) for n in notes), key=lambda n: (n.start, -n.pitch)):
+    plain = [Note(float(n.start), float(n.end), int(n.pitch), int(n.velocity)) for n in notes]
+    for n in sorted(plain, key=lambda n: (n.start, -n.pitch)):
         old = line[-1] if line else None
         if old and n.start < old.end:
             if n.start - old.start < chord:
@@ -203,7 +212,8 @@ def mean_polyphony(notes) -> float:
 
 # %% ../../nbs/50_data.melody.ipynb #c024
 def sounding_share(notes, gap=4.) -> float:
-    "Share of the time from the first to the last of `notes` in which something sounds; of a longer silence `gap` seconds count"
+    """Share of the time from the first to the last of `notes` in which something sounds; of a longer silence `gap`
+    seconds count"""
     start, end = note_intervals(notes)
     silence = np.maximum(start[1:] - np.maximum.accumulate(end)[:-1], 0)
     span = end.max() - start.min() - np.maximum(silence - gap, 0).sum()
@@ -211,7 +221,8 @@ def sounding_share(notes, gap=4.) -> float:
 
 # %% ../../nbs/50_data.melody.ipynb #c025
 def melody_score(track) -> float:
-    "How much a track looks like a melody: 2 when it is named so, else 0..1 from its voices, register, variety and share of sound"
+    """How much a track looks like a melody: 2 when it is named so, else 0..1 from its voices, register, variety and
+    share of sound"""
     pitches = np.array([n.pitch for n in track.notes])
     if re.search('melod|vocal', track.name, re.I) and len(pitches) >= 8: return 2.
     register = math.exp(-((np.median(pitches) - 67)/12)**2)      # 1 at G4, 0.37 an octave away
@@ -222,7 +233,8 @@ def melody_score(track) -> float:
 
 # %% ../../nbs/50_data.melody.ipynb #c027
 def choose_track(tracks, track=None):
-    "The track that carries the song: the most melodious one, or `track`, its name or its number from 1 among those with notes; ValueError for one that is not there"
+    """The track that carries the song: the most melodious one, or `track`, its name or its number from 1 among those
+    with notes; ValueError for one that is not there"""
     if track is None: return max(tracks, key=melody_score)
     found = [t for i, t in enumerate(tracks, 1) if str(track) in (str(i), t.name)]
     said = ', '.join(f"{i} ({t.name.strip() or 'unnamed'})" for i, t in enumerate(tracks, 1))
@@ -230,7 +242,8 @@ def choose_track(tracks, track=None):
     return found[0]
 
 def extract_melody(tracks, max_voices=2., track=None) -> tuple:
-    "The melody of a piece: its most melodious track or the named one, made monophonic; raises BadMelody 'empty', 'drums-only' or 'polyphonic'"
+    """The melody of a piece: its most melodious track or the named one, made monophonic; raises BadMelody 'empty',
+    'drums-only' or 'polyphonic'"""
     tracks = [t for t in tracks if t.notes]
     if not tracks: raise BadMelody('empty', "no notes in this MIDI file")
     pitched = [t for t in tracks if not t.is_drum]
@@ -238,7 +251,8 @@ def extract_melody(tracks, max_voices=2., track=None) -> tuple:
     best = choose_track(pitched, track)
     v = mean_polyphony(best.notes)
     if v > max_voices + 1e-9:       # two at a time are two, however they add up
-        raise BadMelody('polyphonic', f"its most melodious track has {v:.1f} notes at once; at most {max_voices:g} make a melody; voice='top' takes the upper voice")
+        raise BadMelody('polyphonic', f"its most melodious track has {v:.1f} notes at once; at most {max_voices:g} "
+                                      "make a melody; voice='top' takes the upper voice")
     return to_monophonic(best.notes)
 
 # %% ../../nbs/50_data.melody.ipynb #c031
@@ -270,7 +284,8 @@ def separate_notes(melody, gap=0.04) -> tuple:
 VOICE_LIMITS = dict(melody=2., top=math.inf)     # most notes at once in a track that may be a melody
 
 def load_melody(file, voice='melody', track=None) -> tuple:
-    "The melody of a MIDI file (path or bytes) in C3..C5, its notes apart; voice 'top' takes the upper voice of chords, `track` a name or number. BadMelody, ValueError, FileNotFoundError"
+    """The melody of a MIDI file (path or bytes) in C3..C5, its notes apart; voice 'top' takes the upper voice of
+    chords, `track` a name or number. BadMelody, ValueError, FileNotFoundError"""
     check(voice in VOICE_LIMITS, f"no voice {voice!r}; there is {', '.join(VOICE_LIMITS)}")
     return separate_notes(fit_range(extract_melody(read_midi(file), VOICE_LIMITS[voice], track)))
 
@@ -286,25 +301,30 @@ MIN_LAST_NOTE = 0.02    # s; a note that would begin later than this before the 
 
 # %% ../../nbs/50_data.melody.ipynb #c043
 def cut_melody(melody, start, seconds, shortest=0.1) -> tuple:
-    "The part of `melody` from `start` on, as a melody from 0; of a note cut at its beginning at least `shortest` must remain"
+    """The part of `melody` from `start` on, as a melody from 0; of a note cut at its beginning at least `shortest` must
+    remain"""
     stop, end = start + seconds, float(seconds)
-    part = [n for n in melody if n.start < stop - MIN_LAST_NOTE and n.end > start + (shortest if n.start < start else 0)]
+    latest = stop - MIN_LAST_NOTE
+    part = [n for n in melody if n.start < latest and n.end > start + (shortest if n.start < start else 0)]
     return tuple(n._replace(start=max(n.start - start, 0.), end=min(n.end - start, end)) for n in part)
 
 # %% ../../nbs/50_data.melody.ipynb #c044
 def dense_enough(melody, starts, seconds, share=0.4, notes=4):
-    "For each note of `melody`, whether `seconds` from its `starts` sound for `share` of their time and have `notes` notes from it on"
+    """For each note of `melody`, whether `seconds` from its `starts` sound for `share` of their time and have `notes`
+    notes from it on"""
     first = np.array([n.start for n in melody])
     count = np.searchsorted(first, starts + seconds - MIN_LAST_NOTE) - np.arange(len(first))
     heard = cumulative_sounding(melody, starts + seconds) - cumulative_sounding(melody, starts)
     return (count >= notes) & (heard >= share*seconds)
 
 def random_window(melody, rng, seconds=8, share=0.4, notes=4) -> tuple:
-    "A random stretch of `seconds` that sounds for `share` of its time and has `notes` notes; BadMelody('too-short') if none has that begins with a note, whatever `rng`"
+    """A random stretch of `seconds` that sounds for `share` of its time and has `notes` notes; BadMelody('too-short')
+    if none has that begins with a note, whatever `rng`"""
     if not melody: raise BadMelody('too-short', "a melody without notes")
     first = np.array([n.start for n in melody])
     sure = dense_enough(melody, first, seconds, share, notes)
-    if not sure.any(): raise BadMelody('too-short', f"no {seconds:g} s with {notes} notes that sound for {share:.0%} of the time")
+    if not sure.any():
+        raise BadMelody('too-short', f"no {seconds:g} s with {notes} notes that sound for {share:.0%} of the time")
     starts = first - rng.uniform(0, min(0.5, seconds/8), len(first))
     good = dense_enough(melody, starts, seconds, share, notes)
     if not good.any(): starts, good = first, sure        # the silence before leaves too little: begin with the note
@@ -334,15 +354,16 @@ def articulate(melody, rng) -> tuple:
     short, until = rng.uniform(.25, .6), [*(n.start for n in melody[1:]), math.inf]
     def end(n, nxt):
         if how == 'legato': return nxt if nxt - n.end < 1 else n.end
-        return n.start + max(min(.08, n.end - n.start), (n.end - n.start)*(short if how == 'staccato' else rng.uniform(.5, 1)))
+        share = short if how == 'staccato' else rng.uniform(.5, 1)
+        return n.start + max(min(.08, n.end - n.start), (n.end - n.start)*share)
     return separate_notes([n._replace(end=end(n, nxt)) for n, nxt in zip(melody, until)])
-
 
 # %% ../../nbs/50_data.melody.ipynb #ip2b
 def grace_note(n, rng) -> list:
     "A short note a step away, before `n`"
     length = rng.uniform(.06, .09)
-    first = n._replace(end=n.start + length, pitch=n.pitch + int(rng.choice([-2, -1, 1, 2])), velocity=max(1, round(.8*n.velocity)))
+    pitch = n.pitch + int(rng.choice([-2, -1, 1, 2]))
+    first = n._replace(end=n.start + length, pitch=pitch, velocity=max(1, round(.8*n.velocity)))
     return [first, n._replace(start=n.start + length)]
 
 def repeat_note(n, rng) -> list:
@@ -363,22 +384,27 @@ def ornament(melody, rng) -> tuple:
         else: out.append(n)
     return tuple(out or melody)
 
-
 # %% ../../nbs/50_data.melody.ipynb #ip2c
 def vary_velocity(melody, rng, seconds) -> tuple:
-    "`melody` with velocities of one of four kinds: `modulate_velocity`, the player's own, a steady rise or fall, or each note's own"
+    """`melody` with velocities of one of four kinds: `modulate_velocity`, the player's own, a steady rise or fall, or
+    each note's own"""
     how = rng.choice(['sine', 'player', 'slope', 'own'], p=[.4, .3, .15, .15])
     if how == 'sine': return modulate_velocity(melody, rng, seconds)
-    mean, centre, width, (a, b) = np.mean([n.velocity for n in melody]), rng.uniform(50, 110), rng.uniform(.5, 2), rng.uniform(30, 127, 2)
-    value = dict(player=lambda n: centre + width*(n.velocity - mean), slope=lambda n: a + (b - a)*n.start/seconds, own=lambda n: rng.uniform(30, 127))[how]
+    mean, centre, width = np.mean([n.velocity for n in melody]), rng.uniform(50, 110), rng.uniform(.5, 2)
+    first, last = rng.uniform(30, 127, 2)
+    value = dict(player=lambda n: centre + width*(n.velocity - mean), own=lambda n: rng.uniform(30, 127),
+                 slope=lambda n: first + (last - first)*n.start/seconds)[how]
     return tuple(n._replace(velocity=int(np.clip(round(value(n)), 1, 127))) for n in melody)
 
 # %% ../../nbs/50_data.melody.ipynb #ip03
 EXPRESSION_RATE = 50                           # values of expression
-EXPRESSION_SHAPES = dict(swell=lambda u: .4 + .6*np.sin(np.pi*u), fade=lambda u: 1 - .65*u, rise=lambda u: .35 + .65*u, accent=lambda u: .45 + .55*np.exp(-8*u))     # within a note
+EXPRESSION_SHAPES = dict(                     # within a note, of which u is the share that has passed
+    swell=lambda u: .4 + .6*np.sin(np.pi*u), fade=lambda u: 1 - .65*u,
+    rise=lambda u: .35 + .65*u, accent=lambda u: .45 + .55*np.exp(-8*u))
 
 def expression_of(melody, instrument:str, rng, seconds) -> tuple:
-    "Levels in 0..1, `EXPRESSION_RATE` a second, that scale the velocities while notes sound; () for none, as always for the piano"
+    """Levels in 0..1, `EXPRESSION_RATE` a second, that scale the velocities while notes sound; () for none, as always
+    for the piano"""
     how = rng.choice(['none', 'curve', 'tremolo', 'notes'], p=[.35, .25, .1, .3])
     t = (np.arange(math.ceil(seconds*EXPRESSION_RATE)) + .5)/EXPRESSION_RATE
     if not GM_INSTRUMENTS[instrument].sustained or how == 'none': return ()
@@ -400,9 +426,11 @@ def play_expressively(melody, instrument:str, rng, seconds=8) -> tuple:
     return melody, expression_of(melody, instrument, rng, seconds)
 
 # %% ../../nbs/50_data.melody.ipynb #c050
-MODES = dict(major=(0, 2, 4, 5, 7, 9, 11), minor=(0, 2, 3, 5, 7, 8, 10), dorian=(0, 2, 3, 5, 7, 9, 10), mixolydian=(0, 2, 4, 5, 7, 9, 10),
-             lydian=(0, 2, 4, 6, 7, 9, 11), phrygian=(0, 1, 3, 5, 7, 8, 10), harmonic=(0, 2, 3, 5, 7, 8, 11),
-             pentatonic=(0, 2, 4, 7, 9), minor5=(0, 3, 5, 7, 10), blues=(0, 3, 5, 6, 7, 10), chromatic=tuple(range(12)))
+MODES = dict(
+    major=(0, 2, 4, 5, 7, 9, 11), minor=(0, 2, 3, 5, 7, 8, 10), dorian=(0, 2, 3, 5, 7, 9, 10),
+    mixolydian=(0, 2, 4, 5, 7, 9, 10), lydian=(0, 2, 4, 6, 7, 9, 11), phrygian=(0, 1, 3, 5, 7, 8, 10),
+    harmonic=(0, 2, 3, 5, 7, 8, 11), pentatonic=(0, 2, 4, 7, 9), minor5=(0, 3, 5, 7, 10), blues=(0, 3, 5, 6, 7, 10),
+    chromatic=tuple(range(12)))
 
 # %% ../../nbs/50_data.melody.ipynb #c051
 def scale_semitones(mode, step:int) -> int:
@@ -428,11 +456,14 @@ def random_style(rng) -> MelodyStyle:
     mode = list(MODES.values())[rng.choice(len(MODES), p=likely/likely.sum())]
     beat = 60/math.exp(rng.uniform(math.log(60), math.log(168)))
     bar, rest, hold = (rng.choice(v) for v in ([2, 3, 4, 4, 4], [0, .05, .1, .2], [.5, .7, .85, .95, 1]))
-    return MelodyStyle(int(rng.integers(54, 66)), mode, beat, int(bar), rng.uniform(0.1, 0.9), float(rest), float(hold), rng.uniform(0.05, 0.4))
+    tonic, busy = int(rng.integers(54, 66)), rng.uniform(0.1, 0.9)
+    return MelodyStyle(tonic, mode, beat, int(bar), busy, float(rest), float(hold), rng.uniform(0.05, 0.4))
 
 # %% ../../nbs/50_data.melody.ipynb #c058
-RHYTHM_FIGURES = {1: [(1,), (1/2, 1/2), (3/4, 1/4), (1/4, 1/4, 1/2), (1/2, 1/4, 1/4), (1/4, 1/4, 1/4, 1/4), (1/3, 1/3, 1/3), (2/3, 1/3)],
-           2: [(2,), (3/2, 1/2), (1/2, 3/2), (1, 1), (1/2, 1, 1/2), (3/4, 3/4, 1/2), (2/3, 2/3, 2/3)]}
+RHYTHM_FIGURES = {
+    1: [(1,), (1/2, 1/2), (3/4, 1/4), (1/4, 1/4, 1/2), (1/2, 1/4, 1/4), (1/4, 1/4, 1/4, 1/4), (1/3, 1/3, 1/3),
+        (2/3, 1/3)],
+    2: [(2,), (3/2, 1/2), (1/2, 3/2), (1, 1), (1/2, 1, 1/2), (3/4, 3/4, 1/2), (2/3, 2/3, 2/3)]}
 
 # %% ../../nbs/50_data.melody.ipynb #c059
 def random_rhythm(rng, beats:int, busy:float) -> list:
@@ -463,7 +494,8 @@ def random_steps(rng, n:int, leap=0.25) -> list:
 def new_motif(rng, style) -> list:
     "One bar of music, [(duration in beats, is_rest, scale step)]"
     rhythm = random_rhythm(rng, style.bar, style.busy)
-    return [(d, bool(rng.random() < style.rest), step) for d, step in zip(rhythm, random_steps(rng, len(rhythm), style.leap))]
+    steps = random_steps(rng, len(rhythm), style.leap)
+    return [(d, bool(rng.random() < style.rest), step) for d, step in zip(rhythm, steps)]
 
 # %% ../../nbs/50_data.melody.ipynb #c066
 def vary_motif(rng, motif) -> list:
@@ -502,7 +534,8 @@ def melody_in_style(rng, style, seconds) -> tuple:
         strong = abs(at/style.bar - round(at/style.bar)) < 1e-6
         if not rest:
             end = start + min(length, max(0.08, length*style.hold))      # shorter than 80 ms a violin hardly speaks
-            notes.append(Note(start, end, style.tonic + scale_semitones(style.mode, step), int(rng.integers(67, 84)) + 16*strong))
+            pitch, velocity = style.tonic + scale_semitones(style.mode, step), int(rng.integers(67, 84)) + 16*strong
+            notes.append(Note(start, end, pitch, velocity))
         at += beats
     return cut_melody(separate_notes(fit_range(notes)), 0., seconds)
 
@@ -519,7 +552,7 @@ def random_melody(rng, seconds=8) -> tuple:
 MAX_MIDI_BYTES = 4 << 20      # bytes of a MIDI file that is read; the largest of real collections have a tenth of that
 
 def is_zip(path) -> bool:
-    with open(path, 'rb') as f: return f.read(2) == b'PK'      # zipfile.is_zipfile says so of a .tar that holds a .zip, too
+    with open(path, 'rb') as f: return f.read(2) == b'PK'      # zipfile.is_zipfile accepts a .tar that holds a .zip
 
 def stream_opener(path):
     "How the stream of a .tar, .tar.gz, .tar.bz2 or .tar.xz is opened, by its first bytes"
@@ -538,13 +571,14 @@ class MidiSource:
     "A MIDI file in a folder, or a member of an archive"
     name: str            # relative to the folder, or the member's name
     path: str            # the file, or the archive
-    offset: int = -1     # where the member's bytes begin in the unpacked archive; -1 for a file of its own, -2 for a member of a .zip
+    offset: int = -1     # of the member's bytes in the unpacked archive; -1: a file of its own, -2: a member of a .zip
     size: int = 0        # bytes of the member
 
     def read(self) -> bytes:
         "The file's bytes; FileNotFoundError when it has gone, BadMelody('too-large')"
         size = os.path.getsize(self.path) if self.offset == -1 else self.size
-        if size > MAX_MIDI_BYTES: raise BadMelody('too-large', f"{size} bytes; the largest MIDI file that is read has {MAX_MIDI_BYTES}")
+        if size > MAX_MIDI_BYTES:
+            raise BadMelody('too-large', f"{size} bytes; the largest MIDI file that is read has {MAX_MIDI_BYTES}")
         if self.offset == -1: return Path(self.path).read_bytes()
         archive = open_archive(self.path, os.getpid())
         if self.offset == -2:
@@ -570,13 +604,16 @@ def tar_members(path) -> list:
         return [m for m in tar if m.isfile() and is_midi(m.name)]
 
 def archive_sources(path) -> list:
-    "The MIDI files in a .tar, .tar.gz, .tar.bz2, .tar.xz or .zip, in its order; ValueError when it is none of them, or damaged"
+    """The MIDI files in a .tar, .tar.gz, .tar.bz2, .tar.xz or .zip, in its order; ValueError when it is none of them,
+    or damaged"""
     try:
         if is_zip(path):
-            with zipfile.ZipFile(path) as z: return [MidiSource(m.filename, str(path), -2, m.file_size) for m in z.infolist() if is_midi(m.filename)]
+            with zipfile.ZipFile(path) as z: found = [m for m in z.infolist() if is_midi(m.filename)]
+            return [MidiSource(m.filename, str(path), -2, m.file_size) for m in found]
         members = tar_members(path)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, zlib.error, lzma.LZMAError) as e:
-        raise ValueError(f"cannot read {str(path)!r} as an archive of MIDI files ({e}); give a folder, a .zip or a whole .tar.gz") from None
+        raise ValueError(f"cannot read {str(path)!r} as an archive of MIDI files ({e}); "
+                         "give a folder, a .zip or a whole .tar.gz") from None
     return [MidiSource(m.name.removeprefix('./'), str(path), m.offset_data, m.size) for m in members]
 
 # %% ../../nbs/50_data.melody.ipynb #c084
@@ -589,7 +626,10 @@ def folder_sources(path) -> list:
 def midi_sources(path) -> list:
     "The MIDI files of a folder tree, of an archive, or a single one; FileNotFoundError, ValueError"
     path = Path(path)
-    check(path.exists(), f"no MIDI files at {str(path)!r}; give a folder, an archive of one (.zip, .tar.gz, .tar.xz), or a .mid file", FileNotFoundError)
-    found = folder_sources(path) if path.is_dir() else [MidiSource(path.name, str(path))] if is_midi(path) else archive_sources(path)
+    check(path.exists(),
+          f"no MIDI files at {str(path)!r}; "
+          "give a folder, an archive of one (.zip, .tar.gz, .tar.xz), or a .mid file", FileNotFoundError)
+    if path.is_dir(): found = folder_sources(path)
+    else: found = [MidiSource(path.name, str(path))] if is_midi(path) else archive_sources(path)
     check(found, f"no {', '.join(MIDI_ENDINGS)} files in {str(path)!r}")
     return found

@@ -32,7 +32,8 @@ def midi_program(instrument) -> int:
 def soundfont_paths() -> list:
     "Where SoundFonts are looked for, best first"
     debian = [Path('/usr/share/sounds/sf2')/f'{n}.sf2' for n in ('FluidR3_GM', 'TimGM6mb', 'default-GM')]
-    return [*debian, *sorted(Path('/usr/share/soundfonts').glob('*.sf2')), Path(find_spec('pretty_midi').origin).parent/'TimGM6mb.sf2']
+    bundled = Path(find_spec('pretty_midi').origin).parent/'TimGM6mb.sf2'
+    return [*debian, *sorted(Path('/usr/share/soundfonts').glob('*.sf2')), bundled]
 
 # %% ../../nbs/51_data.synth.ipynb #c010
 def find_soundfont(path=None) -> Path:
@@ -40,7 +41,8 @@ def find_soundfont(path=None) -> Path:
     given = path or os.environ.get('JINGLES_SOUNDFONT')
     install = "install one with: apt-get install fluid-soundfont-gm"
     if given:
-        check(Path(given).is_file(), f"no SoundFont at {str(given)!r}; give the path of a .sf2 file or {install}", FileNotFoundError)
+        check(Path(given).is_file(),
+              f"no SoundFont at {str(given)!r}; give the path of a .sf2 file or {install}", FileNotFoundError)
         return Path(given)
     found = next((p for p in soundfont_paths() if p.is_file()), None)
     check(found, f"no General MIDI SoundFont found; {install}", FileNotFoundError)
@@ -50,28 +52,32 @@ def find_soundfont(path=None) -> Path:
 BLOCK_SIZE = 64     # samples; FluidSynth computes in blocks of this size and heeds events between them
 POLYPHONY = 64    # slots; a fast melody was seen to use 18
 SYNTH_GAIN = 1.4     # loud, but full velocity does not clip: measured below
-FLUIDSYNTH_SETTINGS = {'synth.reverb.active': 0, 'synth.chorus.active': 0, 'synth.lock-memory': 0, 'synth.polyphony': POLYPHONY}
+FLUIDSYNTH_SETTINGS = {
+    'synth.reverb.active': 0, 'synth.chorus.active': 0, 'synth.lock-memory': 0, 'synth.polyphony': POLYPHONY}
 
 # %% ../../nbs/51_data.synth.ipynb #c014
 @lru_cache
 def load_fluidsynth():
     "pyfluidsynth, its messages silenced and its float output bound; FileNotFoundError when FluidSynth is not installed"
     try:
-        with redirect_stdout(io.StringIO()): import fluidsynth as fs      # it prints a line wherever the variable CI is set
+        with redirect_stdout(io.StringIO()): import fluidsynth as fs      # prints a line where the variable CI is set
     except ImportError as e:
-        raise FileNotFoundError(f"FluidSynth is missing ({e}); install it: apt-get install libfluidsynth3 and pip install pyfluidsynth") from None
+        raise FileNotFoundError(f"FluidSynth is missing ({e}); install it: apt-get install libfluidsynth3 and "
+                                "pip install pyfluidsynth") from None
     pointer, integer = (ctypes.c_void_p, 1), (ctypes.c_int, 1)
     arg = lambda name, kind: (name, *kind)
-    silence = fs.cfunc('fluid_set_log_function', ctypes.c_void_p, arg('level', integer), arg('f', pointer), arg('data', pointer))
+    silence = fs.cfunc('fluid_set_log_function', ctypes.c_void_p,
+                       arg('level', integer), arg('f', pointer), arg('data', pointer))
     for level in range(5): silence(level, None, None)
-    write = fs.cfunc('fluid_synth_write_float', ctypes.c_int, arg('synth', pointer), arg('len', integer), arg('left', pointer), arg('loff', integer),
-                     arg('lincr', integer), arg('right', pointer), arg('roff', integer), arg('rincr', integer))
+    write = fs.cfunc('fluid_synth_write_float', ctypes.c_int, arg('synth', pointer), arg('len', integer),
+                     arg('left', pointer), arg('loff', integer), arg('lincr', integer),
+                     arg('right', pointer), arg('roff', integer), arg('rincr', integer))
     return fs, write
 
 # %% ../../nbs/51_data.synth.ipynb #c016
 def note_events(melody, samples:int) -> list:
     "[(block, on, pitch, velocity)] in playing order; at equal times the old note ends before the new one begins"
-    at = lambda t: math.floor(t*SAMPLE_RATE/BLOCK_SIZE + 5e-6)      # 5e-6 blocks are the 1e-6 frames that `control.curves` allows for rounding
+    at = lambda t: math.floor(t*SAMPLE_RATE/BLOCK_SIZE + 5e-6)   # in blocks; `control.curves` rounds up by 1e-6 frames
     events = []
     for n in melody:
         if not 0 <= n.start*SAMPLE_RATE < samples: continue
@@ -82,7 +88,8 @@ def note_events(melody, samples:int) -> list:
 def check_soundfont(path):
     "ValueError unless the file at `path` begins as a SoundFont and is as long as it says"
     with open(path, 'rb') as f: head = f.read(12)
-    whole = head[:4] == b'RIFF' and head[8:] == b'sfbk' and int.from_bytes(head[4:8], 'little') + 8 <= os.path.getsize(path)
+    size = int.from_bytes(head[4:8], 'little') + 8
+    whole = head[:4] == b'RIFF' and head[8:] == b'sfbk' and size <= os.path.getsize(path)
     check(whole, f"{str(path)!r} is not a whole SoundFont; give a .sf2 file")
 
 # %% ../../nbs/51_data.synth.ipynb #c020
@@ -128,23 +135,26 @@ def reset_synth(engine:FluidSynth):
 EXPRESSION_CC, EXPRESSION_STEP = 11, 8     # MIDI's controller, and blocks between its changes: 21 ms
 
 def expression_events(expression, samples:int) -> list:
-    "[(block, -1, controller, 0..127)] of levels `expression` (n,) in 0..1, spread evenly over `samples`; only where they change"
+    """[(block, -1, controller, 0..127)] of levels `expression` (n,) in 0..1, spread evenly over `samples`; only where
+    they change"""
     if not len(expression): return []
     blocks = np.arange(0, math.ceil(samples/BLOCK_SIZE), EXPRESSION_STEP)
-    level = np.interp((blocks + EXPRESSION_STEP/2)*BLOCK_SIZE, (np.arange(len(expression)) + 0.5)*samples/len(expression), expression)
+    times = (np.arange(len(expression)) + 0.5)*samples/len(expression)
+    level = np.interp((blocks + EXPRESSION_STEP/2)*BLOCK_SIZE, times, expression)
     values = np.round(127*level).astype(int)
     return [(int(b), -1, EXPRESSION_CC, int(v)) for b, v, before in zip(blocks, values, [-1, *values]) if v != before]
 
 class Synth(FluidSynth):
-    "An `FluidSynth` whose `render` is a pure function of its arguments"
+    "A `FluidSynth` whose `render` is a pure function of its arguments"
     def render(self, melody, instrument:str, seconds=8, expression=()):
-        """`melody` played by `instrument`: float32 [seconds*24000] in -1..1, independent of what was rendered before; ValueError.
-        `expression` (n,) in 0..1, spread evenly over the clip, scales all velocities as time goes on"""
+        """`melody` played by `instrument`: float32 [seconds*24000] in -1..1, independent of what was rendered before;
+        ValueError. `expression` (n,) in 0..1, spread evenly over the clip, scales all velocities as time goes on"""
         check(seconds > 0, f"cannot render {seconds} s; give a duration above 0")
         samples, done, parts = round(seconds*SAMPLE_RATE), 0, []
         reset_synth(self)
         self.play(instrument)
-        for block, what, number, value in sorted(note_events(melody, samples) + expression_events(expression, samples), key=lambda e: e[:2]):
+        events = note_events(melody, samples) + expression_events(expression, samples)
+        for block, what, number, value in sorted(events, key=lambda e: e[:2]):
             parts.append(self.blocks(block - done))
             done = block
             if what < 0: self.fs.cc(0, number, value)

@@ -58,7 +58,8 @@ def istft(spectrum) -> torch.Tensor:
 
 # %% ../../nbs/42_formats.codec.ipynb #c014
 def compress_spectrum(spectrum) -> tuple:
-    "Log-magnitude of complex `spectrum` (natural log, floor 1e-4), and real and imaginary parts `(..., 2)` with the magnitude raised to 0.3"
+    """Log-magnitude of a complex `spectrum` (natural log, floor 1e-4), and its real and imaginary parts `(..., 2)` with
+    the magnitude raised to 0.3"""
     parts = torch.view_as_real(spectrum)
     power = parts.square().sum(-1) + 1e-8
     return power.log()/2, parts * power.pow(-0.35).unsqueeze(-1)
@@ -82,7 +83,8 @@ class ConvNeXt(nn.Module):
     def __init__(self, width:int, expand:int=2, kernel:int=7):
         super().__init__()
         self.mix = nn.Conv1d(width, width, kernel, padding=kernel//2, groups=width)
-        self.norm, self.up, self.down = nn.LayerNorm(width), nn.Linear(width, expand*width), nn.Linear(expand*width, width)
+        self.norm = nn.LayerNorm(width)
+        self.up, self.down = nn.Linear(width, expand*width), nn.Linear(expand*width, width)
         self.scale = nn.Parameter(torch.full((width,), 0.3))
 
     def forward(self, x):
@@ -106,7 +108,8 @@ def pad_to_frames(audio) -> torch.Tensor:
     "`audio` `(b, n)` in -1..1, padded with silence to whole frames of 320 samples"
     check(audio.is_floating_point(), f"audio of type {audio.dtype}; expected floats in -1..1")
     check(audio.ndim == 2, f"audio of shape {tuple(audio.shape)}; expected (batch, samples)")
-    check(audio.numel() > 0, f"audio of shape {tuple(audio.shape)} holds no sample; expected (batch, samples) with at least one of each")
+    check(audio.numel() > 0, f"audio of shape {tuple(audio.shape)} holds no sample; "
+                             "expected (batch, samples) with at least one of each")
     check(bool(torch.isfinite(audio).all()), "audio holds NaN or infinity; repair or drop the clip first")
     return F.pad(audio.clamp(-1, 1), (0, -audio.shape[-1] % HOP))
 
@@ -132,11 +135,13 @@ def expand(u):
 
 # %% ../../nbs/42_formats.codec.ipynb #c037
 def pca_init(audio, channels:int) -> tuple:
-    "The `channels` strongest directions `(320, channels)` of squashed MDCT frames of `audio` `(b, n)`, and the latents' standard deviation along each"
-    u = compand(frame(audio, MDCT_SIZE) @ mdct_matrix().to(audio)).flatten(0, 1).double()
+    """The `channels` principal directions `(320, channels)` of companded MDCT frames of `audio` `(b, n)`, and the
+    standard deviation of the latents along each"""
+    coefficients = frame(audio, MDCT_SIZE) @ mdct_matrix().to(audio)
+    u = compand(coefficients).flatten(0, 1).double()
     values, vectors = torch.linalg.eigh(u.T @ u/len(u))
     vectors = vectors[:, -channels:].flip(-1).float()
-    return vectors, compand(frame(audio, MDCT_SIZE) @ mdct_matrix().to(audio) @ vectors).flatten(0, 1).std(0).clamp_min(1e-3)
+    return vectors, compand(coefficients @ vectors).flatten(0, 1).std(0).clamp_min(1e-3)
 
 # %% ../../nbs/42_formats.codec.ipynb #s413bf4
 def without_autocast(method):
@@ -183,14 +188,17 @@ def check_latents(x, channels:int, n=None):
 
 # %% ../../nbs/42_formats.codec.ipynb #c042
 class Codec(nn.Module):
-    "Sound `(b, n)` at 24 kHz to latents `(b, channels, n/320)` and back; `n` may be any length; differentiable both ways, where the sound is not clipped"
+    """Sound `(b, n)` at 24 kHz to latents `(b, channels, n/320)` and back; `n` may be any length. Differentiable both
+    ways, where the sound is not clipped"""
     name = 'codec'
     def __init__(self, channels:int=64, width:int=256, depth:int=5, noise:float=0.2):
         super().__init__()
         self.config = dict(channels=channels, width=width, depth=depth, noise=noise)
         self.spec, self.lapped = Spec(channels=channels, rate=SAMPLE_RATE/HOP), LappedTransform(channels)
-        self.encoder = nn.Sequential(nn.Linear(3*N_BINS, width), convnext_stack(width, depth), nn.LayerNorm(width), zero_init_linear(nn.Linear(width, channels)))
-        self.decoder = nn.Sequential(nn.Linear(channels, width), convnext_stack(width, depth), nn.LayerNorm(width), nn.Linear(width, 3*N_BINS))
+        def network(n_in, last):
+            return nn.Sequential(nn.Linear(n_in, width), convnext_stack(width, depth), nn.LayerNorm(width), last)
+        self.encoder = network(3*N_BINS, zero_init_linear(nn.Linear(width, channels)))
+        self.decoder = network(channels, nn.Linear(width, 3*N_BINS))
         zero_rows_from(self.decoder[-1], N_BINS)
         self.register_buffer('mean', torch.zeros(channels)); self.register_buffer('std', torch.ones(channels))
 
@@ -205,7 +213,9 @@ class Codec(nn.Module):
 
     def frames(self, seconds:float) -> int: return math.ceil(round(seconds*SAMPLE_RATE)/HOP)
 
-    def encode(self, audio) -> torch.Tensor: return ((self.raw(pad_to_frames(audio).to(self.mean)) - self.mean)/self.std).transpose(1, 2)
+    def encode(self, audio) -> torch.Tensor:
+        raw = self.raw(pad_to_frames(audio).to(self.mean))
+        return ((raw - self.mean)/self.std).transpose(1, 2)
 
     def decode(self, x, n:int|None=None) -> torch.Tensor:
         check_latents(x, self.spec.channels, n)
@@ -251,7 +261,9 @@ def codec_loss(codec, audio, windows=(256, 1024, 2048)) -> torch.Tensor:
 WEIGHTS = Path(__file__).parents[1]/'weights' if '__file__' in globals() else Path('../jingles/weights')
 
 # %% ../../nbs/42_formats.codec.ipynb #c055
-def half_precision(state:dict) -> dict: return {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in state.items()}
+def half_precision(state:dict) -> dict:
+    "A state dict with its floats in half precision"
+    return {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in state.items()}
 
 # %% ../../nbs/42_formats.codec.ipynb #c056
 def save_codec(codec, folder):
@@ -262,12 +274,14 @@ def save_codec(codec, folder):
 
 # %% ../../nbs/42_formats.codec.ipynb #c057
 def load_codec(folder=None) -> Codec:
-    "The codec kept in `folder` (None: the shipped one), ready to use; FileNotFoundError or ValueError when it cannot be read"
+    "The codec saved in `folder` (None: the shipped one), in evaluation mode; FileNotFoundError, ValueError"
     folder = Path(folder) if folder else WEIGHTS/'codec'
     state = load_tensors(folder/'model.safetensors')
     codec = Codec(**read_json(folder/'config.json'))
     try: codec.load_state_dict(state)
-    except RuntimeError as e: raise ValueError(f"{folder} does not hold a codec of this shape ({str(e).splitlines()[1].strip()}); retrain it") from e
+    except RuntimeError as e:
+        why = str(e).splitlines()[1].strip()
+        raise ValueError(f"{folder} does not hold a codec of this shape ({why}); retrain it") from e
     return codec.eval().requires_grad_(False)
 
 # %% ../../nbs/42_formats.codec.ipynb #c068
@@ -297,7 +311,7 @@ def normalised_sound(codec, x) -> torch.Tensor:
     return sound/sound.detach().square().mean(-1, keepdim=True).sqrt().clamp_min(1e-3)
 
 def channel_sensitivity(codec, x, draws:int=4, seed:int=0,
-                heard=normalised_sound,   # (codec, latents) -> numbers, differentiable, whose equal errors are heard alike
+                heard=normalised_sound,   # (codec, latents) -> differentiable; equal errors of it sound alike
 ) -> torch.Tensor:
     "How strongly an error in each channel of latents `x` `(b, c, t)` changes what is `heard`: `(c,)`, mean square 1"
     x, rng = x.detach().clone().requires_grad_(), generator(seed)
@@ -317,22 +331,26 @@ def learn_codebooks(x,                 # vectors `(n, c)`
     "Codebooks `(books, classes, c)` for residual quantisation of `x`"
     from vector_quantize_pytorch import ResidualVQ
     torch.manual_seed(seed)
-    vq = ResidualVQ(dim=x.shape[-1], num_quantizers=books, codebook_size=classes, kmeans_init=True, kmeans_iters=8, decay=0.97,
-                    threshold_ema_dead_code=0.1*batch/classes).train()
-    for size in tqdm([8*batch] + [batch]*(steps - 5) + [8*batch]*4, desc='codebooks', disable=None): vq(x[torch.randint(len(x), (size,))][None])
+    vq = ResidualVQ(dim=x.shape[-1], num_quantizers=books, codebook_size=classes, kmeans_init=True, kmeans_iters=8,
+                    decay=0.97, threshold_ema_dead_code=0.1*batch/classes).train()
+    sizes = [8*batch] + [batch]*(steps - 5) + [8*batch]*4
+    for size in tqdm(sizes, desc='codebooks', disable=None): vq(x[torch.randint(len(x), (size,))][None])
     return vq.codebooks.clone()
 
 # %% ../../nbs/42_formats.codec.ipynb #c082
 def check_codes(codes, spec:Spec):
     "ValueError unless `codes` are integers `(b, q, t)` of `spec.classes`, `q` at most `spec.channels`"
-    check(codes.dtype in (torch.uint8, torch.int16, torch.int32, torch.int64), f"codes of type {codes.dtype}; expected integers 0..{spec.classes - 1}")
-    check(codes.ndim == 3 and 0 < codes.shape[1] <= spec.channels, f"codes of shape {tuple(codes.shape)}; expected (batch, 1 to {spec.channels}, frames)")
+    whole = codes.dtype in (torch.uint8, torch.int16, torch.int32, torch.int64)
+    check(whole, f"codes of type {codes.dtype}; expected integers 0..{spec.classes - 1}")
+    check(codes.ndim == 3 and 0 < codes.shape[1] <= spec.channels,
+          f"codes of shape {tuple(codes.shape)}; expected (batch, 1 to {spec.channels}, frames)")
     low, high = (codes.min().item(), codes.max().item()) if codes.numel() else (0, 0)
     check(0 <= low and high < spec.classes, f"codes from {low} to {high}; expected 0..{spec.classes - 1}")
 
 # %% ../../nbs/42_formats.codec.ipynb #c083
 class CodecCodes(nn.Module):
-    "Sound `(b, n)` at 24 kHz to integer codes `(b, q, n/320)` and back: residual quantisation of a `codec`'s latents by `books` `(q, K, c)`"
+    """Sound `(b, n)` at 24 kHz to integer codes `(b, q, n/320)` and back: residual quantisation of a `codec`'s latents
+    with codebooks `books` `(q, K, c)`"""
     name, options = 'codec-codes', dict(books=16)
     heard, key = staticmethod(normalised_sound), staticmethod(fingerprint)   # where errors count; what must agree
     def __init__(self, codec, books, weight):   # `weight` `(c,)`: see `channel_sensitivity`
@@ -350,7 +368,8 @@ class CodecCodes(nn.Module):
     def quantise(self, x) -> torch.Tensor:
         "Codes `(b, q, t)` of latents `(b, c, t)`"
         rows = x.transpose(1, 2).flatten(0, 1)*self.weight
-        return residual_quantise(rows, self.books*self.weight).view(len(x), x.shape[-1], len(self.books)).transpose(1, 2)
+        codes = residual_quantise(rows, self.books*self.weight)
+        return codes.view(len(x), x.shape[-1], len(self.books)).transpose(1, 2)
 
     def latents(self, codes) -> torch.Tensor:
         "Latents `(b, c, t)` of codes `(b, q, t)`, `q` at most the number of codebooks; ValueError for anything else"
@@ -367,33 +386,41 @@ class CodecCodes(nn.Module):
 
 # %% ../../nbs/42_formats.codec.ipynb #c087
 def learn_codes(codec, clips, frames, kind=CodecCodes, **options) -> CodecCodes:
-    """Codes of a `curve_file_format` for `codec`, from some of its latents whole `(b, c, t)` and from many `frames` `(n, c)`;
-    `options` of `learn_codebooks`"""
+    """Codes of the class `kind` for `codec`, learned from the latents `(b, c, t)` of some whole clips and from many
+    `frames` `(n, c)`; `options` are those of `learn_codebooks`"""
     weight = channel_sensitivity(codec, clips, heard=kind.heard)
     return kind(codec, learn_codebooks(frames*weight, **options)/weight, weight)
 
 # %% ../../nbs/42_formats.codec.ipynb #c091
 def save_codes(codes, folder):
-    "Write `quantizer.safetensors` and `quantizer.json` under `folder`; the codec itself is kept by `save_codec`"
+    "Write `quantizer.safetensors` and `quantizer.json` under `folder`; the codec itself is saved by `save_codec`"
     folder, spec = Path(folder), codes.spec
-    with atomic_write(folder/'quantizer.safetensors') as f: save_file(dict(books=codes.books.half().contiguous(), weight=codes.weight.contiguous()), f)
-    with atomic_write(folder/'quantizer.json') as f: f.write_text(json.dumps(dict(books=spec.channels, classes=spec.classes, codec_sha256=codes.key(codes.codec))))
+    tensors = dict(books=codes.books.half().contiguous(), weight=codes.weight.contiguous())
+    facts = dict(books=spec.channels, classes=spec.classes, codec_sha256=codes.key(codes.codec))
+    with atomic_write(folder/'quantizer.safetensors') as f: save_file(tensors, f)
+    with atomic_write(folder/'quantizer.json') as f: f.write_text(json.dumps(facts))
 
 # %% ../../nbs/42_formats.codec.ipynb #c092
 def load_codes(folder=None, codec=None, kind=CodecCodes) -> CodecCodes:
-    """The codes of a `curve_file_format` kept in `folder` (None: the shipped ones) for `codec` (None: the one in the same folder);
-    FileNotFoundError or ValueError when they cannot be read"""
+    """The codes of the class `kind` saved in `folder` (None: the shipped ones) for `codec` (None: the one in the same
+    folder); FileNotFoundError, ValueError"""
     folder = Path(folder) if folder else WEIGHTS/'codec'
-    kept, state, codec = read_json(folder/'quantizer.json'), load_tensors(folder/'quantizer.safetensors'), codec or load_codec(folder)
-    check(kept.get('codec_sha256') == kind.key(codec), f"the codebooks in {folder} belong to another codec; learn new ones for this one")
-    shape = (kept.get('books'), kept.get('classes'), codec.spec.channels)
+    check((folder/'quantizer.json').is_file(),
+          f"no codebooks in {folder}; learn them from a database of the codec's latents: jingles "
+          f"train-codes --data DATABASE --out {folder}", FileNotFoundError)
+    facts, state = read_json(folder/'quantizer.json'), load_tensors(folder/'quantizer.safetensors')
+    codec = codec or load_codec(folder)
+    check(facts.get('codec_sha256') == kind.key(codec),
+          f"the codebooks in {folder} belong to another codec; learn new ones for this one")
+    shape = (facts.get('books'), facts.get('classes'), codec.spec.channels)
     fits = {k: tuple(v.shape) for k, v in state.items()} == dict(books=shape, weight=shape[-1:])
     check(fits, f"{folder/'quantizer.safetensors'} does not fit quantizer.json; learn the codebooks again")
     return kind(codec, state['books'], state['weight']).eval().requires_grad_(False)
 
 # %% ../../nbs/42_formats.codec.ipynb #c095
 def codebook_use(codes, classes:int) -> tuple:
-    "Per codebook of `codes` `(b, q, t)`: the share of the `classes` that occur, and the perplexity as a share of them; each `(q,)`"
+    """Of each codebook of `codes` `(b, q, t)` the share of its `classes` that occur, and its perplexity as a share of
+    them: `(q,)` each"""
     counts = torch.stack([c.flatten().bincount(minlength=classes) for c in codes.unbind(1)]).double()
     entropy = torch.special.entr(counts/counts.sum(-1, keepdim=True)).sum(-1)
     return (counts > 0).double().mean(-1), entropy.exp()/classes

@@ -40,15 +40,18 @@ def check_params(s:CQTParams):
     "ValueError for a scale that does not fit 24 kHz or leaves gaps between its frames"
     check(s.f_min > 0 and s.n_bins > 0 and s.bins_per_octave > 0 and s.hop > 0, f"{s}; all four must be above 0")
     top, shortest = s.frequency(s.n_bins), s.length(s.n_bins - 1)
-    check(top <= SAMPLE_RATE/2, f"{s.n_bins} bins reach {top:.0f} Hz; take fewer, or a lower f_min, to stay below {SAMPLE_RATE//2}")
-    check(s.hop <= 0.7*shortest, f"a hop of {s.hop} leaves gaps between kernels of {shortest} samples; take at most {int(0.7*shortest)}")
+    check(top <= SAMPLE_RATE/2,
+          f"{s.n_bins} bins reach {top:.0f} Hz; take fewer, or a lower f_min, to stay below {SAMPLE_RATE//2}")
+    check(s.hop <= 0.7*shortest,
+          f"a hop of {s.hop} leaves gaps between kernels of {shortest} samples; take at most {int(0.7*shortest)}")
 
 # %% ../../nbs/41_formats.cqt.ipynb #c013
 @lru_cache(maxsize=2)
 def nnaudio_cqt(s:CQTParams):
     "nnAudio's transform: the definition of ours (loaded here, because it brings SciPy's signal package with it)"
     from nnAudio.features.cqt import CQT1992v2
-    return CQT1992v2(SAMPLE_RATE, s.hop, s.f_min, n_bins=s.n_bins, bins_per_octave=s.bins_per_octave, output_format='Complex', trainable=False, verbose=False)
+    return CQT1992v2(SAMPLE_RATE, s.hop, s.f_min, n_bins=s.n_bins, bins_per_octave=s.bins_per_octave,
+                     output_format='Complex', trainable=False, verbose=False)
 
 # %% ../../nbs/41_formats.cqt.ipynb #c014
 def half_kernel_length(s:CQTParams) -> int: return s.length(0)//2 + 1
@@ -73,9 +76,11 @@ def is_reversed(i, n:int) -> torch.Tensor:
 
 # %% ../../nbs/41_formats.cqt.ipynb #c022
 def pad_to_hop(audio, hop:int) -> torch.Tensor:
-    "`audio` `(b, n)` as float32 with its last sample held up to the next multiple of `hop`, that one included; ValueError"
+    """`audio` `(b, n)` as float32 with its last sample held up to the next multiple of `hop`, that one included;
+    ValueError"""
     check(audio.is_floating_point(), f"audio of type {audio.dtype}; expected floats in -1..1")
-    check(audio.ndim == 2 and audio.numel() > 0, f"audio of shape {tuple(audio.shape)}; expected (batch, samples), at least one of each")
+    check(audio.ndim == 2 and audio.numel() > 0,
+          f"audio of shape {tuple(audio.shape)}; expected (batch, samples), at least one of each")
     check(bool(torch.isfinite(audio).all()), "audio holds NaN or infinity; repair or drop the clip first")
     return F.pad(audio.float(), (0, -audio.shape[1] % hop + 1), mode='replicate')
 
@@ -92,7 +97,8 @@ def blocks_to_signal(X, length:int) -> torch.Tensor:
 
 # %% ../../nbs/41_formats.cqt.ipynb #c029
 def kernel_spectra(k, size:int) -> torch.Tensor:
-    "Conjugate spectra `(bins, size)` of kernels `(bins, 2 half)`, time 0 in their middle; 0 for constant and negative frequencies"
+    """Conjugate spectra `(bins, size)` of kernels `(bins, 2 half)`, time 0 in their middle; 0 for constant and negative
+    frequencies"""
     half = k.shape[1]//2
     wrapped = torch.cat([k[:, half:], k.new_zeros(len(k), size - 2*half), k[:, :half]], 1)
     S = torch.fft.fft(wrapped).conj().resolve_conj()
@@ -176,14 +182,15 @@ def inverse_cqt(b:CQTTables, s:CQTParams, c) -> torch.Tensor:
 
 # %% ../../nbs/41_formats.cqt.ipynb #s779955
 def compress_magnitudes(x, power:float) -> torch.Tensor:
-    "Real and imaginary parts `x` `(b, 2, ...)` with magnitudes raised to `power`, phases as they are; `1/power` undoes it"
+    """Real and imaginary parts `x` `(b, 2, ...)` with magnitudes raised to `power`, phases as they are; `1/power`
+    undoes it"""
     return x if power == 1 else x*(x.square().sum(1, keepdim=True) + 1e-12)**((power - 1)/2)      # 1e-12: a slope at 0
 
 # %% ../../nbs/41_formats.cqt.ipynb #c049
 class CQT(nn.Module):
-    """Sound `(b, n)` at 24 kHz to `(b, 2, bins, frames)`, real and imaginary parts of a CQT, magnitudes raised to `power`,
-    and back; on the sound's device, `n` may be any length; differentiable both ways. `per_bin`: a model normalises each
-    bin by itself. ValueError for numbers that make no transform"""
+    """Sound `(b, n)` at 24 kHz to `(b, 2, bins, frames)`, real and imaginary parts of a CQT, magnitudes raised to
+    `power`, and back; on the sound's device, `n` may be any length; differentiable both ways. `per_bin`: a model
+    normalises each bin by itself. ValueError for numbers that make no transform"""
     name, options = 'cqt', CQTParams()._asdict() | dict(power=1., per_bin=False)
     def __init__(self, f_min:float=130.81, n_bins:int=216, bins_per_octave:int=36, hop:int=100, power:float=1.,
                  per_bin:bool=False):
@@ -201,7 +208,8 @@ class CQT(nn.Module):
         frames, device = audio.shape[1]//s.hop + 1, audio.device
         before, size = padded_frames(s, frames)
         i = torch.arange(size*s.hop, device=device) - before*s.hop
-        c = forward_cqt(cqt_tables(s, size, device), s, audio[:, reflect_index(i, audio.shape[1] - 1)])[..., before:before + frames]
+        mirrored = audio[:, reflect_index(i, audio.shape[1] - 1)]
+        c = forward_cqt(cqt_tables(s, size, device), s, mirrored)[..., before:before + frames]
         return compress_magnitudes(torch.stack([c.real, c.imag], 1), self.power)
 
     def decode(self, x, n:int|None=None) -> torch.Tensor:
@@ -216,8 +224,10 @@ class CQT(nn.Module):
 # %% ../../nbs/41_formats.cqt.ipynb #c050
 def check_coefficients(x, s:CQTParams, n=None) -> int:
     "The number of frames of `x`; ValueError unless it is `(b, 2, bins, frames)` and holds `n` samples"
-    check(x.ndim == 4 and len(x) and x.shape[1:3] == (2, s.n_bins) and x.shape[3] > 1, f"coefficients of shape {tuple(x.shape)}; expected (batch, 2, {s.n_bins}, 2 frames or more)")
-    check(x.is_floating_point(), f"coefficients of type {x.dtype}; expected floats, real and imaginary parts in two channels")
+    check(x.ndim == 4 and len(x) and x.shape[1:3] == (2, s.n_bins) and x.shape[3] > 1,
+          f"coefficients of shape {tuple(x.shape)}; expected (batch, 2, {s.n_bins}, 2 frames or more)")
+    check(x.is_floating_point(),
+          f"coefficients of type {x.dtype}; expected floats, real and imaginary parts in two channels")
     longest = (x.shape[3] - 1)*s.hop + 1
     check(n is None or 0 <= n <= longest, f"n={n} samples asked of {x.shape[3]} frames; they hold {longest}")
     return x.shape[3]

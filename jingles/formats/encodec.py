@@ -39,9 +39,11 @@ def forget_modules(*packages):
 
 # %% ../../nbs/43_formats.encodec.ipynb #c009
 def import_encodec():
-    "The package `encodec`, torchaudio's native library done without where it does not load; ValueError when it is not installed"
+    """The package `encodec`, torchaudio's native library done without where it does not load; ValueError when it is not
+    installed"""
     try: import encodec
-    except ModuleNotFoundError as e: raise ValueError(f"EnCodec needs the package {e.name}, which is not installed; pip install encodec") from None
+    except ModuleNotFoundError as e:
+        raise ValueError(f"EnCodec needs the package {e.name}, which is not installed; pip install encodec") from None
     except (OSError, ImportError, RuntimeError):
         if 'torchaudio._extension' in sys.modules: raise     # that part loads, so something else is wrong
         forget_modules('encodec', 'torchaudio')
@@ -61,7 +63,8 @@ def one_line_error(error) -> str:
 def missing_weights(why:str) -> FileNotFoundError:
     "The error that says what to put where"
     address = import_encodec().model.ROOT_URL + CHECKPOINT
-    return FileNotFoundError(f"no EnCodec weights: {why}; put {CHECKPOINT} from {address} into a folder and give that folder, or set JINGLES_ENCODEC to it")
+    return FileNotFoundError(f"no EnCodec weights: {why}; put {CHECKPOINT} from {address} into a folder and give that "
+                             "folder, or set JINGLES_ENCODEC to it")
 
 # %% ../../nbs/43_formats.encodec.ipynb #c017
 def download_weights(file, patience:float=10.):
@@ -70,8 +73,10 @@ def download_weights(file, patience:float=10.):
     socket.setdefaulttimeout(patience)
     try:
         Path(file).parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(import_encodec().model.ROOT_URL + Path(file).name, str(file), checksum, sys.stderr.isatty())
-    except (OSError, HTTPException, RuntimeError) as e: raise missing_weights(f"the download failed ({one_line_error(e)})") from e
+        address = import_encodec().model.ROOT_URL + Path(file).name
+        torch.hub.download_url_to_file(address, str(file), checksum, sys.stderr.isatty())
+    except (OSError, HTTPException, RuntimeError) as e:
+        raise missing_weights(f"the download failed ({one_line_error(e)})") from e
     finally: socket.setdefaulttimeout(before)
 
 # %% ../../nbs/43_formats.encodec.ipynb #c018
@@ -89,11 +94,15 @@ def find_weights(where=None) -> Path:
 def read_weights(file) -> dict:
     "The tensors in `file`, `encodec_24khz-<first digits of its sha256>.th`; ValueError that names it"
     checksum = re.fullmatch('encodec_24khz-([0-9a-f]{8,64})', Path(file).stem)
-    check(checksum, f"{file} is not named as EnCodec's weights are; expected a name like {CHECKPOINT}, which ends in the beginning of the file's sha256")
+    check(checksum,
+          f"{file} is not named as EnCodec's weights are; "
+          f"expected a name like {CHECKPOINT}, which ends in the beginning of the file's sha256")
     try: import_encodec().utils._check_checksum(Path(file), checksum[1])
     except (RuntimeError, OSError) as e: raise ValueError(f"{e}; delete {file} and fetch it again") from e
     try: return torch.load(file, map_location='cpu', weights_only=True)
-    except Exception as e: raise ValueError(f"{file} holds no tensors that can be read safely ({one_line_error(e)}); fetch it again") from e
+    except Exception as e:
+        why = one_line_error(e)
+        raise ValueError(f"{file} holds no tensors that can be read safely ({why}); fetch it again") from e
 
 # %% ../../nbs/43_formats.encodec.ipynb #c023
 def untrained_encodec(seed:int=0):
@@ -112,11 +121,13 @@ def freeze(model):
 
 # %% ../../nbs/43_formats.encodec.ipynb #c027
 def load_encodec(where=None):
-    "EnCodec's trained 24 kHz model, its weights from `where` (see `find_weights`); FileNotFoundError or ValueError that names what is wrong"
+    """EnCodec's trained 24 kHz model, its weights from `where` (see `find_weights`); FileNotFoundError or ValueError
+    that names what is wrong"""
     file = find_weights(where)
     weights, model = read_weights(file), untrained_encodec()
     try: model.load_state_dict(weights)
-    except Exception as e: raise ValueError(f"{file} does not hold EnCodec's 24 kHz model ({one_line_error(e)}); fetch it again") from e
+    except Exception as e:
+        raise ValueError(f"{file} does not hold EnCodec's 24 kHz model ({one_line_error(e)}); fetch it again") from e
     return model
 
 # %% ../../nbs/43_formats.encodec.ipynb #c029
@@ -166,7 +177,8 @@ BANDWIDTHS = {1.5: 2, 3.: 4, 6.: 8, 12.: 16, 24.: 32}     # kbps: codebooks
 def bandwidth(codebooks:int) -> float:
     "The kbps of so many codebooks; ValueError for a number that EnCodec was not trained for"
     found = [kbps for kbps, n in BANDWIDTHS.items() if n == codebooks]
-    check(found, f"no bandwidth of EnCodec has {codebooks} codebooks; there are {', '.join(map(str, BANDWIDTHS.values()))}")
+    check(found,
+          f"no bandwidth of EnCodec has {codebooks} codebooks; there are {', '.join(map(str, BANDWIDTHS.values()))}")
     return found[0]
 
 # %% ../../nbs/43_formats.encodec.ipynb #c045
@@ -194,12 +206,15 @@ class EnCodecLatents(EnCodec):
 
 # %% ../../nbs/43_formats.encodec.ipynb #c056
 class EnCodecCodes(EnCodec):
-    "Sound `(b, n)` at 24 kHz to EnCodec's codes `(b, codebooks, n/320)`, integers in 0..1023, at `bandwidth` kbps, and back"
+    """Sound `(b, n)` at 24 kHz to EnCodec's codes `(b, codebooks, n/320)`, integers in 0..1023, at `bandwidth` kbps,
+    and back"""
     name, options = 'encodec-codes', dict(books=16)
     def __init__(self, model, bandwidth:float=12.):
         super().__init__(model)
-        check(bandwidth in BANDWIDTHS, f"no bandwidth of {bandwidth} kbps; there are {', '.join(f'{b:g}' for b in BANDWIDTHS)}")
-        self.bandwidth, self.spec = float(bandwidth), Spec(channels=BANDWIDTHS[bandwidth], rate=SAMPLE_RATE/HOP, classes=CLASSES)
+        check(bandwidth in BANDWIDTHS,
+              f"no bandwidth of {bandwidth} kbps; there are {', '.join(f'{b:g}' for b in BANDWIDTHS)}")
+        self.bandwidth = float(bandwidth)
+        self.spec = Spec(channels=BANDWIDTHS[bandwidth], rate=SAMPLE_RATE/HOP, classes=CLASSES)
         self.config = dict(books=self.spec.channels)
 
     @torch.no_grad()
@@ -213,6 +228,7 @@ class EnCodecCodes(EnCodec):
     def dequantise(self, x) -> torch.Tensor:
         "Latents `(b, 128, t)` that the codes `x` `(b, codebooks, t)` stand for; ValueError"
         check(x.ndim == 3 and x.shape[1] == self.spec.channels and x.numel() and not x.is_floating_point(),
-              f"codes of shape {tuple(x.shape)} and type {x.dtype}; expected integers (batch, {self.spec.channels}, frames)")
+              f"codes of shape {tuple(x.shape)} and type {x.dtype}; "
+              f"expected integers (batch, {self.spec.channels}, frames)")
         check(0 <= x.min() and x.max() < CLASSES, f"codes from {x.min()} to {x.max()}; expected 0 to {CLASSES - 1}")
         return self.model.quantizer.decode(x.transpose(0, 1).to(next(self.model.parameters()).device, torch.long))

@@ -21,7 +21,8 @@ from torch.nn import functional as F
 
 from ..audio import mel_filterbank
 from ..core import SAMPLE_RATE, Spec, check, generator, load_tensors, read_json
-from .codec import N_BINS, HOP, N_FFT, WEIGHTS, check_latents, istft, convnext_stack, stft, unit_penalty, pad_to_frames
+from .codec import (HOP, N_BINS, N_FFT, WEIGHTS, check_latents, convnext_stack, istft, pad_to_frames,
+                                   stft, unit_penalty)
 
 # %% ../../nbs/44_formats.spectral.ipynb #s006
 FLOOR = 1e-4      # magnitude that counts as silence to the encoder
@@ -36,12 +37,14 @@ def from_log_magnitudes(logs, floor:float=FLOOR) -> torch.Tensor:
     return (logs.exp() - floor).clamp_min(0)
 
 def gate_silence(magnitudes) -> torch.Tensor:
-    "`magnitudes` `(b, t, 641)`, but for frames that are nearly silent: what a model gets wrong in a rest is not to be heard"
+    """`magnitudes` `(b, t, 641)`, but for frames that are nearly silent: what a model gets wrong in a rest is not to be
+    heard"""
     return magnitudes*(magnitudes.norm(dim=-1, keepdim=True)/GATE_NORM).clamp(max=1)**2
 
 # %% ../../nbs/44_formats.spectral.ipynb #s009
 def spectral_peaks(magnitudes) -> tuple:
-    "Of each bin of `magnitudes` `(b, t, 641)` the peak that it belongs to, the nearest one, and that peak's frequency in bins by a parabola through three log-magnitudes"
+    """Of each bin of `magnitudes` `(b, t, 641)` the peak that it belongs to, the nearest one, and that peak's frequency
+    in bins by a parabola through three log-magnitudes"""
     logs, k = magnitudes.clamp_min(1e-9).log(), torch.arange(N_BINS, device=magnitudes.device)
     left, top, right = logs[..., :-2], logs[..., 1:-1], logs[..., 2:]
     peak = F.pad((top > left) & (top >= right), (1, 1))
@@ -52,7 +55,8 @@ def spectral_peaks(magnitudes) -> tuple:
     return nearest, (k + offset).gather(-1, nearest)
 
 def spsi_phases(magnitudes) -> torch.Tensor:
-    "Phases `(b, t, 641)` for `magnitudes`: those of peaks go on with their frequency, and their neighbours turn with them (Beauregard et al. 2015)"
+    """Phases `(b, t, 641)` for `magnitudes`: those of peaks go on with their frequency, and their neighbours turn with
+    them (Beauregard et al. 2015)"""
     nearest, frequency = spectral_peaks(magnitudes)
     step = (2*math.pi*HOP/N_FFT*frequency + math.pi*(nearest - torch.arange(N_BINS, device=magnitudes.device))).double()
     phase, out = torch.zeros_like(step[:, 0]), torch.empty_like(step)
@@ -62,7 +66,8 @@ def spsi_phases(magnitudes) -> torch.Tensor:
     return out.remainder(2*math.pi).to(magnitudes)
 
 def griffin_lim(magnitudes, phases, n_iter:int=2, momentum:float=0.99) -> torch.Tensor:
-    "Sound `(b, 320 t)` whose spectrogram comes near `magnitudes` `(b, t, 641)`, from `phases` by `n_iter` rounds of fast Griffin-Lim (Perraudin et al. 2013)"
+    """Sound `(b, 320 t)` whose spectrogram comes near `magnitudes` `(b, t, 641)`, from `phases` by `n_iter` rounds of
+    fast Griffin-Lim (Perraudin et al. 2013)"""
     spectrum, before = torch.polar(magnitudes, phases), None
     for _ in range(n_iter):
         found = stft(istft(spectrum))
@@ -71,7 +76,8 @@ def griffin_lim(magnitudes, phases, n_iter:int=2, momentum:float=0.99) -> torch.
     return istft(spectrum)
 
 def spectral_convergence(audio, magnitudes) -> float:
-    "How far the spectrogram of `audio` is from `magnitudes`, as a share of their norm (the usual measure of phase retrieval)"
+    """How far the spectrogram of `audio` is from `magnitudes`, as a share of their norm (the usual measure of phase
+    retrieval)"""
     return ((stft(audio).abs() - magnitudes).norm()/magnitudes.norm()).item()
 
 # %% ../../nbs/44_formats.spectral.ipynb #s015
@@ -79,29 +85,42 @@ class SpectralCodec(nn.Module):
     """Sound `(b, n)` at 24 kHz to latents `(b, channels, n/640)` and back; `n` may be any length.
     Differentiable up to the magnitudes (`raw`, `log_magnitudes`); phases are found, not learned"""
     name = 'spectral'
-    def __init__(self, channels:int=48, pair:int=2, widths=(256, 384), depths=(3, 5), noise:float=0.2, n_iter:int=2, texture:int=16, floor:float=2e-5):
+    def __init__(self, channels:int=48, pair:int=2, widths=(256, 384), depths=(3, 5), noise:float=0.2, n_iter:int=2,
+                 texture:int=16, floor:float=2e-5):
         super().__init__()
-        self.config = dict(channels=channels, pair=pair, widths=list(widths), depths=list(depths), noise=noise, n_iter=n_iter, texture=texture, floor=floor)
+        self.config = dict(channels=channels, pair=pair, widths=list(widths), depths=list(depths), noise=noise,
+                           n_iter=n_iter, texture=texture, floor=floor)
         self.spec = Spec(channels=channels, rate=SAMPLE_RATE/HOP/pair, curves_per_frame=pair)
         self.pair, self.n_iter, self.texture, self.floor = pair, n_iter, texture, floor
-        self.encoder = nn.Sequential(nn.Linear(pair*N_BINS, widths[0]), convnext_stack(widths[0], depths[0]), nn.LayerNorm(widths[0]), nn.Linear(widths[0], channels))
-        self.decoder = nn.Sequential(nn.Linear(channels + texture, widths[1]), convnext_stack(widths[1], depths[1]), nn.LayerNorm(widths[1]), nn.Linear(widths[1], pair*N_BINS))
+        def network(n_in, width, depth, n_out):
+            return nn.Sequential(nn.Linear(n_in, width), convnext_stack(width, depth), nn.LayerNorm(width),
+                                 nn.Linear(width, n_out))
+        self.encoder = network(pair*N_BINS, widths[0], depths[0], channels)
+        self.decoder = network(channels + texture, widths[1], depths[1], pair*N_BINS)
         self.register_buffer('mean', torch.zeros(channels)); self.register_buffer('std', torch.ones(channels))
 
     def latents_state(self) -> dict:
         "The weights that decide what latents mean: all but the decoder's"
         return {k: v for k, v in self.state_dict().items() if not k.startswith('decoder.')}
 
-    def raw(self, logs): return self.encoder((logs/4 + 1.5).unflatten(1, (-1, self.pair)).flatten(2)).float()      # of bfloat16 under autocast
+    def raw(self, logs):
+        pairs = (logs/4 + 1.5).unflatten(1, (-1, self.pair)).flatten(2)
+        return self.encoder(pairs).float()      # bfloat16 under autocast
+
+    def fixed_noise(self, frames:int): return torch.randn(1, frames, self.texture, generator=generator(0))
+
     def log_magnitudes(self, raw, noise=None):
-        "Of latents `(b, t, channels)` that are not standardised; `noise` `(b, t, texture)` is the same for all sounds where None"
-        if noise is None: noise = torch.randn(raw.shape[1], self.texture, generator=generator(0)).expand(len(raw), -1, -1)
-        return 4*(self.decoder(torch.cat([raw, noise.to(raw)], -1)).float().unflatten(-1, (self.pair, N_BINS)).flatten(1, 2) - 1.5)
+        "`(b, 2 t, 641)` of unstandardised latents `(b, t, channels)`; `noise` `(b, t, texture)`, or `fixed_noise`"
+        if noise is None: noise = self.fixed_noise(raw.shape[1]).expand(len(raw), -1, -1)
+        out = self.decoder(torch.cat([raw, noise.to(raw)], -1)).float()
+        return 4*(out.unflatten(-1, (self.pair, N_BINS)).flatten(1, 2) - 1.5)
 
     def forward(self, audio):
-        "Training: `(log-magnitudes, those of the reconstruction through noisy latents, the latents (b, t, channels))` of `audio` `(b, 640 t)`"
+        """Training: `(log-magnitudes, those of the reconstruction through noisy latents, the latents (b, t, channels))`
+        of `audio` `(b, 640 t)`"""
         raw = self.raw(log_magnitudes(audio))
-        size, noise = self.config['noise']*torch.rand(len(raw), 1, 1, device=raw.device), torch.randn(*raw.shape[:2], self.texture, device=raw.device)
+        size = self.config['noise']*torch.rand(len(raw), 1, 1, device=raw.device)
+        noise = torch.randn(*raw.shape[:2], self.texture, device=raw.device)
         return log_magnitudes(audio, self.floor), self.log_magnitudes(raw + size*torch.randn_like(raw), noise), raw
 
     def frames(self, seconds:float) -> int: return math.ceil(round(seconds*SAMPLE_RATE)/(HOP*self.pair))
@@ -113,7 +132,8 @@ class SpectralCodec(nn.Module):
 
     def magnitudes(self, x) -> torch.Tensor:
         "STFT magnitudes `(b, 2 t, 641)` of latents `(b, channels, t)`; differentiable"
-        return gate_silence(from_log_magnitudes(self.log_magnitudes(x.to(self.mean).transpose(1, 2)*self.std + self.mean), self.floor))
+        raw = x.to(self.mean).transpose(1, 2)*self.std + self.mean
+        return gate_silence(from_log_magnitudes(self.log_magnitudes(raw), self.floor))
 
     def decode(self, x, n:int|None=None) -> torch.Tensor:
         check_latents(x, self.spec.channels)
@@ -131,7 +151,8 @@ def log_mel(logs, floor:float) -> torch.Tensor:
     return 0.5*((bank/bank.sum(1, keepdim=True)) @ power + floor**2).log().transpose(1, 2)
 
 def magnitude_loss(estimate, logs, floor:float=FLOOR) -> torch.Tensor:
-    "L1 of log-magnitudes `(b, t, 641)`, less near the `floor`, and of their mel bands (`log_mel`), plus the spectral convergence of square roots"
+    """L1 of log-magnitudes `(b, t, 641)`, less near the `floor`, and of their mel bands (`log_mel`), plus the spectral
+    convergence of square roots"""
     weight = ((logs - math.log(floor))/2).clamp(0.25, 1)
     a, b = (0.5*estimate.clamp(max=6)).exp(), (0.5*logs).exp()
     convergence = ((a - b).square().sum((1, 2))/(b.square().sum((1, 2)) + 1)).sqrt()
@@ -144,7 +165,8 @@ def spectral_codec_loss(codec, audio) -> torch.Tensor:
     return magnitude_loss(estimate, logs, codec.floor) + 0.05*unit_penalty(raw)
 
 def augment_crops(crops, quieter:float=20., chance:float=0.25) -> torch.Tensor:
-    "`(b, n)` from crops `(2b, n)`: half of them quieter by up to so many dB, and with the `chance` two added, so that chords and levels are met too"
+    """`(b, n)` from crops `(2b, n)`: half of them quieter by up to so many dB, and with the `chance` two added, so that
+    chords and levels are met too"""
     n = len(crops)
     some = (torch.rand(n, 1) < 0.5).to(crops)
     crops = crops*10**(-quieter/20*torch.rand(n, 1).to(crops)*some)
@@ -158,7 +180,8 @@ class PatchDiscriminator(nn.Module):
     def __init__(self, height:int=4, width:int=16, channels:int=128):
         super().__init__()
         self.size = height, width
-        self.embed, self.mix = weight_norm(nn.Linear(height*width + 2, channels)), weight_norm(nn.Linear(channels, channels))
+        self.embed = weight_norm(nn.Linear(height*width + 2, channels))
+        self.mix = weight_norm(nn.Linear(channels, channels))
         self.around = weight_norm(nn.Conv2d(channels, channels//2, 3, (1, 2), 1))
         self.score = weight_norm(nn.Conv2d(channels//2, 1, 1))
 
@@ -166,7 +189,8 @@ class PatchDiscriminator(nn.Module):
         "Each patch without its mean, its mean, and its place among the bins"
         height, width = self.size
         rows, columns = logs.shape[1]//height, N_BINS//width
-        x = logs[:, :rows*height, :columns*width].unflatten(1, (rows, height)).unflatten(3, (columns, width)).transpose(2, 3).flatten(3)
+        x = logs[:, :rows*height, :columns*width].unflatten(1, (rows, height)).unflatten(3, (columns, width))
+        x = x.transpose(2, 3).flatten(3)
         mean = x.mean(-1, keepdim=True)
         place = torch.linspace(-1, 1, columns, device=logs.device).view(1, 1, -1, 1).expand_as(mean)
         return torch.cat([x - mean, mean/3 + 2.3, place], -1)
@@ -183,7 +207,8 @@ class FrameDiscriminator(nn.Module):
     def __init__(self, channels:int=192):
         super().__init__()
         self.embed = weight_norm(nn.Linear(N_BINS, channels))
-        self.around = nn.ModuleList([weight_norm(nn.Conv1d(channels, channels, 5, stride, 2, groups=4)) for stride in (2, 1)])
+        def conv(stride): return weight_norm(nn.Conv1d(channels, channels, 5, stride, 2, groups=4))
+        self.around = nn.ModuleList([conv(2), conv(1)])
         self.score = weight_norm(nn.Conv1d(channels, 1, 1))
 
     def forward(self, logs):
@@ -193,7 +218,8 @@ class FrameDiscriminator(nn.Module):
 
 # %% ../../nbs/44_formats.spectral.ipynb #s6988bb
 def add_noise_input(codec:SpectralCodec, texture:int=16, floor:float=2e-5) -> SpectralCodec:
-    "A copy of `codec` with these settings and the same latents; a noise input that it did not have begins nearly unheard"
+    """A copy of `codec` with these settings and the same latents; a noise input that it did not have begins nearly
+    unheard"""
     new = SpectralCodec(**codec.config | dict(texture=texture, floor=floor)).to(codec.mean.device)
     state, width = codec.state_dict(), texture - codec.texture
     check(width >= 0, f"texture is {texture}, but this codec has {codec.texture} already; give at least as many")
@@ -203,7 +229,8 @@ def add_noise_input(codec:SpectralCodec, texture:int=16, floor:float=2e-5) -> Sp
     return new
 
 class DecoderFinetuning(nn.Module):
-    "A spectral codec whose decoder is trained on, its latents unchanged, and the discriminators that it is trained against"
+    """A spectral codec whose decoder is trained on, its latents unchanged, and the discriminators that it is trained
+    against"""
     def __init__(self, codec:SpectralCodec):
         super().__init__()
         self.codec = codec if codec.texture else add_noise_input(codec)
@@ -215,7 +242,8 @@ def with_frozen_weights(module, *args):
     return torch.func.functional_call(module, {k: v.detach() for k, v in module.named_parameters()}, args)
 
 def discriminator_loss(discriminator, estimate, logs) -> tuple:
-    "`(the discriminator's own hinge loss, the decoder's score, its distance in features)` for decoded and true log-magnitudes"
+    """`(the discriminator's own hinge loss, the decoder's score, its distance in features)` for decoded and true
+    log-magnitudes"""
     true, features = discriminator(logs)
     own = F.relu(1 - true).mean() + F.relu(1 + discriminator(estimate.detach())[0]).mean()
     score, found = with_frozen_weights(discriminator, estimate)
@@ -248,13 +276,16 @@ def lag_correlation(format, audio, lag:int=1) -> float:
 OLD_DEFAULTS = dict(texture=0, floor=FLOOR)     # what a codec that was saved without these settings means
 
 def load_spectral(folder=None) -> SpectralCodec:
-    "The spectral codec kept by `save_codec` in `folder` (None: the shipped one), ready to use; FileNotFoundError or ValueError when it cannot be read"
+    """The spectral codec kept by `save_codec` in `folder` (None: the shipped one), ready to use; FileNotFoundError or
+    ValueError when it cannot be read"""
     folder = Path(folder) if folder else WEIGHTS/'spectral'
     state, config = load_tensors(folder/'model.safetensors'), OLD_DEFAULTS | read_json(folder/'config.json')
     try:
         codec = SpectralCodec(**config)
         codec.load_state_dict(state)
-    except (RuntimeError, TypeError) as e: raise ValueError(f"{folder} does not hold a spectral codec of this shape ({str(e).splitlines()[-1].strip()}); retrain it") from e
+    except (RuntimeError, TypeError) as e:
+        why = str(e).splitlines()[-1].strip()
+        raise ValueError(f"{folder} does not hold a spectral codec of this shape ({why}); retrain it") from e
     return codec.eval().requires_grad_(False)
 
 # %% ../../nbs/44_formats.spectral.ipynb #s7c0433
@@ -320,8 +351,8 @@ class Diffusability(NamedTuple):
     loss: float       # `denoising_loss`: 1 for white noise, lower is easier
 
 def diffusability(format, audio, paradigm, network, seconds:float=1., steps:int=100) -> Diffusability:
-    """The `Diffusability` of `format` on two or more sounds `audio` `(b, n)`, no shorter than the `seconds` of a stretch;
-    `network(spec)` makes the small network"""
+    """The `Diffusability` of `format` on two or more sounds `audio` `(b, n)`, no shorter than the `seconds` of a
+    stretch; `network(spec)` makes the small network"""
     with torch.no_grad(): x = format.encode(audio)
     loss = denoising_loss(x, paradigm, lambda: network(format.spec), round(seconds*format.spec.rate), steps)
     return Diffusability(shift_sensitivity(format, audio), lag_correlation(format, audio), loss)
