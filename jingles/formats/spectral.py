@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['FLOOR', 'GATE_NORM', 'OLD_DEFAULTS', 'PROBE_NETWORK', 'PROBE_EDM', 'log_magnitudes', 'from_log_magnitudes',
-           'gate_silence', 'spectral_peaks', 'spsi_phases', 'griffin_lim', 'spectral_convergence', 'SpectralCodec',
-           'log_mel', 'magnitude_loss', 'spectral_codec_loss', 'augment_crops', 'weight_norm', 'PatchDiscriminator',
-           'FrameDiscriminator', 'add_noise_input', 'DecoderFinetuning', 'with_frozen_weights', 'discriminator_loss',
-           'finetuning_loss', 'shift_sensitivity', 'lag_correlation', 'load_spectral', 'compressed_magnitudes',
-           'SpectralCodes', 'load_spectral_codes', 'unit_variance', 'random_segments', 'denoising_loss',
-           'Diffusability', 'diffusability']
+           'gate_silence', 'spectral_peaks', 'spsi_phases', 'griffin_lim', 'spectral_convergence',
+           'SpectralAutoencoder', 'SpectralCodec', 'log_mel', 'magnitude_loss', 'spectral_codec_loss', 'augment_crops',
+           'weight_norm', 'PatchDiscriminator', 'FrameDiscriminator', 'add_noise_input', 'DecoderFinetuning',
+           'with_frozen_weights', 'discriminator_loss', 'finetuning_loss', 'shift_sensitivity', 'lag_correlation',
+           'load_spectral', 'compressed_magnitudes', 'SpectralCodes', 'load_spectral_codes', 'unit_variance',
+           'random_segments', 'denoising_loss', 'Diffusability', 'diffusability']
 
 # %% ../../nbs/44_formats.spectral.ipynb #s004
 import math
@@ -81,10 +81,8 @@ def spectral_convergence(audio, magnitudes) -> float:
     return ((stft(audio).abs() - magnitudes).norm()/magnitudes.norm()).item()
 
 # %% ../../nbs/44_formats.spectral.ipynb #s015
-class SpectralCodec(nn.Module):
-    """Sound `(b, n)` at 24 kHz to latents `(b, channels, n/640)` and back; `n` may be any length.
-    Differentiable up to the magnitudes (`raw`, `log_magnitudes`); phases are found, not learned"""
-    name = 'spectral'
+class SpectralAutoencoder(nn.Module):
+    "The networks of the codec: log-magnitudes `(b, 2 t, 641)` to latents `(b, t, channels)` and back; differentiable"
     def __init__(self, channels:int=48, pair:int=2, widths=(256, 384), depths=(3, 5), noise:float=0.2, n_iter:int=2,
                  texture:int=16, floor:float=2e-5):
         super().__init__()
@@ -122,6 +120,12 @@ class SpectralCodec(nn.Module):
         size = self.config['noise']*torch.rand(len(raw), 1, 1, device=raw.device)
         noise = torch.randn(*raw.shape[:2], self.texture, device=raw.device)
         return log_magnitudes(audio, self.floor), self.log_magnitudes(raw + size*torch.randn_like(raw), noise), raw
+
+# %% ../../nbs/44_formats.spectral.ipynb #n6390402
+class SpectralCodec(SpectralAutoencoder):
+    """Sound `(b, n)` at 24 kHz to latents `(b, channels, n/640)` and back; `n` may be any length. Differentiable up to
+    `magnitudes`; phases are estimated, not learned"""
+    name = 'spectral'
 
     def frames(self, seconds:float) -> int: return math.ceil(round(seconds*SAMPLE_RATE)/(HOP*self.pair))
 
