@@ -40,7 +40,7 @@ def demo_curves(seconds:float=8, instrument:str|None=None, rate:float=75, featur
 
 # %% ../nbs/70_generate.ipynb #cg70c
 def guided_network(model, guidance, guidance_interval, unconditional_scale, unconditional_sigma_min, **how) -> tuple:
-    "The network of `model` with guidance and output scale (chapter 15), and what is left of `how` for the paradigm's `sample_database`"
+    "The network of `model` with guidance and output scale (chapter 15), and what is left of `how` for the paradigm's `sample`"
     net = with_guidance(model.net, guidance, guidance_interval)
     return with_unconditional_scale(net, unconditional_scale, model.paradigm, unconditional_sigma_min), how
 
@@ -76,7 +76,7 @@ def generate(model,              # from `load_model`
              seed:int=0,         # of the first item
              guidance=None,      # classifier-free guidance scale: a number, or a dict with one per feature; 1 disables it and halves the cost
              unconditional_scale:float=None,   # output scale for uncontrolled features; 1 turns it off
-             **options,          # of the paradigm's `sample_database`, e.g. `sampler`, `churn` or `progress`; `guidance_interval` and `unconditional_sigma_min` (chapter 15)
+             **options,          # of the paradigm's `sample`, e.g. `sampler`, `churn` or `progress`; `guidance_interval` and `unconditional_sigma_min` (chapter 15)
 ) -> np.ndarray:
     "Sounds `(b, n)` at 24 kHz that follow `cond`, `n` = what its frames hold; ValueError for curves that cannot be"
     how = sampling_arguments(model.config, steps=steps, guidance=guidance, unconditional_scale=unconditional_scale, **options)

@@ -237,7 +237,7 @@ def sampling_options(controls) -> dict:
 AS_DRAWN = ''      # instead of a preset: the curve as it is drawn
 
 class Combinations(w.Accordion):
-    "A closed drawer with the presets of each feature; `choose_track` says which of them are to be combined"
+    "A closed drawer with the presets of each feature; `chosen` says which of them are to be combined"
     def __init__(self, features):
         names = {k: [('as drawn', AS_DRAWN), *((name, name) for name in presets_of(f))] for k, f in features.items()}
         narrow = dict(rows=6, layout=w.Layout(width='150px'))

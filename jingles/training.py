@@ -426,7 +426,7 @@ def remaining_batches(run, batches, meter):
 
 # %% ../nbs/61_training.ipynb #tsec03
 def save_ema(run, save, folder):
-    "The averaged module into `folder`, by `save`, and `prepare_training.json`: what it has cost"
+    "The averaged module into `folder`, by `save`, and `training.json`: what it has cost"
     cost = dict(step=run.step, seconds=round(run.seconds, 1), batch=run.plan.batch, processes=run.place.world, device=run.accelerator.device.type)
     with explain_write_errors(run):
         save(run.average, folder)
@@ -838,7 +838,7 @@ def train(cfg, data, out):
 
 # %% ../nbs/61_training.ipynb #new8114199
 def sweep_configs(presets:str, setting:str='', values:str='', given:dict={}) -> dict:
-    "`{name: RunConfig}` for every preset of `presets` and every one of the `values` of `setting_field`, with the settings `given` for all"
+    "`{name: RunConfig}` for every preset of `presets` and every one of the `values` of `setting`, with the settings `given` for all"
     names, several = [p.strip() for p in presets.split(',')], [v.strip() for v in values.split(';' if ';' in values else ',') if v.strip()]
     check(bool(setting) == bool(several), f"setting is {setting!r} and values {values!r}; give both, such as lr and 1e-4,3e-4, or neither")
     base = {p: configure(preset(p), **given) for p in names}

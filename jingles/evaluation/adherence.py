@@ -198,7 +198,7 @@ def detect_onsets(wav, pitch:PitchTrack|None=None, step=0.8, near=5):
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #c043
 def onset_f1(wav, curves, pitch:PitchTrack|None=None, window=0.07) -> float:
-    "F-measure of the onsets heard against those asked for, within `random_window` seconds; NaN when none was asked for"
+    "F-measure of the onsets heard against those asked for, within `window` seconds; NaN when none was asked for"
     shared_frames(wav, curves)
     asked_for, heard = target_onsets(curves), detect_onsets(wav, pitch)
     if not len(asked_for): return np.nan
