@@ -194,7 +194,7 @@ class DDPM(GaussianChain):
         noise = randn(x0.shape, generator, x0)
         return (net(q_sample(x0, noise, self.alpha_bar[t]), (t - 1).to(x0.device, time_dtype(x0)), cond) - noise).square().mean()
 
-    def nothing(self, x, t):
+    def uninformed(self, x, t):
         "What a network that knows only that the data's variance is 1 answers, the best linear guess at the noise; linear in ln sigma between steps, as `timestep_from_sigma`"
         levels, low = sigma_from_alpha_bar(self.alpha_bar[1:]).log().to(x.device, torch.promote_types(x.dtype, torch.float32)), t.long()
         ln_sigma = torch.lerp(levels[low], levels[(low + 1).clamp(max=self.T - 1)], (t - low).to(levels))

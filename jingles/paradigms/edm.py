@@ -32,7 +32,7 @@ def measure_sigma_data(x) -> float:
 
 # %% ../../nbs/13_paradigms.edm.ipynb #c013
 def truncated_sigmas(steps, strength, low, high, rho):
-    "Karras sigmas, or for a `strength` below 1 that share of their number, from that share of the way up (in sigma^(1/rho)) to `high`"
+    "Karras sigmas; a `strength` below 1 takes that share of the steps, from that share of the way up (in sigma^(1/rho))"
     if strength == 1: return karras_sigmas(steps, low, high, rho)
     top = (low**(1/rho) + strength*(high**(1/rho) - low**(1/rho)))**rho
     return karras_sigmas(math.ceil(strength*steps), low, top, rho)
@@ -49,7 +49,11 @@ class NoiseLevels:
     rho: float = 7.           # how much sampling steps crowd towards sigma_min
     steps: ClassVar[int] = 18          # of sampling, unless said
 
-    def sigmas(self, steps=None, strength=1.): return truncated_sigmas(self.steps if steps is None else steps, strength, self.sigma_min, self.sigma_max, self.rho)
+    def sigmas(self, steps=None, strength=1.):
+        "The noise levels of sampling, falling, with a final 0"
+        steps = self.steps if steps is None else steps
+        return truncated_sigmas(steps, strength, self.sigma_min, self.sigma_max, self.rho)
+
     def count(self, steps=None, strength=1.): return len(self.sigmas(steps, strength)) - 1     # steps that sampling takes
 
 # %% ../../nbs/13_paradigms.edm.ipynb #c015
@@ -69,13 +73,22 @@ class EDM(NoiseLevels):
         error = self.denoise(net, x0 + append_dims(sigma, x0)*randn(x0.shape, generator, x0), sigma, cond) - x0
         return (error.square()/append_dims(scalings(sigma, self.sigma_data)[1]**2, x0)).mean()
 
-    def nothing(self, x, t): return torch.zeros_like(x)   # what a network that knows nothing answers: the skip is the best linear guess
+    def uninformed(self, x, t):
+        "What a network answers that knows only sigma_data: 0, since the skip is the best linear guess"
+        return torch.zeros_like(x)
 
     def sample(self, net, shape, cond=None, steps=None, generator=None, sampler=heun, inpaint=None, **options):
-        "Draw `shape` `(b, c, ..., t)` in `steps` steps, 18 unless said; `generator` may be one per item, `inpaint` is taken over, `options` go to the `sampler` (progress, churn)"
+        """Draw `shape` `(b, c, ..., t)` in `steps` steps, by default those of the class; `generator` may be one per item,
+        `inpaint` an `Inpaint`, `options` go to the `sampler` (progress, churn)"""
         def D(x, sigma): return self.denoise(net_at(net, sigma), x, expand_to_batch(sigma, x), cond)
-        noise, steps = randn(shape, generator, next(net.parameters(), torch.empty(0))), self.steps if steps is None else steps
-        if inpaint is None: return sampler(D, self.sigmas(steps)[0].item()*noise, self.sigmas(steps), generator=generator, **options)
+        noise = randn(shape, generator, next(net.parameters(), torch.empty(0)))
+        if inpaint is not None: return self.inpainted(D, noise, inpaint, steps, sampler, generator, **options)
+        sigmas = self.sigmas(steps)
+        return sampler(D, sigmas[0].item()*noise, sigmas, generator=generator, **options)
+
+    def inpainted(self, D, noise, inpaint, steps, sampler, generator, **options):
+        "`sample` with the denoiser `D`, from the data of `inpaint` with unit `noise`"
+        steps = self.steps if steps is None else steps
         sigmas, often = resampling_schedule(lambda n: self.sigmas(n, inpaint.strength), steps, inpaint)
         D, x = replace_known(D, inpaint, generator), inpaint.x0 + sigmas[0].item()*noise
         return with_resampling(sampler, often)(D, x, sigmas, generator=generator, **options)

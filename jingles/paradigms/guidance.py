@@ -101,20 +101,20 @@ def uncontrolled_share_or_none(cond:Cond, x) -> torch.Tensor|None:
 
 # %% ../../nbs/15_paradigms.guidance.ipynb #c029
 class UnconditionalScale(nn.Module):
-    "`net` whose output, counted from `nothing(x, t)`, is multiplied by `scale` in frames that are all open, and by less in those that are partly so; at noise levels below `above` it is not"
-    def __init__(self, net, scale:float, nothing, above:float=0.):
+    "`net` whose output, counted from `uninformed(x, t)`, is multiplied by `scale` in frames that are all open, and by less in those that are partly so; at noise levels below `above` it is not"
+    def __init__(self, net, scale:float, uninformed, above:float=0.):
         super().__init__()
-        self.net, self.scale, self.nothing, self.above = net, scale, nothing, above
+        self.net, self.scale, self.uninformed, self.above = net, scale, uninformed, above
 
     def at(self, sigma):
         net = net_at(self.net, sigma)
-        return UnconditionalScale(net, self.scale, self.nothing) if sigma >= self.above else net
+        return UnconditionalScale(net, self.scale, self.uninformed) if sigma >= self.above else net
 
     def forward(self, x, t, cond):
         out, share = to_float32(self.net(x, t, cond)), from_cache(cond, (uncontrolled_share_like, x.shape), lambda c: uncontrolled_share_or_none(c, x))
-        return out if share is None else out + (self.scale - 1)*share*(out - self.nothing(x, t))
+        return out if share is None else out + (self.scale - 1)*share*(out - self.uninformed(x, t))
 
 # %% ../../nbs/15_paradigms.guidance.ipynb #c030
 def with_unconditional_scale(net, scale:float|None, paradigm, above:float=0.) -> nn.Module:
     "`net` with its output scaled where nothing is asked (1 or None: as it is), at noise levels from `above`; paradigms that do not say what knowing nothing is are left alone"
-    return net if scale in (None, 1) or not hasattr(paradigm, 'nothing') else UnconditionalScale(net, scale, paradigm.nothing, above)
+    return net if scale in (None, 1) or not hasattr(paradigm, 'uninformed') else UnconditionalScale(net, scale, paradigm.uninformed, above)

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['karras_sigmas', 'lognormal_sigmas', 'linear_betas', 'alpha_bar', 'cosine_betas', 'sigma_from_alpha_bar',
-           'alpha_bar_from_sigma', 'bounded_cosine_betas', 'append_dims', 'time_dtype', 'expand_to_batch', 'net_at']
+           'alpha_bar_from_sigma', 'bounded_cosine_betas', 'append_dims', 'time_dtype', 'expand_to_batch', 'net_at',
+           'at_progress']
 
 # %% ../../nbs/10_paradigms.schedules.ipynb #c003
 import math
@@ -83,3 +84,8 @@ def expand_to_batch(level:float, x):
 def net_at(net, sigma:float):
     "The network to ask at noise level `sigma`: what `net.at(sigma)` gives where there is such a method, else `net`"
     return net.at(float(sigma)) if hasattr(net, 'at') else net
+
+# %% ../../nbs/10_paradigms.schedules.ipynb #n7334554
+def at_progress(paradigm, share:float):
+    "The paradigm to train with after `share` (0..1) of the steps: what its own `at_progress` gives, if it has one, else itself"
+    return paradigm.at_progress(share) if hasattr(paradigm, 'at_progress') else paradigm
