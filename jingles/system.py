@@ -5,20 +5,20 @@
 # %% auto #0
 __all__ = ['BOOL_WORDS', 'PARSERS', 'POSITIVE', 'FRACTIONS', 'ORDERED', 'EMBEDDERS', 'EMBEDDINGS', 'INJECTORS', 'GLOBAL_FEATURES',
            'SCHEDULES', 'VARIANCES', 'CHURN_SETTINGS', 'ETA_SETTINGS', 'ANCESTRAL_SETTINGS', 'SIGMA_SETTINGS',
-           'BETA_SETTINGS', 'PARADIGMS', 'SAMPLER_SETTINGS', 'FORMATS', 'BACKBONES', 'LR_DECAYS', 'EMA_SCHEDULES',
-           'PRECISIONS', 'TABLES', 'WITHOUT_WEIGHTS', 'NOTES', 'PRESETS', 'MODEL_VERSION', 'LEGACY_DEFAULTS',
-           'CODEC_SAVERS', 'setting_field', 'FormatSettings', 'ParadigmSettings', 'NetworkSettings', 'ControlSettings',
-           'SamplingDefaults', 'TrainingSettings', 'RunSettings', 'RunConfig', 'whole', 'real', 'parse_bool',
-           'parse_ints', 'text', 'parse_setting', 'check_ranges', 'check_sampling', 'features_of', 'configure',
-           'linear', 'discrete_time_options', 'SamplerSettings', 'churn_options', 'eta_options', 'variance_options',
-           'ParadigmRow', 'make_edm', 'make_ddpm', 'beta_settings_for', 'changed_settings', 'accepted_settings',
-           'sampler_name', 'check_accepted', 'FormatRow', 'make_encodec_codes', 'parse_format', 'read_options',
-           'format_settings', 'format_options', 'format_text', 'exponential', 'power', 'training_objects',
-           'make_format', 'parse_formats', 'report_settings', 'preset', 'overrides', 'Model', 'build_net',
-           'build_paradigm', 'sampler_of', 'sampler_arguments', 'sampling_arguments', 'option_to_json',
+           'BETA_SETTINGS', 'CONSISTENCY_SETTINGS', 'PARADIGMS', 'SAMPLER_SETTINGS', 'FORMATS', 'BACKBONES',
+           'LR_DECAYS', 'EMA_SCHEDULES', 'PRECISIONS', 'TABLES', 'WITHOUT_WEIGHTS', 'NOTES', 'PRESETS', 'MODEL_VERSION',
+           'LEGACY_DEFAULTS', 'CODEC_SAVERS', 'setting_field', 'FormatSettings', 'ParadigmSettings', 'NetworkSettings',
+           'ControlSettings', 'SamplingDefaults', 'TrainingSettings', 'RunSettings', 'RunConfig', 'whole', 'real',
+           'parse_bool', 'parse_ints', 'text', 'parse_setting', 'check_ranges', 'check_sampling', 'features_of',
+           'configure', 'linear', 'discrete_time_options', 'SamplerSettings', 'churn_options', 'eta_options',
+           'variance_options', 'ParadigmRow', 'make_edm', 'make_consistency', 'make_ddpm', 'beta_settings_for',
+           'changed_settings', 'accepted_settings', 'sampler_name', 'check_accepted', 'FormatRow', 'make_encodec_codes',
+           'parse_format', 'read_options', 'format_settings', 'format_options', 'format_text', 'exponential', 'power',
+           'training_objects', 'make_format', 'parse_formats', 'report_settings', 'preset', 'overrides', 'Model',
+           'build_net', 'build_paradigm', 'sampler_of', 'sampler_arguments', 'sampling_arguments', 'option_to_json',
            'sampling_to_json', 'build', 'with_sampling', 'feature_names', 'check_control', 'cond_from_arrays',
            'read_config', 'save_codec_and_codes', 'is_shipped', 'save_format_weights', 'codec_folder',
-           'read_training_data', 'save_model', 'check_config', 'load_model']
+           'read_training_data', 'save_model', 'check_config', 'load_model', 'load_teacher', 'training_paradigm']
 
 # %% ../nbs/60_system.ipynb #c003
 import json, math, re
@@ -46,7 +46,9 @@ from .formats.spectral import SpectralCodec, SpectralCodes, load_spectral, load_
 from .limits import DEFAULT_MODEL, model_folder
 from .paradigms.ddpm import DDPM, ancestral, from_sigma_sampler, ddim, heun_by_time, beta_variance, posterior_variance
 from .paradigms.discdpm import DiscDPM
+from .paradigms.consistency import Consistency, Teacher, multistep
 from .paradigms.edm import EDM
+from .paradigms.guidance import with_guidance, with_unconditional_scale
 from .paradigms.samplers import Churn, dpmpp_2m, euler, heun
 from .paradigms.schedules import bounded_cosine_betas, cosine_betas, linear_betas
 
@@ -73,6 +75,8 @@ class ParadigmSettings:
     sigma_data: float = setting_field(1., "standard deviation of the normalised data; training measures it")
     sigma_mean: float = setting_field(-0.6, "mean of ln(sigma) in training")
     sigma_std: float = setting_field(1.3, "standard deviation of ln(sigma) in training")
+    consistency_stages: int = setting_field(8, "stages of consistency tuning; each halves the gap between the noise levels compared")
+    consistency_teacher: bool = setting_field(False, "learn from the model of start_from, guided as it recommends, not from the data alone")
 
 # %% ../nbs/60_system.ipynb #new92241
 @dataclass(frozen=True)
@@ -182,7 +186,7 @@ def parse_setting(name:str, value, example):
         raise ValueError(f"{name} is {value!r}; expected {kind.__name__}, such as {example!r}") from e
 
 # %% ../nbs/60_system.ipynb #new19538456
-POSITIVE = ('depth', 'control_channels', 'batch', 'accumulate', 'streams', 'steps', 'seconds', 'lr', 'clip', 'sigma_data', 'sigma_std', 'epoch_steps', 'save_every', 'log_every', 'keep_last', 'times', 'emb', 'rho', 's_noise')
+POSITIVE = ('depth', 'control_channels', 'batch', 'accumulate', 'streams', 'steps', 'seconds', 'lr', 'clip', 'sigma_data', 'sigma_std', 'epoch_steps', 'save_every', 'log_every', 'keep_last', 'times', 'consistency_stages', 'emb', 'rho', 's_noise')
 FRACTIONS = ('drop', 'drop_all', 'drop_stretch', 'drop_global', 'cooldown', 'ema', 'eta')
 ORDERED = dict(beta_min='beta_max', sigma_min='sigma_max', guidance_sigma_min='guidance_sigma_max', s_min='s_max')
 
@@ -252,6 +256,7 @@ def variance_options(cfg): return dict(variance=VARIANCES[cfg.ancestral_variance
 CHURN_SETTINGS, ETA_SETTINGS = SamplerSettings(('s_churn', 's_min', 's_max', 's_noise'), churn_options), SamplerSettings(('eta',), eta_options)
 ANCESTRAL_SETTINGS = SamplerSettings(('ancestral_variance',), variance_options)
 SIGMA_SETTINGS, BETA_SETTINGS = ('sigma_min', 'sigma_max', 'rho'), ('beta_min', 'beta_max')
+CONSISTENCY_SETTINGS = ('consistency_stages', 'consistency_teacher')
 
 # %% ../nbs/60_system.ipynb #c013
 class ParadigmRow(NamedTuple):
@@ -262,19 +267,25 @@ class ParadigmRow(NamedTuple):
     steps: dict = {}
     takes: dict = {}
     settings: object = lambda cfg: ()      # of the paradigm itself, that not all of them have
+    in_training: object = lambda model: model.paradigm     # what training uses in place of the model's paradigm
 
 def make_edm(cfg, spec): return EDM(cfg.sigma_data, cfg.sigma_mean, cfg.sigma_std, cfg.sigma_min, cfg.sigma_max, cfg.rho)
+def make_consistency(cfg, spec): return Consistency(**vars(make_edm(cfg, spec)), stages=cfg.consistency_stages)
 def make_ddpm(cfg, spec): return DDPM(**discrete_time_options(cfg, own=linear(cfg), cosine=bounded_cosine_betas))
 def beta_settings_for(*schedules): return lambda cfg: BETA_SETTINGS if cfg.schedule in schedules else ()
 
 PARADIGMS = dict(
     edm=ParadigmRow(EDM, make_edm, dict(dpmpp=dpmpp_2m, heun=heun, euler=euler), takes=dict(heun=CHURN_SETTINGS), settings=lambda cfg: SIGMA_SETTINGS),
+    consistency=ParadigmRow(Consistency, make_consistency, dict(multistep=multistep),
+                            settings=lambda cfg: (*SIGMA_SETTINGS, *CONSISTENCY_SETTINGS),
+                            in_training=lambda model: replace(model.paradigm, teacher=load_teacher(model))),
     ddpm=ParadigmRow(DDPM, make_ddpm, dict(dpmpp=from_sigma_sampler(dpmpp_2m), ddim=ddim, ancestral=ancestral, heun=heun_by_time), dict(dpmpp=25),
              dict(heun=CHURN_SETTINGS, ddim=ETA_SETTINGS, ancestral=ANCESTRAL_SETTINGS), beta_settings_for('own', 'linear')),
     discdpm=ParadigmRow(DiscDPM, lambda cfg, spec: DiscDPM(spec.classes, **discrete_time_options(cfg)), settings=beta_settings_for('linear')))
 
 # %% ../nbs/60_system.ipynb #tk03
-SAMPLER_SETTINGS = (*SIGMA_SETTINGS, *BETA_SETTINGS, *CHURN_SETTINGS.settings, *ETA_SETTINGS.settings, *ANCESTRAL_SETTINGS.settings)
+SAMPLER_SETTINGS = (*SIGMA_SETTINGS, *BETA_SETTINGS, *CHURN_SETTINGS.settings, *ETA_SETTINGS.settings, *ANCESTRAL_SETTINGS.settings,
+                    *CONSISTENCY_SETTINGS)
 
 def changed_settings(cfg) -> list: return [k for k in SAMPLER_SETTINGS if getattr(cfg, k) != getattr(RunConfig, k)]     # settings that not all take
 
@@ -422,6 +433,9 @@ NOTES = dict(
 PRESETS = {
     'small': dict(),
     'notes': NOTES,
+    'notes-few': NOTES | dict(
+        paradigm='consistency', start_from='notes', consistency_teacher=True, lr=2e-4, sigma_std=1.8, guidance=1.,
+        unconditional_scale=1.),
     'sound': NOTES | dict(features='descriptors', global_features='none', steps=5000),
     'small-on': dict(start_from='runs/small-start', sigma_mean=0.3, sigma_std=1.6, drop_all=0.15, steps=5600),
     'smoke': dict(
@@ -582,6 +596,7 @@ def cond_from_arrays(cfg:RunConfig, arrays:dict) -> Cond:
 MODEL_VERSION = 2       # of the layout of a model folder; 2 tells the config of the format, and has its options in the fingerprint
 LEGACY_DEFAULTS = dict(                                                # what a setting means that a model does not name
     format='codec', format_config='', codec='', books=16, paradigm='edm', times=1000, schedule='own', beta_min=1e-4, beta_max=0.02, sigma_data=1., sigma_mean=-0.6, sigma_std=1.3,
+    consistency_stages=8, consistency_teacher=False,
     backbone='unet', widths=(128, 192, 256, 256), up_widths=(), depth=1, emb=256, injection='concat', features='pvt', instruments='piano,violin,trumpet', embedding='spelled',
     control_channels=32, control_rate=0., global_features='none', drop=0.3, drop_all=0.1, drop_stretch=0.2, drop_global=0.,
     sampler='own', sampling_steps=0, sigma_min=0.002, sigma_max=80., rho=7., s_churn=0., s_min=0., s_max=1e9, s_noise=1., eta=0.,
@@ -679,3 +694,20 @@ def load_model(folder=None, format=None, device=None, codec=None) -> Model:
     except RuntimeError as e: raise ValueError(f"{folder}/model.safetensors does not fit config.json ({str(e).splitlines()[1].strip()}); retrain it") from e
     model.net.eval().requires_grad_(False)
     return model.to(device or default_device())
+
+# %% ../nbs/60_system.ipynb #n3884153
+def load_teacher(model) -> Teacher|None:
+    "The guided denoiser that the configuration of `model` names with `start_from`, if it wants one; ValueError"
+    cfg = model.config
+    if not cfg.consistency_teacher: return None
+    check(cfg.start_from, "consistency_teacher has no model to learn from; name the folder of one with start_from")
+    start = load_model(cfg.start_from, model.format, model.device)
+    kind = start.config.paradigm
+    check(kind == 'edm', f"consistency_teacher needs a model of paradigm 'edm' in start_from, not of {kind!r}; choose another")
+    how = sampling_arguments(start.config)
+    net = with_guidance(start.net, how['guidance'], how['guidance_interval'])
+    net = with_unconditional_scale(net, how['unconditional_scale'], start.paradigm, how['unconditional_sigma_min'])
+    edges = {float(s) for s in (*how['guidance_interval'], how['unconditional_sigma_min']) if 0 < s < math.inf}
+    return Teacher(start.paradigm, net, tuple(sorted(edges)))
+
+def training_paradigm(model): return PARADIGMS[model.config.paradigm].in_training(model)     # with a teacher, if it wants one

@@ -35,7 +35,8 @@ from tqdm.auto import tqdm
 from .control.features import PLAYED_BY
 from .core import Cond, atomic_write, check, default_device, drop_features, fingerprint, generator, has_bf16, randint, rand, read_json, rng_for, seed_everything
 from .core import SAMPLE_RATE, differing_options, weights_sha256
-from .system import LR_DECAYS, RunSettings, SamplingDefaults, build, configure, exponential, features_of, training_objects, load_model, make_format, feature_names, preset, read_training_data, save_model
+from .paradigms.schedules import at_progress
+from .system import LR_DECAYS, RunSettings, SamplingDefaults, build, configure, exponential, features_of, training_objects, load_model, make_format, feature_names, preset, read_training_data, save_model, training_paradigm
 
 # %% ../nbs/61_training.ipynb #c005
 class Plan(NamedTuple):
@@ -808,7 +809,7 @@ class TrainingRun:
 
     def __iter__(self):
         model, cfg, train = self.model, self.model.config, Path(self.data)/'train'
-        def loss(net, part): return model.paradigm.loss(net, *to_batch(part, model, cfg), part.draws)
+        def loss(net, part): return at_progress(model.paradigm, self.run.step/self.run.plan.steps).loss(net, *to_batch(part, model, cfg), part.draws)
         def save(net, folder): save_model(replace(model, net=net), folder)
         def judge(net): return held_out_loss(model, net, self.data, max(1, cfg.batch//self.run.place.world//cfg.accumulate))      # what fits in training, fits
         tried = cfg.tries and require_manifest(self.data).get('counts', {}).get('valid')
@@ -825,6 +826,7 @@ def prepare_training(cfg, data, out) -> TrainingRun:
     check_database_curves(cfg, data)
     model.data = training_data_records(cfg, data, out)
     model.to(accelerator.device)
+    model.paradigm = training_paradigm(model)
     settings = {k: v for k, v in asdict(cfg).items() if k not in CHANGEABLE} | dict(streams=max(cfg.streams, accelerator.num_processes))     # as many as are read
     run = start_run(model.net, plan_from_config(cfg), out, settings, accelerator)
     model.net = run.average
