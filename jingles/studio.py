@@ -29,7 +29,7 @@ from matplotlib.figure import Figure
 
 from .audio import normalise_loudness, player
 from .control.curves import resample_curves, name_of_set, style_vector
-from .control.draw import Board, error_text, saved_curves_exist, preset, presets_of, set_curve
+from .control.draw import Board, error_text, saved_curves_exist, preset_curve, presets_of, set_curve
 from .control.heard import curves_from_result
 from .core import SAMPLE_RATE, Cond, check
 from .generate import demo_curves, generate, plot_control_and_mel
@@ -256,7 +256,7 @@ def combinations(cond:Cond, chosen:dict, rate:float, features='pvt'):
     "Yields `(words, curves)` of each combination of presets `{feature: names}`, put over `cond`"
     for names in product(*chosen.values()):
         made, named = cond, {k: n for k, n in zip(chosen, names) if n != AS_DRAWN}
-        for k, n in named.items(): made = set_curve(made, k, preset(k, n, cond.frames, rate, features), features)
+        for k, n in named.items(): made = set_curve(made, k, preset_curve(k, n, cond.frames, rate, features), features)
         yield tuple(named.values()), made
 
 # %% ../nbs/82_studio.ipynb #c020b

@@ -66,6 +66,33 @@ def test_who_knows_whom():
             assert part not in strangers.get(c.module.split('.')[0], ()), f'{c.path.name} must not know {name}'
 
 
+DOUBLE = dict.fromkeys(('combine', 'evaluate', 'export', 'generate', 'train', 'train_codec', 'train_codes'), 'a command of the command line, named after the function that it calls') | dict(
+    dict.fromkeys(('Feature', 'Instrument', 'UnconditionalScale'), 'the type of an option of the command line, beside the thing that the option names'),
+    HOP='samples per frame: of the codecs, and of the measures, which stay at 75 frames a second whatever the format')
+
+
+def defined(body):
+    "The names that the statements `body` of a module define: functions, classes and variables, those behind an `if` or `try` too"
+    for node in body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)): yield node.name
+        for target in getattr(node, 'targets', None) or [getattr(node, 'target', None)]:
+            if isinstance(node, (ast.Assign, ast.AnnAssign)): yield from (t.id for t in ast.walk(target) if isinstance(t, ast.Name) and isinstance(t.ctx, ast.Store))
+        if isinstance(node, (ast.If, ast.Try, ast.With)): yield from defined(node.body + getattr(node, 'orelse', []))
+
+
+def test_one_name_means_one_thing():
+    "A name at the top of a module is that of no other module; what must stay double is in DOUBLE, with the reason"
+    homes = defaultdict(set)
+    for c in chapters():
+        for name in defined(ast.parse((ROOT/'jingles'/(c.module.replace('.', '/') + '.py')).read_text(encoding='utf8')).body):
+            if not name.startswith('__'): homes[name].add(c.module)
+    double = {name: sorted(modules) for name, modules in homes.items() if len(modules) > 1}
+    new = [f'{name}: {" and ".join(modules)}' for name, modules in sorted(double.items()) if name not in DOUBLE]
+    assert len(homes) > 1000
+    assert not new, 'rename one of each, or say in DOUBLE why both are right:\n' + '\n'.join(new)
+    assert not DOUBLE.keys() - double.keys(), f'no longer double: {sorted(DOUBLE.keys() - double.keys())}'
+
+
 # ---- light where it must be light
 
 def seconds(python, source):
@@ -82,6 +109,18 @@ def test_import_is_light(python):
     assert took < 0.3, f'import jingles took {took:.2f} s'
     loaded = python(f'import sys, jingles; print([m for m in {HEAVY} if m in sys.modules])').stdout.strip()
     assert loaded == '[]', f'import jingles loads {loaded}'
+
+
+def test_names_of_the_package(python):
+    "A dozen names, each what its chapter defines; importing them one by one loads no more than that chapter needs"
+    import jingles
+    from importlib import import_module
+    assert 10 <= len(jingles.__all__) <= 16 and sorted(jingles.__all__) == dir(jingles)
+    for name in jingles.__all__:
+        thing = getattr(jingles, name)
+        assert thing.__module__.startswith('jingles.') and getattr(import_module(thing.__module__), name) is thing
+    with pytest.raises(AttributeError, match="has no 'nothing'; it offers Board"): jingles.nothing
+    python('from jingles import *; load_model, player, Studio')
 
 
 def test_no_tensorflow_on_the_way_to_a_jingle(python, tmp_path):

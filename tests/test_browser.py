@@ -9,7 +9,7 @@ import pytest
 from book import ROOT
 from jingles.audio import load, save
 from jingles.control.curves import read_curves, save_curves
-from jingles.control.draw import preset, to_rows
+from jingles.control.draw import preset_curve, to_rows
 from jingles.control.heard import curves_from_midi
 from jingles.generate import demo_curves
 from lab import CHROMIUM, LABCONFIG, Kernel, Page, answers, chromium, free_port, jupyterlab, soon, stop
@@ -127,7 +127,7 @@ def test_finger_keys_and_presets(page, kernel):
     assert (soon(lambda: kernel.rows, lambda r: (r == rows).all()) == rows).all()
 
     page.choose('Presets', 'velocity: crescendo')
-    rising = preset('velocity', 'crescendo', 150)[0]
+    rising = preset_curve('velocity', 'crescendo', 150)[0]
     assert (soon(lambda: kernel.rows[0], lambda r: (r == rising).all()) == rising).all()
 
 

@@ -7,7 +7,7 @@ __all__ = ['LEVEL_PRESETS', 'GATE_PRESETS', 'PITCH_PRESETS', 'PRESETS_BY_KIND', 
            'MAX_UNPACKED', 'MAX_SECONDS', 'MAX_UPLOAD', 'REQUESTS', 'lane_scale', 'related_lanes', 'lane_specs',
            'to_rows', 'from_rows', 'square_wave', 'chroma_sequence', 'instrument_crossfade', 'pitch_sequence',
            'pitch_glide', 'brightness_sweep', 'instrument_presets', 'chroma_presets', 'loudness_presets',
-           'brightness_presets', 'noisiness_presets', 'presets_of', 'preset', 'archive_size', 'curves_from_file',
+           'brightness_presets', 'noisiness_presets', 'presets_of', 'preset_curve', 'archive_size', 'curves_from_file',
            'curves_to_bytes', 'as_bytes', 'bytes_trait', 'error_text', 'BoardState', 'ValidatedState',
            'saved_curves_exist', 'feature_set_name', 'initial_curves', 'Board', 'show_result', 'text_field',
            'number_field', 'attached_bytes', 'open_file', 'follow_recording', 'set_preset', 'set_length', 'save_file',
@@ -138,7 +138,7 @@ def presets_of(feature:Feature) -> dict:
     own = feature.functions.get('presets', PRESETS_BY_KIND[feature.lane.kind])(feature)
     return own | {'open': lambda t, u: -np.ones((feature.channels, len(t)))}
 
-def preset(feature:str, name:str, frames:int, rate:float=75, features='pvt') -> np.ndarray:
+def preset_curve(feature:str, name:str, frames:int, rate:float=75, features='pvt') -> np.ndarray:
     "The curve float32 `(c, frames)` of a preset; ValueError for an unknown one"
     rows = known_features(features)
     check(feature in rows, f"no feature {feature!r}; there is {rows}")
@@ -349,7 +349,7 @@ def follow_recording(board, content, buffers):
 def set_preset(board, content, buffers):
     feature, name = text_field(content, 'feature'), text_field(content, 'name')
     check(feature in board.presets, f"this board has no {feature}; it has {', '.join(board.presets)}")
-    board.put(feature, preset(feature, name, board.rows.shape[1], board.rate, board.features))
+    board.put(feature, preset_curve(feature, name, board.rows.shape[1], board.rate, board.features))
     return ''
 
 def set_length(board, content, buffers):

@@ -8,7 +8,7 @@ __all__ = ['RATIO', 'NGRAM', 'SHARED_NGRAMS', 'PLAYING_STYLES', 'LICENCES', 'REN
            'load_melodies', 'split_by_hash', 'intervals', 'tune_hash', 'interval_ngrams', 'group_by_shared',
            'group_melodies', 'min_hash', 'melody_min_hash', 'split_groups', 'split_melodies', 'melodies_of_split',
            'clip', 'PlayedClip', 'folder_name', 'describe_soundfont', 'describe_source', 'MelodySource', 'RawAudio',
-           'resolve_format', 'curve_grid', 'storage_dtype', 'to_storage', 'records', 'moments', 'mean_std',
+           'resolve_format', 'curve_grid', 'storage_dtype', 'to_storage', 'records', 'channel_moments', 'mean_std',
            'class_counts', 'codebook_usage', 'sums', 'shard_clips', 'Shard', 'shards_of', 'stages_of',
            'open_counted_shard', 'finished', 'ShardWriter', 'RenderTask', 'render_sounds', 'render', 'describe_format',
            'upgrade_description', 'ExportSettings', 'Database', 'database_title', 'plan_database', 'write_manifest',
@@ -319,14 +319,14 @@ def records(format, clips, sounds, seconds:float):
         yield dict(x=row, **clip.curves(sound, frames, rate, format.spec.centred))
 
 # %% ../../nbs/55_data.pvt.ipynb #c046
-def moments(x) -> np.ndarray:
+def channel_moments(x) -> np.ndarray:
     "Count, sum and sum of squares of each channel of `x` [c, ...], as float64 [3, c]"
     x = np.asarray(x, 'float64').reshape(len(x), -1)
     return np.stack([np.full(len(x), x.shape[1]), x.sum(1), (x*x).sum(1)])
 
 # %% ../../nbs/55_data.pvt.ipynb #c047
 def mean_std(sums) -> tuple:
-    "Mean and standard deviation per channel from added-up `moments`"
+    "Mean and standard deviation per channel from added-up `channel_moments`"
     n, total, squares = sums
     return total/n, np.sqrt(np.maximum(squares/n - (total/n)**2, 0))
 
@@ -345,7 +345,7 @@ def codebook_usage(counts) -> dict:
 def sums(x, spec) -> np.ndarray:
     "What is added up of each record"
     if spec.classes: return class_counts(x, spec.classes)
-    return moments(x.reshape(-1, x.shape[-1]) if spec.per_bin else x)      # of each bin of each channel, or each channel
+    return channel_moments(x.reshape(-1, x.shape[-1]) if spec.per_bin else x)      # of each bin of each channel, or each channel
 
 # %% ../../nbs/55_data.pvt.ipynb #c053
 def shard_clips(record_bytes:int, clips:int, shard_mb:float=200) -> int:
