@@ -78,12 +78,13 @@ class MidiMelody(NamedTuple):
     track: str|None = None
     start: float|None = None
 
-def midi_curves(midi, instrument, seconds:float, rate:float, features):
+def midi_curves(midi, instrument, seconds:float, rate:float, features, centred=False):
     "The control of the melody in a MIDI file, a path or a `MidiMelody`; a file that cannot be used is named"
     from jingles.control.heard import curves_from_midi
     from jingles.data.melody import BadMelody
     tune = midi if isinstance(midi, MidiMelody) else MidiMelody(midi)
-    try: return curves_from_midi(tune.path, seconds, rate, features, instrument, tune.start, voice=tune.voice, track=tune.track)
+    grid = rate, features, instrument, tune.start, centred
+    try: return curves_from_midi(tune.path, seconds, *grid, voice=tune.voice, track=tune.track)
     except BadMelody as e: raise ValueError(f"{tune.path}: {str(e).replace('voice=', '--voice ').replace(chr(39), '')}; or choose another MIDI file") from e
 
 # %% ../nbs/81_cli.ipynb #s729561
@@ -94,7 +95,7 @@ def check_one_source(midi, curves):
     require(known, f"--curves is {str(curves)!r}; expected a table that ends in {', '.join(TABLE_ENDINGS)}, or a sound that ends in {', '.join(SOUND_ENDINGS)}; a MIDI file goes to --midi")
 
 # %% ../nbs/81_cli.ipynb #c013
-def recording_curves(path, seconds:float|None, rate:float, features):
+def recording_curves(path, seconds:float|None, rate:float, features, centred=False):
     "The control of a recording, of all of it unless `seconds` are given"
     from jingles.audio import load
     from jingles.control.heard import curves_from_audio
@@ -102,18 +103,18 @@ def recording_curves(path, seconds:float|None, rate:float, features):
     from jingles.core import SAMPLE_RATE
     length = len(wav)/SAMPLE_RATE
     require(seconds or SECONDS.low <= length <= SECONDS.high, f"{path} is {length:g} s long; say how much of it to follow with --seconds, {SECONDS.low} to {SECONDS.high}")
-    return curves_from_audio(wav, seconds or len(wav)/24000, rate, features)
+    return curves_from_audio(wav, seconds or length, rate, features, centred)
 
-def base_curves(midi, curves, seconds:float|None, instrument, rate:float, features):
+def base_curves(midi, curves, seconds:float|None, instrument, rate:float, features, centred=False):
     "The control that a MIDI file, a file of curves, a recording or nothing gives, before single curves are put over it"
     from jingles.control.curves import read_curves, resample_curves
     check_one_source(midi, curves)
-    if midi: return midi_curves(midi, instrument, seconds or 8, rate, features)
+    if midi: return midi_curves(midi, instrument, seconds or 8, rate, features, centred)
     if not curves: return None
-    if is_sound_name(curves): return recording_curves(curves, seconds, rate, features)
+    if is_sound_name(curves): return recording_curves(curves, seconds, rate, features, centred)
     from jingles.generate import frames_in
-    cond = read_curves(curves, rate, features)
-    return resample_curves(cond, frames_in(seconds, rate)) if seconds else cond
+    cond = read_curves(curves, rate, features, centred)
+    return resample_curves(cond, frames_in(seconds, rate) + centred) if seconds else cond
 
 # %% ../nbs/81_cli.ipynb #c014
 def parse_features(pairs) -> dict:
@@ -173,7 +174,7 @@ def check_consistent(given:dict, made:dict):
         check(not (wrong[name](made[name]) & (pitch > 0)).any(), f"pitch={given['pitch']} and {name}={given[name]} contradict each other; leave one of them out")
 
 # %% ../nbs/81_cli.ipynb #c015
-def control_curves(given:dict={}, midi=None, curves=None, seconds=None, rate:float=75, features='pvt', blank=False):
+def control_curves(given:dict={}, midi=None, curves=None, seconds=None, rate:float=75, features='pvt', blank=False, centred=False):
     "The `Cond` that the options ask for, single curves `given` as `{feature: text}`; the built-in call when they ask for nothing, unless `blank`"
     from dataclasses import replace
     from jingles.control.curves import reconcile, uncontrolled, validate
@@ -184,9 +185,9 @@ def control_curves(given:dict={}, midi=None, curves=None, seconds=None, rate:flo
     if seconds is not None: SECONDS.check(seconds, '--seconds')
     foreign = [k for k in given if k not in rows]
     check(not foreign, f"this model follows {rows}, not {', '.join(foreign)}; leave that out, or choose another --model")
-    base = base_curves(midi, curves, seconds, given.get(PLAYED_BY.name), rate, features)
-    if base is None and not blank and set(given) <= {PLAYED_BY.name}: base = demo_curves(seconds or 8, rate=rate, features=features)
-    frames = base.frames if base else frames_in(seconds or 8, rate)
+    base = base_curves(midi, curves, seconds, given.get(PLAYED_BY.name), rate, features, centred)
+    if base is None and not blank and set(given) <= {PLAYED_BY.name}: base = demo_curves(seconds or 8, rate=rate, features=features, centred=centred)
+    frames = base.frames if base else frames_in(seconds or 8, rate) + centred
     cond = base or uncontrolled(frames, features)
     check(frames >= 8, f"the curves have {frames} frames of 1/{rate:g} s; give at least 8")
     made = {k: parse_curve(k, v, frames, rows) for k, v in given.items()}
@@ -366,12 +367,13 @@ def at_loudness(sounds, loudness:float|None) -> list:
 # %% ../nbs/81_cli.ipynb #c038
 def requested_curves(model, given, midi, curves, seconds, like, blank=False):
     "The curves of all options for a loaded `model`; `like` is the sound (n,) to begin with, or None; open ones where there are none and it, or `blank`, is given. ValueError, FileNotFoundError"
-    from jingles.control.curves import resample_curves
-    rate = model.spec.curve_rate
-    length = len(like)/model.spec.sample_rate if seconds is None and like is not None and not curves else seconds
-    cond = control_curves(given, midi, curves, length, rate, model.features, blank or like is not None)
-    if length is not None or not is_file_name(curves): cond = resample_curves(cond, model.curve_frames(cond.frames/rate))     # some formats need one more
-    return cond
+    from jingles.control.curves import fit_frames
+    spec = model.spec
+    length = len(like)/spec.sample_rate if seconds is None and like is not None and not curves else seconds
+    blank = blank or like is not None
+    cond = control_curves(given, midi, curves, length, spec.curve_rate, model.features, blank, spec.centred)
+    if length is None and is_file_name(curves): return cond
+    return fit_frames(cond, model.curve_frames((cond.frames - spec.centred)/spec.curve_rate))     # some round up
 
 # %% ../nbs/81_cli.ipynb #sd91276
 def check_source_options(midi, curves, seconds, of_midi:dict):

@@ -35,12 +35,12 @@ def frames_in(seconds:float, rate:float) -> int:
     "How many frames hold `seconds`"
     return math.ceil(round(seconds*rate, 6))     # 0.28 s are 21 frames of 1/75 s, although 0.28*75 > 21
 
-def demo_curves(seconds:float=8, instrument:str|None=None, rate:float=75, features='pvt') -> Cond:
+def demo_curves(seconds:float=8, instrument:str|None=None, rate:float=75, features='pvt', centred:bool=False) -> Cond:
     "The built-in call as a control of `seconds`, cut or followed by silence, in the curves of a set"
     notes = tuple(Note(*n) for n in DEMO_NOTES if n[0] < seconds)
     players = feature_set(features).get(PLAYED_BY.name, PLAYED_BY).labels
     instrument = instrument or ('trumpet' if 'trumpet' in players else players[0])
-    return from_notes(notes, instrument, frames_in(seconds, rate), rate, features)
+    return from_notes(notes, instrument, frames_in(seconds, rate) + centred, rate, features, centred)
 
 # %% ../nbs/70_generate.ipynb #cg70c
 def guided_network(model, guidance, guidance_interval, unconditional_scale, unconditional_sigma_min, **how) -> tuple:

@@ -28,7 +28,7 @@ import traitlets
 from matplotlib.figure import Figure
 
 from .audio import normalise_loudness, player
-from .control.curves import resample_curves, name_of_set, style_vector
+from .control.curves import fit_frames, resample_curves, name_of_set, style_vector
 from .control.draw import Board, error_text, saved_curves_exist, preset_curve, presets_of, set_curve
 from .control.heard import curves_from_result
 from .core import SAMPLE_RATE, Cond, check
@@ -293,7 +293,8 @@ class Studio(w.VBox):
         rate, features = self.model.spec.curve_rate, self.model.features
         if cond is None and not saved_curves_exist(keep): cond = demo_curves(4 if seconds is None else seconds, rate=rate, features=features)
         self.board = Board(cond, seconds, rate, keep, features)
-        self.board.lasting, self.board.longest = lasting, min(self.board.longest, limits.seconds)
+        self.board.centred, self.board.lasting = self.model.spec.centred, lasting
+        self.board.longest = min(self.board.longest, limits.seconds)
         self.controls, self.cards = Controls(self.model, features), w.HBox(layout=w.Layout(flex_flow='row wrap'))
         self.controls.steps.max = min(self.controls.steps.max, limits.steps)
         self.controls.variations.max = min(self.controls.variations.max, limits.takes)
@@ -357,7 +358,7 @@ class GenerationPlan(NamedTuple):
 def plan_generation(studio) -> GenerationPlan:
     "What the controls ask for, read once; ValueError"
     c, model, count = studio.controls, studio.model, count_takes(studio)
-    drawn, style = resample_curves(studio.board.cond, model.curve_frames(studio.board.seconds)), requested_style(c)
+    drawn, style = fit_frames(studio.board.cond, model.curve_frames(studio.board.seconds)), requested_style(c)
     if style is not None: drawn = replace(drawn, vector=style)
     job = TakeRequest(drawn, studio.chosen, c.strength.value, c.stretch.value)
     combined = combinations(drawn, studio.combined.chosen, studio.board.rate, studio.model.features)

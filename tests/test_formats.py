@@ -204,3 +204,28 @@ def test_memory_that_cannot_be_measured(tmp_path):
     from jingles.evaluation.formats import peak_memory
     with pytest.raises(ValueError, match='memory could not be measured: FileNotFoundError: no weights at') as e: peak_memory([configure(codec=tmp_path/'gone')])
     assert '\n' not in str(e.value)
+
+
+# ---- requests in the frames of a format
+
+def test_requests_for_centred_frames_know_the_nearest_frame(tmp_path):
+    "A note that begins at sample 12 050, asked of a CQT model as MIDI, as a recording and as a table, begins in frame 121, which stands at 0.5042 s; of a codec in the frame that holds it"
+    import pretty_midi
+    from jingles.audio import save
+    from jingles.cli import requested_curves
+    midi = pretty_midi.PrettyMIDI(resolution=960)
+    midi.instruments = [pretty_midi.Instrument(0, name='melody')]
+    start = 12_050/24_000
+    midi.instruments[0].notes = [pretty_midi.Note(100, p, t, t + 0.2) for p, t in ((60, 0), (69, start), (64, 1.2), (60, 1.6))]
+    midi.write(str(tmp_path/'a.mid'))
+    tone = 0.3*np.sin(np.arange(48_000)/9)*((np.arange(48_000) < 3000) | (np.arange(48_000) >= 12_050))
+    save(tmp_path/'a.wav', tone.astype('float32'))
+    (tmp_path/'a.csv').write_text(f'time,velocity,chroma\n0,0.5,0\n0.2,0,0\n{start - 1e-4},0,0\n{start},0.5,0.5\n2,0.5,0.5\n')
+    def onset(cond, after=60): return (cond['velocity'][0, 0, after:] > 0).nonzero()[0, 0].item() + after
+    def asked(model, **given): return requested_curves(model, {}, given.get('midi'), given.get('curves'), 2., None)
+    centred, plain = tiny(format='cqt', features='pvt'), tiny(format='codec', features='pvt')
+    for given in (dict(midi=tmp_path/'a.mid'), dict(curves=tmp_path/'a.wav'), dict(curves=tmp_path/'a.csv')):
+        cond = asked(centred, **given)
+        assert (cond.frames, onset(cond)) == (481, 121), given
+    cond = asked(plain, midi=tmp_path/'a.mid')
+    assert (cond.frames, onset(cond, 20)) == (150, 37) and int(start*75) == 37

@@ -9,11 +9,11 @@ __all__ = ['PVT_CHANNELS', 'NOTES_CHANNELS', 'DESCRIPTORS_CHANNELS', 'STYLE_NAME
            'instruments_from_notes', 'notes_to_curves', 'centred_notes', 'check_feature', 'check_vector', 'validate',
            'curve_tensor', 'name_of_set', 'uncontrolled', 'fill_features', 'to_cond', 'reconcile', 'set_curve',
            'plot_lane', 'plot_curves', 'chroma_of', 'pitch_of', 'parse_chroma', 'parse_pitch', 'parse_instrument',
-           'constant_cond', 'melody_style', 'style_vector', 'resample_curves', 'default_start', 'melody_from_midi',
-           'from_melody', 'from_midi', 'table_columns', 'parse_cell', 'table_text', 'table_rows', 'read_table',
-           'sample_at_frames', 'tracked_pitch', 'tracked_note', 'tracked_chroma', 'tracked_gate', 'from_tracker',
-           'read_csv_curves', 'write_csv_curves', 'read_json_curves', 'write_json_curves', 'read_npz_curves',
-           'write_npz_curves', 'curve_file_format', 'read_curves', 'save_curves']
+           'constant_cond', 'melody_style', 'style_vector', 'resample_curves', 'fit_frames', 'default_start',
+           'melody_from_midi', 'from_melody', 'from_midi', 'table_columns', 'parse_cell', 'table_text', 'table_rows',
+           'read_table', 'sample_at_frames', 'tracked_pitch', 'tracked_note', 'tracked_chroma', 'tracked_gate',
+           'from_tracker', 'read_csv_curves', 'write_csv_curves', 'read_json_curves', 'write_json_curves',
+           'read_npz_curves', 'write_npz_curves', 'curve_file_format', 'read_curves', 'save_curves']
 
 # %% ../../nbs/52_control.curves.ipynb #c003
 import csv, io, json, math, zipfile
@@ -307,6 +307,13 @@ def resample_curves(cond:Cond, frames:int) -> Cond:
     nearest = ((torch.arange(frames) + 0.5)*cond.frames/frames).long()
     return cond.map(lambda v: v[..., nearest.to(v.device)])
 
+def fit_frames(cond:Cond, frames:int) -> Cond:
+    "The same curves cut to `frames` frames, or with their last frame repeated; ValueError"
+    import torch
+    check(frames > 0, f"cannot fit curves to {frames} frames; give at least one")
+    kept = torch.arange(frames).clamp(max=cond.frames - 1)
+    return cond.map(lambda v: v[..., kept.to(v.device)])
+
 # %% ../../nbs/52_control.curves.ipynb #c037
 def default_start(melody, seconds) -> float:
     "When the first `seconds` worth hearing begin (chapter 50), else the first note"
@@ -323,13 +330,18 @@ def melody_from_midi(file, seconds=8, start=None, **choice) -> tuple:
     check(part, f"no notes in the {seconds:g} s after {start:g} s of this MIDI file; choose another start")
     return part
 
-def from_melody(melody, instrument, frames:int, rate:float, features='pvt') -> Cond:
-    "The curves of a melody in a set of features; None leaves open who plays it, and what notes do not say is open too"
+def from_melody(melody, instrument, frames:int, rate:float, features='pvt', centred:bool=False) -> Cond:
+    """The curves of a melody in a set of features, in `centred` frames or not; None leaves open who plays it, and what
+    notes do not say is open too"""
+    if centred: melody = centred_notes(melody, frames, rate)
     return to_cond(notes_to_curves(melody, instrument, frames, rate, features=features), features)
 
-def from_midi(file, instrument=None, seconds=8, rate=75, start=None, **choice) -> Cond:
-    "The curves of the melody in a MIDI file (path or bytes), `seconds` long; BadMelody, ValueError, FileNotFoundError"
-    return from_melody(melody_from_midi(file, seconds, start, **choice), instrument, round(seconds*rate), rate)
+def from_midi(file, instrument=None, seconds=8, rate=75, start=None, features='pvt', centred:bool=False,
+              **choice) -> Cond:
+    """The curves of the melody in a MIDI file (path or bytes), `seconds` long and one frame more where frames are
+    `centred`; BadMelody, ValueError, FileNotFoundError"""
+    melody = melody_from_midi(file, seconds, start, **choice)
+    return from_melody(melody, instrument, round(seconds*rate) + centred, rate, features, centred)
 
 # %% ../../nbs/52_control.curves.ipynb #c040
 def table_columns(features:FeatureSet) -> dict:
@@ -377,13 +389,14 @@ def read_table(path) -> dict:
     return {name: column(i, name) for i, name in enumerate(names) if name}
 
 # %% ../../nbs/52_control.curves.ipynb #clt1
-def sample_at_frames(time, column, rate:float, held:bool):
+def sample_at_frames(time, column, rate:float, held:bool, centred:bool=False):
     """A `column` given at `time` in seconds, at the middle of each frame; held, or where it is left open, each value
-    lasts until the next"""
+    lasts until the next. `centred` frames have their middles at j/rate, one of them at the end"""
     step = np.diff(time)
     even = len(step) and np.ptp(step) < 0.02*step.mean()
     end = time[-1] + (step.mean() if even else 0)      # even steps: the last lasts as long
-    at = (np.arange(max(1, round((end - time[0])*rate))) + 0.5)/rate + time[0]
+    frames = max(1, round((end - time[0])*rate)) + centred
+    at = (np.arange(frames) + (0 if centred else 0.5))/rate + time[0]
     row = np.clip(np.searchsorted(time, at + 1e-9) - 1, 0, None)
     after = np.minimum(row + 1, len(time) - 1)
     jumps = held | (column[row] < 0) | (column[after] < 0)
@@ -415,7 +428,7 @@ def from_tracker(table, features) -> dict:
     return {k: v for k, v in table.items() if k not in ('frequency', 'confidence')} | found
 
 # %% ../../nbs/52_control.curves.ipynb #s5df3d4
-def read_csv_curves(path, rate:float=75, features='pvt') -> dict:
+def read_csv_curves(path, rate:float=75, features='pvt', centred:bool=False) -> dict:
     """`{feature: array [c, t]}` from a table with one line per frame, or with a column of times in seconds; a column
     named frame is passed over"""
     table = from_tracker({k: v for k, v in read_table(path).items() if k != 'frame'}, features)
@@ -428,7 +441,7 @@ def read_csv_curves(path, rate:float=75, features='pvt') -> dict:
     for name, column in table.items():
         check(name in columns, f"{str(path)!r} has a column {name!r}; expected some of {', '.join(columns)}")
         feature, channel = columns[name]
-        column = column if time is None else sample_at_frames(time, column, rate, known[feature].held)
+        if time is not None: column = sample_at_frames(time, column, rate, known[feature].held, centred)
         arrays.setdefault(feature, np.full((known[feature].channels, len(column)), -1.))[channel] = column
     return arrays
 
@@ -484,13 +497,14 @@ def curve_file_format(path) -> tuple:
     return CURVE_FILE_FORMATS[ending]
 
 # %% ../../nbs/52_control.curves.ipynb #c048
-def read_curves(path, rate:float=75, features='pvt') -> Cond:
-    """The curves in a .csv, .json or .npz file, checked; `rate` frames a second where a table has times;
-    FileNotFoundError, ValueError"""
+def read_curves(path, rate:float=75, features='pvt', centred:bool=False) -> Cond:
+    """The curves in a .csv, .json or .npz file, checked; `rate` frames a second, `centred` or not, where a table has
+    times; FileNotFoundError, ValueError"""
     read, _ = curve_file_format(path)
     check(Path(path).is_file(),
           f"no control curves at {str(path)!r}; give a .csv, .json or .npz file", FileNotFoundError)
-    try: return to_cond(read(path, rate, features) if read is read_csv_curves else read(path), features)
+    grid = (rate, features, centred) if read is read_csv_curves else ()
+    try: return to_cond(read(path, *grid), features)
     except ValueError as e: raise ValueError(str(e) if str(path) in str(e) else f"{str(path)!r}: {e}") from None
 
 # %% ../../nbs/52_control.curves.ipynb #c049

@@ -24,7 +24,8 @@ import numpy as np
 import traitlets
 
 from ..audio import SOUND_ENDINGS, load, mel_spectrogram, player, resample
-from .curves import (CURVE_FILE_FORMATS, fill_features, uncontrolled, read_curves, resample_curves, save_curves, name_of_set, to_cond, validate,
+from .curves import (CURVE_FILE_FORMATS, fill_features, fit_frames, name_of_set, read_curves, resample_curves, save_curves,
+                                    to_cond, uncontrolled, validate,
                                     set_curve)
 from .descriptors import brightness_value, pitch_value
 from .features import (BRIGHTNESS, CHROMA, LOUDNESS, NOISINESS, GM_INSTRUMENTS, Feature, feature_set, midi_to_hz, implements,
@@ -158,16 +159,19 @@ def archive_size(data:bytes) -> int:
     except (zipfile.BadZipFile, OSError, ValueError): return 0
 
 # %% ../../nbs/80_control.draw.ipynb #c023b
-def curves_from_file(name:str, data:bytes, seconds:float, rate:float=75, features='pvt') -> Cond:
+def curves_from_file(name:str, data:bytes, seconds:float, rate:float=75, features='pvt', centred:bool=False) -> Cond:
     "The curves in the bytes of a file called `name`: CSV, JSON or NPZ as they are, MIDI and sounds for `seconds`; ValueError"
     ending = Path(name).suffix.lower()
     check(ending in OPEN_EXTENSIONS, f"{name} cannot be opened here; what can be ends in {', '.join(OPEN_EXTENSIONS)}")
-    if ending in MIDI_ENDINGS: return curves_from_midi(data, seconds, rate, features)
+    frames = round(seconds*rate)                  # a board has no frame at the very end
+    if ending in MIDI_ENDINGS: return fit_frames(curves_from_midi(data, seconds, rate, features, centred=centred), frames)
     check(archive_size(data) <= MAX_UNPACKED, f"{name} unpacks to more than {MAX_UNPACKED//10**6} MB; take an excerpt")
     with tempfile.TemporaryDirectory() as d:
         path = Path(d)/f'given{ending}'
         path.write_bytes(data)
-        try: return read_curves(path) if ending in CURVE_FILE_FORMATS else curves_from_audio(load(path, seconds), seconds, rate, features)
+        try:
+            if ending in CURVE_FILE_FORMATS: return read_curves(path)
+            return fit_frames(curves_from_audio(load(path, seconds), seconds, rate, features, centred), frames)
         except ValueError as e: raise ValueError(str(e).replace(str(path), name)) from None
 
 # %% ../../nbs/80_control.draw.ipynb #c024
@@ -198,6 +202,7 @@ class BoardState(anywidget.AnyWidget):
     "What the browser and Python share"
     _esm = (files('jingles.control')/'draw.js').read_text(encoding='utf8')
     features = 'pvt'                                 # the set that is drawn
+    centred = False                                  # frame j stands at j/rate; else it begins there
     lanes = traitlets.List().tag(sync=True)
     presets = traitlets.Dict().tag(sync=True)
     opens, saves = (traitlets.List(list(endings)).tag(sync=True) for endings in (OPEN_EXTENSIONS, SAVE_EXTENSIONS))
@@ -334,7 +339,8 @@ def attached_bytes(buffers) -> bytes:
 # %% ../../nbs/80_control.draw.ipynb #c031
 def open_file(board, content, buffers):
     name = text_field(content, 'name')
-    board.cond = board.fit(curves_from_file(name, attached_bytes(buffers), board.seconds, board.rate, board.features))
+    given = curves_from_file(name, attached_bytes(buffers), board.seconds, board.rate, board.features, board.centred)
+    board.cond = board.fit(given)
     return f'{name} is what is drawn now'
 
 def follow_recording(board, content, buffers):
@@ -342,7 +348,8 @@ def follow_recording(board, content, buffers):
     check(len(data) % 4 == 0, "the recording is not one of 32-bit numbers; reload the page and record it again")
     wav = np.frombuffer(data, '<f4')
     check(np.isfinite(wav).all(), "the recording holds numbers that are none; record it again")
-    board.cond = curves_from_audio(resample(wav, rate), board.seconds, board.rate, board.features)
+    heard = curves_from_audio(resample(wav, rate), board.seconds, board.rate, board.features, board.centred)
+    board.cond = fit_frames(heard, round(board.seconds*board.rate))
     return "this is what was heard"
 
 # %% ../../nbs/80_control.draw.ipynb #c031b

@@ -12,7 +12,7 @@ __all__ = ['FULL_LEVEL', 'frame_levels', 'hold_semitones', 'velocity_from_sound'
 import numpy as np
 
 from .curves import frame_span, from_melody, melody_from_midi, to_cond
-from .descriptors import AudioAnalysis, check_audio, measure_features, loudness_value, pitch_value
+from .descriptors import AudioAnalysis, delay_half_frame, check_audio, measure_features, loudness_value, pitch_value
 from .features import (CHROMA, LOUDNESS, PITCH_MIN, PITCH, PITCH_SEMITONES, MEASURED_PITCH, VELOCITY, VOICED, Performance, feature_set,
                                       midi_to_hz, implements)
 from ..core import SAMPLE_RATE, Cond, check
@@ -98,22 +98,28 @@ def loudness_from_notes(feature, p:Performance):
     return curve_over_notes(p, lambda n: loudness_value(FULL_LEVEL + 40*np.log10(n.velocity/127)))
 
 # %% ../../nbs/58_control.heard.ipynb #s9c2b35
-def from_notes(melody, instrument, frames:int, rate:float, features='pvt') -> Cond:
-    "Chapter 52's `from_melody`, here where the features from sound know their way from notes too"
-    return from_melody(melody, instrument, frames, rate, features)
+def from_notes(melody, instrument, frames:int, rate:float, features='pvt', centred:bool=False) -> Cond:
+    "`from_melody` of chapter 52; here the features that are measured on sound have rules for notes, too"
+    return from_melody(melody, instrument, frames, rate, features, centred)
 
 # %% ../../nbs/58_control.heard.ipynb #c024
-def curves_from_midi(file, seconds:float=8, rate:float=75, features='pvt', instrument=None, start=None, **choice) -> Cond:
-    "The curves of the melody in a MIDI file (path or bytes), from `start` on; `choice` of `voice` and `track`; BadMelody, ValueError, FileNotFoundError"
-    return from_notes(melody_from_midi(file, seconds, start, **choice), instrument, round(seconds*rate), rate, features)
+def curves_from_midi(file, seconds:float=8, rate:float=75, features='pvt', instrument=None, start=None,
+                     centred:bool=False, **choice) -> Cond:
+    """The curves of the melody in a MIDI file (path or bytes), from `start` on, one frame more where frames are
+    `centred`; `choice` of `voice` and `track`. BadMelody, ValueError, FileNotFoundError"""
+    melody = melody_from_midi(file, seconds, start, **choice)
+    return from_notes(melody, instrument, round(seconds*rate) + centred, rate, features, centred)
 
 # %% ../../nbs/58_control.heard.ipynb #c025
-def curves_from_audio(wav, seconds:float, rate:float=75, features='pvt') -> Cond:
-    "The curves of the first `seconds` of a sound to follow, silent where it has ended; ValueError for silence"
+def curves_from_audio(wav, seconds:float, rate:float=75, features='pvt', centred:bool=False) -> Cond:
+    """The curves of the first `seconds` of a sound to follow, silent where it has ended, one frame more where frames
+    are `centred`; ValueError for silence"""
     frames = round(seconds*rate)
     n = round(frames/rate*SAMPLE_RATE)              # whole frames
     part = np.asarray(wav, np.float32)[:min(n, round(seconds*SAMPLE_RATE))]
-    return from_sound(np.pad(part, (0, n - len(part))), frames, features=features)
+    part = np.pad(part, (0, n - len(part)))
+    if centred: part = np.pad(delay_half_frame(part, rate), (0, round(SAMPLE_RATE/rate/2)))
+    return from_sound(part, frames + centred, features=features)
 
 def curves_from_result(wav, frames:int, features='pvt') -> Cond:
     "The curves that are heard in a result, open where nothing can be heard; ValueError for silence"
