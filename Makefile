@@ -90,8 +90,8 @@ check: dev  ## modules are what the notebooks export, notebooks are clean, READM
 nbtest: dev  ## run the chapters; what they print is what is saved in them (MEND=1: save it)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/chapters.py --n_workers $(WORKERS) --timing
 
-pytest: dev  ## run tests/
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile
+pytest: dev  ## run tests/, the slowest files first; says which tests took longest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=30
 
 gpu-check: dev  ## on a machine with a CUDA GPU: does it do what the CPU does? Under 3 minutes
 	@$(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available() and "gpu-check: PyTorch sees no CUDA GPU here")'

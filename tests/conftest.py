@@ -2,11 +2,24 @@
 import os, subprocess, sys
 
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')     # else PyTorch's waiting threads slow down whatever runs beside the tests
+os.environ.setdefault('OMP_NUM_THREADS', '1')           # several tests run at once, on as many processors; sums are then the same on any machine
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 os.environ.setdefault('MPLBACKEND', 'Agg')
 
 import pytest
+
+import forked
 from book import ROOT
+
+pytest_plugins = ['skips']
+# these take longest: begun first, so that none is left alone at the end
+SLOWEST = ('browser', 'slurm', 'explore', 'codes', 'gpu_training', 'package', 'toy', 'export', 'training', 'runs', 'docs', 'architecture')
+
+
+def pytest_collection_modifyitems(items):
+    "The slowest files first, the others as they come; `--no-loadscope-reorder` keeps xdist to it"
+    place = {f'test_{name}.py': i for i, name in enumerate(SLOWEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
 
 
 @pytest.fixture(scope='session')
@@ -27,9 +40,14 @@ def python():
 
 @pytest.fixture(scope='session')
 def jingles(python):
-    "jingles(*args) runs the command line as a user does; `ok=False` when it may fail. Returns the finished process"
-    def jingles(*args, **kw):
-        return python('import sys; sys.argv[0] = "jingles"; from jingles.cli import main; main()', *args, **kw)
+    """jingles(*args) runs the command line as a user does; `ok=False` when it may fail. Returns the finished process.
+    It is forked from one that has imported what is slow to import; with another environment it is a new one"""
+    def jingles(*args, ok=True, **kw):
+        if kw.keys() <= {'timeout'}:
+            done = forked.jingles(*args, **kw)
+            assert not ok or done.returncode == 0, f'exit {done.returncode}\n{done.stdout}\n{done.stderr}'
+            return done
+        return python('import sys; sys.argv[0] = "jingles"; from jingles.cli import main; main()', *args, ok=ok, **kw)
     return jingles
 
 

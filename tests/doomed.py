@@ -1,5 +1,5 @@
 "A small run of training in a process of its own, which may be told to die or to be stopped: what tests/test_training.py starts"
-import multiprocessing, os, signal, socket
+import os, signal, socket
 from pathlib import Path
 
 from jingles.system import configure, preset
@@ -26,13 +26,6 @@ def run(tiny, out, deadly=-1, stop=-1, env={}):
     except (Exception, KeyboardInterrupt) as e:
         Path(out, f"said-{env.get('RANK', 0)}.txt").write_text(f'{type(e).__name__}: {e}')
         raise SystemExit(1)
-
-
-def processes():
-    "A maker of processes that are forked from one which has imported what is slow to import, and done nothing else"
-    context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['doomed', 'jingles.training', 'accelerate', 'tensorflow', 'torch.distributed'])
-    return context
 
 
 def together(n):

@@ -166,6 +166,41 @@ def test_continuous_integration_runs_the_tests():
     assert os.access(ROOT/'.ci'/'run', os.X_OK) and 'make test' in (ROOT/'.ci'/'run').read_text()
 
 
+@pytest.mark.parametrize('workers', ['0', '1'])
+@pytest.mark.parametrize('ci, may, status', [('true', True, 1), ('true', False, 0), ('', True, 0)], ids=['in CI', 'in CI, nothing can be installed', 'elsewhere'])
+def test_avoidable_skips_fail_in_continuous_integration(tmp_path, bare, ci, may, status, workers):
+    "A file without Chromium fails the run where it could have been installed, and only there; one without a GPU never does"
+    for name, reason in (('browser', 'no Chromium; as root: apt-get install chromium'), ('gpu', 'no CUDA GPU here')):
+        (tmp_path/f'test_{name}.py').write_text(f'import pytest\npytestmark = pytest.mark.skip(reason={reason!r})\ndef test_it(): pass\n')
+    (tmp_path/'test_whole.py').write_text('def test_it(): pass\n')
+    (tmp_path/'may.py').write_text(f'import skips\nskips.may_install = lambda: {may}\n')
+    env = {**os.environ, 'CI': ci, 'PYTHONPATH': f'{tmp_path}:{ROOT/"tests"}'}
+    done = subprocess.run([sys.executable, '-m', 'pytest', '-p', 'may', '-p', 'skips', '-p', 'no:cacheprovider', '-n', workers, '--rootdir', tmp_path, '-c', os.devnull, tmp_path],
+                          env=env, capture_output=True, text=True)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert ('test_browser.py was skipped' in done.stdout) == bool(status) and 'test_gpu.py was skipped' not in done.stdout
+
+
+def test_who_may_install(bare, tmp_path, monkeypatch):
+    import skips
+    env = dict(PATH=str(tmp_path))
+    monkeypatch.setattr(os, 'getuid', lambda: 1000)
+    assert not skips.may_install(env)
+    bare.put('sudo', 'exit 1')
+    assert not skips.may_install(env)
+    bare.put('sudo', 'exit 0')
+    assert skips.may_install(env)
+    monkeypatch.setattr(os, 'getuid', lambda: 0)
+    assert skips.may_install(env) and not skips.may_install(dict(PATH=''))
+
+
+def test_slowest_files_are_there():
+    import conftest
+    assert all((ROOT/'tests'/f'test_{name}.py').exists() for name in conftest.SLOWEST)
+    said = (ROOT/'Makefile').read_text()
+    assert '--no-loadscope-reorder --durations=30' in said, 'else xdist orders the files by their number of tests'
+
+
 @pytest.fixture
 def fresh_clone(tmp_path):
     "The project's packaging with a Python whose environments only note what is asked of them; returns make(*targets) -> the notes"

@@ -4,7 +4,8 @@ import json, os, resource, signal, socket, sys, time
 import numpy as np
 import pytest
 import torch
-from doomed import config, processes, run, together
+from doomed import config, run, together
+from forked import processes
 from jingles import training
 from jingles.core import load_tensors
 from jingles.data.records import write_shapes, write_shard
