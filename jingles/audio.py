@@ -58,15 +58,15 @@ def to_mono(wav) -> np.ndarray:
     return wav[:, power.argmax()] if (mean.astype(float)**2).sum() < 0.01*power.max()*len(wav) else mean
 
 # %% ../nbs/40_audio.ipynb #cfm2
-def load(path, seconds:float|None=None) -> np.ndarray:
-    "The sound file `path`, or no more than its first `seconds`, as float32 `(n,)`, mono, 24 kHz"
+def load(path, seconds:float|None=None, to:int=SAMPLE_RATE) -> np.ndarray:
+    "The sound file `path`, or no more than its first `seconds`, as float32 `(n,)`, mono, at `to` Hz"
     import soundfile as sf
     check(Path(path).exists(), f"no sound file at {path}", FileNotFoundError)
     try: wav, rate = read_samples(path, seconds)
     except (sf.LibsndfileError, TypeError, RuntimeError) as e:       # TypeError is raised for a file without a header
         raise ValueError(f"{path} is not a sound file that can be read ({e}); try WAV, FLAC, OGG, MP3 or AIFF") from e
     check_finite(wav, path)
-    return resample(to_mono(wav), rate)
+    return resample(to_mono(wav), rate, to)
 
 # %% ../nbs/40_audio.ipynb #c007
 def save(path, wav, rate:int=SAMPLE_RATE):
@@ -109,27 +109,27 @@ def k_weighting(rate:float=SAMPLE_RATE):
     return np.stack([shelf, deep])
 
 # %% ../nbs/40_audio.ipynb #c018
-def k_weighted(wav) -> np.ndarray:
-    "`wav` `(n,)` through both filters; done on its spectrum, with a second of silence for the echoes"
-    n = len(wav) + SAMPLE_RATE
+def k_weighted(wav, rate:int=SAMPLE_RATE) -> np.ndarray:
+    "`wav` `(n,)` through both filters; done on its spectrum, with a second of silence for the filters' decay"
+    n = len(wav) + rate
     z = np.exp(-2j*np.pi*np.fft.rfftfreq(n))
-    response = np.prod([np.polyval(s[2::-1], z)/np.polyval(s[:2:-1], z) for s in k_weighting()], 0)
+    response = np.prod([np.polyval(s[2::-1], z)/np.polyval(s[:2:-1], z) for s in k_weighting(rate)], 0)
     return np.fft.irfft(np.fft.rfft(np.asarray(wav, float), n)*response, n)[:len(wav)]
 
 # %% ../nbs/40_audio.ipynb #c019
-def lufs(wav) -> float:
+def lufs(wav, rate:int=SAMPLE_RATE) -> float:
     "The integrated loudness of `wav` `(n,)` in LUFS (ITU-R BS.1770-4), padded to 0.4 s if shorter; -inf for silence"
-    block, hop = int(0.4*SAMPLE_RATE), int(0.1*SAMPLE_RATE)
-    x = np.pad(k_weighted(wav), (0, max(0, block - len(wav))))**2
+    block, hop = int(0.4*rate), int(0.1*rate)
+    x = np.pad(k_weighted(wav, rate), (0, max(0, block - len(wav))))**2
     power = np.lib.stride_tricks.sliding_window_view(x, block)[::hop].mean(1)
     level = lambda p: -0.691 + 10*np.log10(p.mean()) if p.size and p.any() else -np.inf
     power = power[power > 10**(-6.9309)]              # -70 LUFS
     return float(level(power[power > 0.1*power.mean()]) if power.size else -np.inf)
 
 # %% ../nbs/40_audio.ipynb #c020
-def normalise_loudness(wav, target:float=-16., ceiling:float=-1.) -> np.ndarray:
+def normalise_loudness(wav, target:float=-16., ceiling:float=-1., rate:int=SAMPLE_RATE) -> np.ndarray:
     "`wav` `(n,)` at `target` LUFS, or quieter where its peak would pass `ceiling` dB; silence stays"
-    now = lufs(wav)
+    now = lufs(wav, rate)
     if not np.isfinite(now): return np.asarray(wav)
     return wav*np.float32(min(10**((target - now)/20), 10**(ceiling/20)/np.abs(wav).max()))
 
@@ -140,27 +140,28 @@ def mel_to_hz(mel): return np.where(mel < 15, 200*mel/3, 1000*np.exp(np.log(6.4)
 def mel_band_edges(bands:int=80) -> np.ndarray:
     """The frequencies in Hz `(bands + 2,)` where the mel bands begin, peak and end, evenly spaced in mels from 50 Hz to
     12 kHz"""
-    return mel_to_hz(np.linspace(hz_to_mel(50), hz_to_mel(SAMPLE_RATE/2), bands + 2))
+    return mel_to_hz(np.linspace(hz_to_mel(50), hz_to_mel(12_000), bands + 2))
 
 def mel_frequencies() -> np.ndarray: return mel_band_edges()[1:-1]      # centre frequency of each mel band in Hz
 
 # %% ../nbs/40_audio.ipynb #sd8139d
 @lru_cache
-def mel_filterbank(bands:int=80, n_fft:int=1024) -> np.ndarray:
+def mel_filterbank(bands:int=80, n_fft:int=1024, rate:int=SAMPLE_RATE) -> np.ndarray:
     "Mel filters `(bands, n_fft/2 + 1)` from 50 Hz to 12 kHz: triangles between `mel_band_edges`, each of area 1"
     edges = mel_band_edges(bands)
-    away, width = edges[:, None] - np.fft.rfftfreq(n_fft, 1/SAMPLE_RATE), np.diff(edges)[:, None]
+    away, width = edges[:, None] - np.fft.rfftfreq(n_fft, 1/rate), np.diff(edges)[:, None]
     triangles = np.maximum(0, np.minimum(-away[:-2]/width[:-1], away[2:]/width[1:])).astype('float32')
     return (triangles*(2/(edges[2:] - edges[:-2]))[:, None]).astype('float32')
 
 # %% ../nbs/40_audio.ipynb #s4c7d2d
 @lru_cache
-def mel_full_scale(bands:int=80, n_fft:int=1024) -> np.ndarray:
+def mel_full_scale(bands:int=80, n_fft:int=1024, rate:int=SAMPLE_RATE) -> np.ndarray:
     """What a sine of amplitude 1 at the centre of each band gives in it `(bands, 1)`, when the peak of its power
     spectrum is 1"""
-    centres = mel_band_edges(bands)[1:-1, None]*n_fft/SAMPLE_RATE                # in bins
+    centres = mel_band_edges(bands)[1:-1, None]*n_fft/rate                       # in bins
     away = np.arange(n_fft//2 + 1) - centres + 1e-9                              # never 1 exactly
-    return (mel_filterbank(bands, n_fft)*(np.sinc(away)/(1 - away**2))**2).sum(1, keepdims=True).astype('float32')
+    peak = (np.sinc(away)/(1 - away**2))**2
+    return (mel_filterbank(bands, n_fft, rate)*peak).sum(1, keepdims=True).astype('float32')
 
 # %% ../nbs/40_audio.ipynb #c025
 def complex_spectrogram(wav, hop:int=320, n_fft:int=1024) -> np.ndarray:
@@ -170,21 +171,22 @@ def complex_spectrogram(wav, hop:int=320, n_fft:int=1024) -> np.ndarray:
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(np.asarray(wav, 'float32'), n_fft//2), n_fft)[::hop]
     return np.fft.rfft(frames*window).astype('complex64').T
 
-def mel_spectrogram(wav, hop:int=320, n_fft:int=1024, floor:float=-80.) -> np.ndarray:
+def mel_spectrogram(wav, hop:int=320, n_fft:int=1024, floor:float=-80., rate:int=SAMPLE_RATE) -> np.ndarray:
     """Mel spectrogram `(80, n/hop + 1)` of `wav` `(n,)` in dB, not below `floor`; 0 dB is a sine of amplitude 1 at a
     band's centre"""
     power = np.abs(complex_spectrogram(wav, hop, n_fft))**2 * (2/n_fft)**2*4
-    return 10*np.log10(np.maximum(mel_filterbank(n_fft=n_fft) @ power / mel_full_scale(n_fft=n_fft), 10**(floor/10)))
+    bands = mel_filterbank(80, n_fft, rate) @ power / mel_full_scale(80, n_fft, rate)
+    return 10*np.log10(np.maximum(bands, 10**(floor/10)))
 
 # %% ../nbs/40_audio.ipynb #c026
-def plot_mel(wav, ax=None, hop:int=320):
+def plot_mel(wav, ax=None, hop:int=320, rate:int=SAMPLE_RATE):
     "Draw the mel spectrogram of `wav` `(n,)` on the axis `ax` (a new one when None); returns the axis"
     if ax is None:
         import matplotlib.pyplot as plt
         ax = plt.subplots(figsize=(6, 2.4))[1]
-    picture = mel_spectrogram(wav, hop)
+    picture = mel_spectrogram(wav, hop, rate=rate)
     centres = np.linspace(0, 1, 4)*(len(picture) - 1)
-    extent = 0, picture.shape[1]*hop/SAMPLE_RATE, 0, len(picture)
+    extent = 0, picture.shape[1]*hop/rate, 0, len(picture)
     ax.imshow(picture, origin='lower', aspect='auto', cmap='magma', vmin=-80, vmax=0, extent=extent)
     labels = [f'{f:.0f}' for f in mel_frequencies()[centres.astype(int)]]
     ax.set(xlabel='time [s]', ylabel='frequency [Hz]', yticks=centres, yticklabels=labels)

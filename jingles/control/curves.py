@@ -9,11 +9,12 @@ __all__ = ['PVT_CHANNELS', 'NOTES_CHANNELS', 'DESCRIPTORS_CHANNELS', 'STYLE_NAME
            'instruments_from_notes', 'notes_to_curves', 'centred_notes', 'check_feature', 'check_vector', 'validate',
            'curve_tensor', 'name_of_set', 'uncontrolled', 'fill_features', 'to_cond', 'reconcile', 'set_curve',
            'plot_lane', 'plot_curves', 'chroma_of', 'pitch_of', 'parse_chroma', 'parse_pitch', 'parse_instrument',
-           'constant_cond', 'melody_style', 'style_vector', 'resample_curves', 'fit_frames', 'default_start',
-           'melody_from_midi', 'from_melody', 'from_midi', 'table_columns', 'parse_cell', 'table_text', 'table_rows',
-           'read_table', 'sample_at_frames', 'tracked_pitch', 'tracked_note', 'tracked_chroma', 'tracked_gate',
-           'from_tracker', 'read_csv_curves', 'write_csv_curves', 'read_json_curves', 'write_json_curves',
-           'read_npz_curves', 'write_npz_curves', 'curve_file_format', 'read_curves', 'save_curves']
+           'constant_values', 'constant_cond', 'melody_style', 'style_vector', 'resample_curves', 'fit_frames',
+           'default_start', 'melody_from_midi', 'from_melody', 'from_midi', 'table_columns', 'parse_cell', 'table_text',
+           'table_rows', 'read_table', 'sample_at_frames', 'tracked_pitch', 'tracked_note', 'tracked_chroma',
+           'tracked_gate', 'from_tracker', 'read_csv_curves', 'write_csv_curves', 'read_json_curves',
+           'write_json_curves', 'read_npz_curves', 'write_npz_curves', 'curve_file_format', 'read_curves',
+           'save_curves']
 
 # %% ../../nbs/52_control.curves.ipynb #c003
 import csv, io, json, math, zipfile
@@ -254,13 +255,23 @@ def parse_pitch(feature, text:str): return pitch_of(text)
 def parse_instrument(feature, text:str): return one_hot(text, feature.labels)
 
 # %% ../../nbs/52_control.curves.ipynb #c031
-def constant_cond(frames:int, velocity=None, chroma=None, instrument=None) -> Cond:
-    """A `Cond` that does not move: velocity 0..1, chroma 0..1 or a note's name, instrument by name; None is not
-    controlled"""
-    given = dict(velocity=velocity, chroma=chroma_of(chroma) if isinstance(chroma, str) else chroma)
-    arrays = {k: np.full((1, frames), -1. if v is None else v) for k, v in given.items()}
-    if instrument is not None: arrays['instruments'] = np.repeat(one_hot(instrument)[:, None], frames, axis=1)
-    return to_cond(arrays)
+def constant_values(f:Feature, value) -> np.ndarray:
+    "`value` of a feature as `channels` numbers: a number in 0..1, text that its row can parse, None for -1; ValueError"
+    if isinstance(value, str):
+        check('parse' in f.functions, f"{f.name} is {value!r}; expected a number in 0..1")
+        value = f.functions['parse'](f, value)
+    return np.broadcast_to(-1. if value is None else value, f.channels)
+
+def constant_cond(frames:int, features='pvt', **values) -> Cond:
+    """A `Cond` that does not move. `values` go by the names of the set's features, or of their options: numbers in 0..1
+    or texts, such as a note's or an instrument's name; what is missing is not controlled. ValueError"""
+    rows = feature_set(features)
+    names = {f.option or name: name for name, f in rows.items()} | {name: name for name in rows}
+    unknown = [k for k in values if k not in names]
+    check(not unknown, f"no feature {''.join(unknown[:1])!r}; there are {', '.join(rows)}")
+    given = {names[k]: v for k, v in values.items()}
+    constants = {name: constant_values(f, given.get(name)) for name, f in rows.items()}
+    return to_cond({name: np.repeat(v[:, None], frames, axis=1) for name, v in constants.items()}, features)
 
 # %% ../../nbs/52_control.curves.ipynb #gs02
 NOTES_PER_SECOND, REGISTER_LOW, REGISTER_HIGH = 8., 48, 72                # density 1; register 0 and 1, as MIDI pitches

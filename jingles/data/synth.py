@@ -75,12 +75,12 @@ def load_fluidsynth():
     return fs, write
 
 # %% ../../nbs/51_data.synth.ipynb #c016
-def note_events(melody, samples:int) -> list:
+def note_events(melody, samples:int, sample_rate:int=SAMPLE_RATE) -> list:
     "[(block, on, pitch, velocity)] in playing order; at equal times the old note ends before the new one begins"
-    at = lambda t: math.floor(t*SAMPLE_RATE/BLOCK_SIZE + 5e-6)   # in blocks; `control.curves` rounds up by 1e-6 frames
+    at = lambda t: math.floor(t*sample_rate/BLOCK_SIZE + 5e-6)   # in blocks; `control.curves` rounds up by 1e-6 frames
     events = []
     for n in melody:
-        if not 0 <= n.start*SAMPLE_RATE < samples: continue
+        if not 0 <= n.start*sample_rate < samples: continue
         events += [(at(n.start), 1, n.pitch, n.velocity), (max(at(n.end), at(n.start) + 1), 0, n.pitch, 0)]
     return sorted((e for e in events if e[0]*BLOCK_SIZE < samples), key=lambda e: e[:2])
 
@@ -95,11 +95,11 @@ def check_soundfont(path):
 # %% ../../nbs/51_data.synth.ipynb #c020
 class FluidSynth:
     "FluidSynth with one SoundFont and one channel; FileNotFoundError, ValueError for a broken SoundFont"
-    def __init__(self, soundfont=None):
-        self.path = find_soundfont(soundfont)
+    def __init__(self, soundfont=None, sample_rate:int=SAMPLE_RATE):
+        self.path, self.sample_rate = find_soundfont(soundfont), sample_rate
         check_soundfont(self.path)
         fs, self.write = load_fluidsynth()
-        self.fs = fs.Synth(gain=SYNTH_GAIN, samplerate=SAMPLE_RATE, channels=16, **FLUIDSYNTH_SETTINGS)
+        self.fs = fs.Synth(gain=SYNTH_GAIN, samplerate=sample_rate, channels=16, **FLUIDSYNTH_SETTINGS)
         self.font = self.fs.sfload(str(self.path))
         check(self.font >= 0, f"FluidSynth cannot load {str(self.path)!r}; give another .sf2 file")
 
@@ -147,13 +147,13 @@ def expression_events(expression, samples:int) -> list:
 class Synth(FluidSynth):
     "A `FluidSynth` whose `render` is a pure function of its arguments"
     def render(self, melody, instrument:str, seconds=8, expression=()):
-        """`melody` played by `instrument`: float32 [seconds*24000] in -1..1, independent of what was rendered before;
-        ValueError. `expression` (n,) in 0..1, spread evenly over the clip, scales all velocities as time goes on"""
+        """`melody` played by `instrument`: float32 [seconds*sample_rate] in -1..1, independent of what was rendered
+        before; ValueError. `expression` (n,) in 0..1, spread evenly over the clip, scales all velocities as time goes on"""
         check(seconds > 0, f"cannot render {seconds} s; give a duration above 0")
-        samples, done, parts = round(seconds*SAMPLE_RATE), 0, []
+        samples, done, parts = round(seconds*self.sample_rate), 0, []
         reset_synth(self)
         self.play(instrument)
-        events = note_events(melody, samples) + expression_events(expression, samples)
+        events = note_events(melody, samples, self.sample_rate) + expression_events(expression, samples)
         for block, what, number, value in sorted(events, key=lambda e: e[:2]):
             parts.append(self.blocks(block - done))
             done = block
@@ -165,12 +165,12 @@ class Synth(FluidSynth):
 
 # %% ../../nbs/51_data.synth.ipynb #c027
 @lru_cache(maxsize=4)
-def cached_synth(path, pid:int): return Synth(path)
+def cached_synth(path, pid:int, sample_rate:int): return Synth(path, sample_rate)
 
 # %% ../../nbs/51_data.synth.ipynb #c028
-def synth(soundfont=None) -> Synth:
+def synth(soundfont=None, sample_rate:int=SAMPLE_RATE) -> Synth:
     "This process's synthesizer for a SoundFont (see `find_soundfont`), loaded once; FileNotFoundError, ValueError"
-    return cached_synth(find_soundfont(soundfont), os.getpid())
+    return cached_synth(find_soundfont(soundfont), os.getpid(), sample_rate)
 
 # %% ../../nbs/51_data.synth.ipynb #c043
 def attack_time(wav, start:float, level=0.1) -> float:
