@@ -11,7 +11,7 @@ __all__ = ['SAMPLE_RATE', 'Spec', 'Cond', 'crop', 'select', 'switch_off', 'drop_
 
 # %% ../nbs/00_core.ipynb #c003
 import ast, json, os, random, tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -175,13 +175,17 @@ def _beside(path):
 
 @contextmanager
 def atomic_write(path):
-    "Yields a temporary path beside `path`, or beside what a link there leads to; renamed to it when the block ends well, removed when it fails"
+    """Yields a temporary path beside `path`, or beside what a link there leads to; renamed to it when the block ends
+    well, removed when it fails. The file has the rights that the umask gives, whatever the block did."""
     path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and not os.access(path, os.W_OK): raise PermissionError(f"{path} may not be written; change its rights, or choose another name")
+    if path.exists() and not os.access(path, os.W_OK):
+        raise PermissionError(f"{path} may not be written; change its rights, or choose another name")
     tmp = _beside(path)
+    mode = tmp.stat().st_mode & 0o777
     try:
         yield tmp
+        with suppress(OSError): os.chmod(tmp, mode)      # safetensors puts a file of mode 600 in its place
         os.replace(tmp, path)
     finally: tmp.unlink(missing_ok=True)
 
