@@ -1,15 +1,17 @@
-// The drawing board without a browser: just enough of a page for draw.js to run in node, and what a person does with it.
+// The drawing board and the studio without a browser: just enough of a page for draw.js and studio.js to run in node, and what a person does with them.
 // node tests/board.mjs LANES NAME runs one of the `tests` below; test_board.py does. LANES are the boards' lanes as Python has them.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 
 const nothing = () => {}, turn = () => new Promise((ok) => setTimeout(ok, 5));
 const brush = new Proxy({}, { get: () => nothing, set: () => true });
-const count = { audio: [], urls: new Set(), on: 0, recorder: null, broken: false, scale: 1, deaf: false, shelf: {} };
+const count = { sources: [], urls: new Set(), on: 0, recorder: null, slow: {}, broken: false, scale: 1, deaf: false, shelf: {} };
 
 class Node_ {
   constructor(tag) { Object.assign(this, { tag, dataset: {}, style: {}, children: [], on: {}, clientWidth: 694, files: [] }); }
-  append(...c) { this.children.push(...c); }
+  append(...c) { this.children.push(...c); for (const e of c) if (e instanceof Node_) e.parentNode = this; }
+  after(...c) { const all = this.parentNode.children; all.splice(all.indexOf(this) + 1, 0, ...c); for (const e of c) e.parentNode = this.parentNode; }
+  replaceChildren(...c) { this.children = []; this.append(...c); }
   addEventListener(name, f) { this.on[name] = f; }
   send(name, e = {}) { return this.on[name]({ preventDefault: nothing, stopPropagation: nothing, button: 0, pointerId: 1, ...e }); }
   getBoundingClientRect() { return { left: 0, top: 0, width: count.scale * this.clientWidth, height: count.scale * parseFloat(this.style.height) }; }
@@ -21,15 +23,25 @@ class Node_ {
 }
 
 class Recorder { constructor(stream) { this.stream = stream; count.recorder = this; } start() { this.state = "recording"; } stop() { this.state = "inactive"; this.ondataavailable({ data: "hm" }); this.onstop(); } }
-class Decoder { async decodeAudioData() { if (count.broken) throw new Error("no sound"); return { sampleRate: 48000, getChannelData: () => new Float32Array(5) }; } close() {} }
+class Gain { constructor() { this.gain = { value: 1, ramps: [], setValueAtTime: (v, t) => this.gain.ramps.push([v, t]), linearRampToValueAtTime: (v, t) => this.gain.ramps.push([v, t]), cancelAndHoldAtTime: nothing }; } connect() {} }
 
-class Sound { constructor(url) { this.src = url; this.paused = true; this.currentTime = 0; count.audio.push(this); } pause() { this.paused = true; } play() { this.paused = false; } }
+class Source {                          // a sound that plays: `began` says when and from where, `ended` when it is to stop
+  connect() {} start(when, offset) { this.began = [when, offset]; count.sources.push(this); }
+  stop(when = 0) { this.ended = when; }
+}
+
+class Decoder {                         // a sound of `seconds`, which the first byte of its file says
+  constructor() { this.currentTime = 0; count.context = this; }
+  async decodeAudioData(data) { await count.slow[new Uint8Array(data)[0]]; if (count.broken) throw new Error("no sound"); return { sampleRate: 48000, duration: new Uint8Array(data)[0], getChannelData: () => new Float32Array(5) }; }
+  createBufferSource() { return new Source(); } createGain() { return new Gain(); } close() {}
+}
 
 Object.assign(globalThis, {
   document: { createElement: (tag) => new Node_(tag), body: {}, activeElement: null }, window: {}, location: { pathname: "/page" },
-  localStorage: { getItem: (k) => count.shelf[k] ?? null, setItem: (k, v) => { count.shelf[k] = v; }, removeItem: (k) => { delete count.shelf[k]; } }, requestAnimationFrame: (f) => setTimeout(f, 0), Audio: Sound,
+  localStorage: { getItem: (k) => count.shelf[k] ?? null, setItem: (k, v) => { count.shelf[k] = v; }, removeItem: (k) => { delete count.shelf[k]; } }, requestAnimationFrame: (f) => setTimeout(f, 1),
   getComputedStyle: () => ({ getPropertyValue: () => "" }), ImageData: class { constructor(w, h) { this.data = new Uint8ClampedArray(4 * w * h); } },
-  MediaRecorder: Recorder, AudioContext: Decoder,
+  MediaRecorder: Recorder, AudioContext: Decoder, OfflineAudioContext: Decoder,
+  IntersectionObserver: class { observe() {} disconnect() {} },
   ResizeObserver: class { observe() {} disconnect() {} }, MutationObserver: class { observe() {} disconnect() {} },
 });
 const microphone = () => { count.on++; return { getTracks: () => [{ stop: () => { count.on--; } }] }; };
@@ -54,19 +66,21 @@ class Model {                           // what anywidget gives a view: traits, 
 
 const [lanes, name] = process.argv.slice(2), LANES = JSON.parse(lanes);
 const bytes = (values) => new DataView(Float32Array.from(values).buffer), rows = (seconds, value = 0.5) => new Float32Array(5 * 75 * seconds).fill(value);
-const { default: widget } = await import(`data:text/javascript,${encodeURIComponent(readFileSync(new URL("../jingles/control/draw.js", import.meta.url)))}`);
+const code = ["control/draw.js", "studio.js"].map((name) => readFileSync(new URL(`../jingles/${name}`, import.meta.url), "utf8")).join("\n");
+const views = await import(`data:text/javascript,${encodeURIComponent(code)}`);
 
-async function board(seconds, features = "pvt", more = {}) {      // a board of `seconds`, 0.5 everywhere, painted once; a pixel is 600/frames
+async function board(seconds, features = "pvt", more = {}, view = "board") {      // a board of `seconds`, 0.5 everywhere, painted once; a pixel is 600/frames
   const model = new Model({ lanes: LANES[features], rate: 75, bands: 80, presets: { velocity: ["swell", "decay"], chroma: ["scale"] }, opens: [".csv", ".wav"], saves: ["csv"], longest: 10, name: "mine", lasting: false, message: "", data: bytes(rows(seconds)), mel: null, sound: null, loudness: null, measured: null, ...more });
   model.widget_manager = { kernel: { statusChanged: { connect: (f) => { model.status = (state) => f(null, state); }, disconnect: nothing } } };
-  const el = new Node_("div"), close = widget.render({ model, el });
+  const el = new Node_("div"), s = views[view]({ model, el }), close = s.close;
   await turn();
-  const [, bar, notice, field, said] = el.children[0].children, [canvas, names] = field.children, place = JSON.parse(canvas.dataset.place);
+  const inside = (e) => [e, ...(e.children || []).flatMap(inside)], all = () => inside(el), where = el.children[0].children;
+  const bar = where.find((e) => e.className === "bar"), notice = where.find((e) => e.className === "notice"), field = where.find((e) => e.className === "field"), said = where.find((e) => e.className === "said"), [canvas, names] = field.children, place = JSON.parse(canvas.dataset.place);
   const values = () => new Float32Array(model.get("data").buffer), frames = () => values().length / 5;
   const point = (label, share, value = 0.5) => ({ clientX: count.scale * (place.left + share * (place.right - place.left)), clientY: count.scale * (place.lanes[label][0] + 3 + (place.lanes[label][1] - 6) * (1 - value)) });
-  const button = (label) => [...bar.children].find((b) => b.ariaLabel?.startsWith(label));
+  const button = (label) => all().find((b) => b.tag === "button" && b.ariaLabel?.startsWith(label)), option = (name) => all().filter((e) => e.dataset?.option === name);
   const give = (file) => el.children[0].send("drop", { dataTransfer: { files: [file] } });
-  return { model, canvas, names, notice, bar, said, close, give, point, button, values, frames, key: (key) => canvas.send("keydown", { key }),
+  return { s, el, all, option, model, canvas, names, notice, bar, said, close, give, point, button, values, frames, key: (key) => canvas.send("keydown", { key }),
     changed: () => values().reduce((found, v, i) => (v === 0.5 ? found : [...found, [Math.floor(i / frames()), i % frames()]]), []) };
 }
 
@@ -109,16 +123,38 @@ const tests = {
     b.key("Delete");
     assert.deepEqual(b.changed(), [...Array(8).keys()].map((i) => [1, 150 + i]));
   },
-  async sound() {                       // only a new sound interrupts the one that plays, and none is kept longer than it is needed
-    const b = await board(1), sound = (n) => new DataView(new Uint8Array(n).buffer);
-    b.model.set("sound", sound(9));
+  async sound() {                       // a new sound takes over where the old one is, faded; nothing else interrupts it
+    const b = await board(1), sound = (n) => new DataView(new Uint8Array(20).fill(n).buffer);
+    b.model.set("sound", sound(9)); await turn();
+    assert.equal(b.s.root.dataset.playing, "false"); assert.equal(count.sources.length, 0);      // nothing plays by itself
     b.button("Play").click();
-    b.model.set("measured", bytes(rows(1))); b.model.set("mel", sound(80)); b.model.set("loudness", bytes([0, -60]));
-    assert.equal(count.audio.length, 1); assert.ok(!count.audio[0].paused);
-    b.model.set("sound", sound(10));
-    assert.equal(count.audio.length, 2); assert.ok(count.audio[0].paused); assert.deepEqual([...count.urls], [count.audio[1].src]);
-    b.close();
-    assert.equal(count.urls.size, 0);
+    const context = b.s.context, [first] = count.sources;
+    assert.deepEqual(first.began, [0, 0]);
+    context.currentTime = 4;
+    b.model.set("measured", bytes(rows(1))); b.model.set("mel", new DataView(new ArrayBuffer(80))); b.model.set("loudness", bytes([0, -60])); await turn();
+    assert.equal(count.sources.length, 1); assert.equal(first.ended, undefined);
+    b.model.set("sound", sound(8)); await turn();
+    const [, second] = count.sources, [when, offset] = second.began;
+    assert.ok(Math.abs(when - offset) < 1e-9, "the new sound goes on where the old one is");
+    assert.ok(first.ended > when && first.ended < when + 0.2, "the old one fades out over the new one's beginning");
+    second.onended(); assert.equal(b.s.root.dataset.playing, "false");
+    b.button("Play").click(); b.close();
+    assert.equal(count.sources[2].ended, 0);
+  },
+  async overtaken() {                   // of sounds that arrive at once only the newest is heard, however long an older one takes to be decoded
+    const b = await board(1), sound = (n) => new DataView(new Uint8Array(20).fill(n).buffer);
+    let ready; count.slow[7] = new Promise((ok) => { ready = ok; });
+    b.model.set("sound", sound(7)); b.model.set("sound", sound(8)); await turn();
+    ready(); await turn();
+    assert.equal(b.s.buffer.duration, 8); assert.equal(b.s.root.dataset.sounds, 1);
+    b.model.hear("msg:custom", { kind: "play", at: 3 }); b.model.set("sound", sound(6)); await turn();
+    assert.deepEqual(count.sources.map((s) => s.began[1]), [3]);              // Python asked for it to be played, from there
+  },
+  async seek() {                        // a click below the lanes plays from there
+    const b = await board(4), place = JSON.parse(b.canvas.dataset.place);
+    b.model.set("sound", new DataView(new Uint8Array(20).fill(4).buffer)); await turn();
+    b.canvas.send("pointerdown", { clientX: place.left + (place.right - place.left) / 4, clientY: parseFloat(b.canvas.style.height) - 4 });
+    assert.deepEqual(b.changed(), []); assert.ok(Math.abs(count.sources[0].began[1] - 1) < 0.01);
   },
   async hum() {                         // what is hummed is sent; the end of an old recording does not end a new one
     const b = await board(1), hum = b.button("Hum");
@@ -231,7 +267,7 @@ const tests = {
     assert.deepEqual([2, 3, 4].map((row) => b.values()[75 * row + 15]), [0, 0, 1]);
   },
   async menus() {                       // a menu is walked through with the keys, and only what is chosen is asked for
-    const b = await board(1), box = b.bar.children.find((c) => c.children[0]?.ariaLabel === "Presets"), list = box.children[1], key = (key) => box.send("keydown", { key });
+    const b = await board(1), box = b.all().find((c) => c.className === "choice" && c.children[0]?.ariaLabel === "Presets"), list = box.children[1], key = (key) => box.send("keydown", { key });
     for (const k of ["ArrowDown", "ArrowDown", "ArrowDown", "ArrowUp"]) key(k);
     assert.equal(document.activeElement.ariaLabel, "velocity: decay"); assert.equal(b.model.sent.length, 0); assert.equal(list.hidden, false);
     key("s"); assert.equal(document.activeElement.ariaLabel, "chroma: scale");
@@ -251,7 +287,7 @@ const tests = {
   },
   async restarted() {                   // the page sees that the kernel has gone, keeps what is drawn then, and the next board takes it up
     const b = await board(1);
-    assert.match(b.said.textContent, /^Draw in a lane; what is grey/); assert.equal(b.notice.textContent, "");
+    assert.match(b.said.textContent, /^Draw in a lane; the model fills/); assert.equal(b.notice.textContent, "");
     b.model.status("busy"); assert.equal(b.notice.textContent, "");
     count.deaf = true; b.model.status("restarting"); b.model.hear("comm_live_update");
     assert.match(b.notice.textContent, /^Nobody listens/);
@@ -289,7 +325,51 @@ const tests = {
     await give({ name: "b.wav", size: 9, arrayBuffer: async () => new ArrayBuffer(9) });
     assert.equal(b.model.sent[0].name, "b.wav");
   },
+  async settings() {                    // each setting is shown as Python has it, and what is set is asked for, not taken
+    const b = await studio(), sent = () => b.model.sent.filter((m) => m.kind === "set").map(({ name, value }) => [name, value]);
+    const [seed] = b.option("seed"), [quality] = b.option("quality"), [level] = b.option("level"), [start, end] = b.option("region"), [asked, slider] = b.option("style.density");
+    assert.equal(seed.value, 5); assert.equal(quality.selectedIndex, 1); assert.equal(level.checked, false); assert.deepEqual([start.value, end.value], [0, 1]); assert.deepEqual([asked.checked, slider.disabled, slider.value], [false, true, 2.5]);
+    seed.value = "7"; seed.onchange(); quality.selectedIndex = 0; quality.onchange(); level.checked = true; level.onchange(); end.value = "1.5"; end.onchange(); asked.checked = true; asked.onchange();
+    assert.deepEqual(sent(), [["seed", 7], ["quality", "draft"], ["level", true], ["region", [0, 1.5]], ["style.density", 2.5]]);
+    b.model.set("settings", { ...SETTINGS, seed: 9, live: true, "style.density": 4 });
+    assert.equal(seed.value, 9); assert.deepEqual([asked.checked, slider.disabled, slider.value], [true, false, 4]);
+    assert.equal(b.button("Live").ariaPressed, "true"); assert.ok(b.s.loop);
+    assert.ok(b.all().filter((e) => e.dataset?.option).every((e) => e.ariaLabel && e.title), "every control has a name and an explanation");
+  },
+  async strip() {                       // a take is shown once for each state, and what is fetched belongs to it
+    const b = await studio(), take = (id, more) => ({ id, how: `seed ${id}`, keep: false, state: "measuring", shown: false, ...more }), fetches = () => b.model.sent.filter((m) => m.kind === "fetch").map((m) => m.id);
+    b.model.set("strip", [take(1)]); b.model.set("strip", [take(2), take(1)]); b.model.set("strip", [take(2, { shown: true }), take(1, { state: "measured" })]);
+    assert.deepEqual(fetches(), [1, 2, 1]); assert.deepEqual(b.s.cards.map((c) => c.root.dataset.take), [2, 1]);
+    b.model.hear("msg:custom", { kind: "take", part: "picture", id: 9, frames: 75 }, [bytes(rows(1)), bytes([]), bytes([])]);      // one that has left
+    b.model.hear("msg:custom", { kind: "take", part: "picture", id: 1, frames: 75 }, [bytes(rows(1)), bytes(rows(1)), new DataView(new Uint8Array(80 * 76).buffer)]);
+    b.button("Keep").click(); b.button("Download").click();
+    assert.deepEqual(b.model.sent.slice(-2).map(({ kind, id, keep, part }) => [kind, id, keep ?? part]), [["keep", 2, true], ["fetch", 2, "file"]]);
+  },
+  async state() {                       // buttons follow the state, whatever the words say
+    const b = await studio(), generate = b.all().find((e) => e.className?.includes("jingles-generate")), cancel = b.button("Cancel");
+    assert.deepEqual([generate.disabled, cancel.disabled], [false, true]);
+    b.model.set("busy", true); b.model.set("status", { code: "generating", text: "..." });
+    assert.deepEqual([generate.disabled, cancel.disabled, b.s.root.dataset.status], [true, false, "generating"]);
+    cancel.click(); b.model.set("busy", false); generate.click();
+    assert.deepEqual(b.model.sent.map((m) => m.kind), ["cancel", "generate"]);
+  },
+  async resting() {                     // live, a gesture is told while the finger rests, and one Undo still takes all of it back
+    const b = await studio({ settings: { ...SETTINGS, live: true } });
+    b.canvas.send("pointerdown", b.point("velocity", 0.1, 0.9));
+    await new Promise((ok) => setTimeout(ok, 300));
+    assert.deepEqual(b.changed(), [[0, 30]]);                     // told, although the finger is still down
+    b.canvas.send("pointermove", b.point("velocity", 0.2, 0.9)); b.canvas.send("pointerup");
+    assert.equal(b.changed().length, 31);
+    b.button("Undo").click();
+    assert.deepEqual(b.changed(), []);
+  },
 };
+
+const ROW = { low: 0, high: 10, step: 1, choices: [], section: "Rest", help: "what it does", start: 0 };
+const OPTIONS = [{ name: "seed", label: "Seed", kind: "number", section: "" }, { name: "variations", label: "Variations", kind: "number", section: "" }, { name: "quality", label: "Quality", kind: "choice", section: "", choices: [["draft", "Draft"], ["standard", "Standard"]] },
+  { name: "level", label: "Level", kind: "switch" }, { name: "region", label: "Region", kind: "region" }, { name: "style.density", label: "Density", kind: "optional", start: 2.5 }, { name: "preset.velocity", label: "Velocity", kind: "several", choices: [["", "as drawn"], ["swell", "swell"]] }].map((o) => ({ ...ROW, ...o }));
+const SETTINGS = { seed: 5, new_seed: true, variations: 1, quality: "standard", live: false, level: false, region: [0, 1], "style.density": null, "preset.velocity": [""] };
+const studio = (more = {}) => board(4, "pvt", { options: OPTIONS, settings: SETTINGS, strip: [], shares: [1, 0.5], status: { code: "idle", text: "" }, busy: false, progress: 0, limit_text: "", ...more }, "studio");
 
 if (name) await tests[name](); else console.log(Object.keys(tests).join("\n"));
 process.exit(0);

@@ -92,9 +92,10 @@ class Kernel:
 
 class Page:
     "The notebook in the browser"
-    def __init__(self, browser, folder, url):
+    def __init__(self, browser, folder, url, before=''):
         self.page, self.folder, self.url, self.faults = browser.new_page(viewport=dict(width=1200, height=1300), has_touch=True), folder, url, []
         self.page.set_default_timeout(90_000)
+        if before: self.page.add_init_script(before)
         self.page.on('pageerror', lambda e: self.faults.append(f'{e} {e.stack}'))
         self.page.goto(f'{url}/doc/tree/draw.ipynb')
         self.ready()
@@ -138,7 +139,14 @@ class Page:
         self.page.click(f'.jingles-draw [role=menuitem][aria-label="{item}"]')
 
     def tool(self, name): self.page.click(f'.jingles-draw button[aria-label^="{name}"]')
-    def says(self, text): self.page.wait_for_selector(f'.jingles-said:has-text("{text}")')
+    def status(self, code): self.page.wait_for_selector(f'.jingles-draw[data-status={code}]')
+    def state(self, name): return int(self.page.locator('.jingles-draw').get_attribute(f'data-{name}') or 0)
+
+    def generate(self):
+        "Press Generate, and wait until the takes are there and measured"
+        self.page.click('.jingles-generate')
+        self.page.wait_for_selector('.jingles-draw[data-busy=true]')
+        self.page.wait_for_selector('.jingles-draw[data-busy=false][data-status=done]')
 
 
 def soon(get, ok, seconds=10):

@@ -213,7 +213,7 @@ def test_parameters_tag_survives_cleaning():
 # ---- what is declared
 
 EXTRAS = ('requirements', 'train_requirements', 'lab_requirements', 'dev_requirements', 'docs_requirements')
-NOT_IMPORTED = dict({'mkdocs-material': "the site's theme"}, jupyterlab='`make lab`', voila='`make app`', ipykernel='runs the notebooks', execnb='bound for nbdev', ghapi='bound for nbdev',
+NOT_IMPORTED = dict({'mkdocs-material': "the site's theme"}, jupyterlab='`make lab`', ipywidgets='carries anywidget', voila='`make app`', ipykernel='runs the notebooks', execnb='bound for nbdev', ghapi='bound for nbdev',
                     **{'pytest-xdist': '`make pytest` runs two tests at once'}, setuptools='builds the wheel', wheel='builds the wheel', papermill='runs nbs/runs')
 
 

@@ -10,8 +10,8 @@ NODE, BOARD = shutil.which('node'), ROOT/'tests'/'board.mjs'
 
 
 def node(*args):
-    lanes_of = pytest.importorskip('jingles.control.draw').lanes_of
-    return subprocess.run([NODE, BOARD, json.dumps({name: lanes_of(name) for name in SETS}), *args], capture_output=True, text=True, timeout=60)
+    lane_specs = pytest.importorskip('jingles.control.draw').lane_specs
+    return subprocess.run([NODE, BOARD, json.dumps({name: lane_specs(name) for name in SETS}), *args], capture_output=True, text=True, timeout=60)
 
 
 @pytest.mark.skipif(not NODE, reason='no node; as root: apt-get install nodejs')

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(not CHROMIUM, reason='no Chromium; as root: apt-
 CELL = """
 from jingles.studio import Studio
 studio = Studio(seconds=2, keep='kept.npz')
-studio.controls.steps.value = 6
+studio.set(steps=6)
 studio"""
 
 
@@ -185,7 +185,7 @@ def test_files_and_humming(page, kernel):
     assert (soon(lambda: kernel.rows, lambda r: (r == tune).all()) == tune).all()
     page.page.wait_for_selector('.jingles-draw .said:has-text("tune.mid is what is drawn")')      # the kernel has the curves before the page has the words
 
-    length = page.page.locator('.jingles-draw input[type=number]')
+    length = page.page.locator('.jingles-draw input[aria-label="Length in seconds"]')
     length.click(click_count=3); length.press_sequentially('2'); length.press('Tab')
     assert soon(lambda: kernel.rows.shape, lambda shape: shape == (6, 150)) == (6, 150)
     before = kernel.rows
@@ -197,38 +197,127 @@ def test_files_and_humming(page, kernel):
 
 
 def test_generate(page, kernel):
-    "A click leads to a player, and what was asked for is what was drawn"
-    page.page.click('.jingles-generate')
-    page.page.click('.jingles-card button:has-text("play")')
-    page.page.wait_for_selector('.jingles-card audio')
+    "A click leads to a sound on the board, and what was asked for is what was drawn"
+    sounds = page.state('sounds')
+    page.generate()
     asked, drawn = (np.array(kernel(f'{c}["velocity"][0, 0].tolist()'), np.float32) for c in ('studio.takes[0].cond', 'studio.board.cond'))
-    assert (asked == drawn).all()
-    length = page.page.wait_for_function("document.querySelector('.jingles-card audio').duration || 0").json_value()
-    assert abs(length - 2) < 0.15                       # MP3 pads to whole blocks
-    page.page.evaluate("document.querySelector('.jingles-card .seen').scrollIntoView({block: 'center'})")      # the picture is asked for when its place is on the screen
-    page.page.wait_for_selector('.jingles-card img')
-    with page.page.expect_download() as download: page.page.click('.jingles-card button:has-text("download")')
+    assert (asked == drawn).all() and page.state('sounds') > sounds
+    page.tool('Play')
+    page.page.wait_for_selector('.jingles-draw[data-playing=true]')
+    page.tool('Play')
+    page.page.wait_for_selector('.jingles-draw[data-playing=false]')
+    with page.page.expect_download() as download: page.page.click('.take button[aria-label=Download]')
     download.value.save_as(page.folder/'take.wav')
     assert download.value.suggested_filename == 'jingle-0.wav' and len(load(page.folder/'take.wav')) == 48000
-    page.page.click('.jingles-card button:has-text("keep")')
-    assert soon(lambda: kernel('studio.cards.children[0].keep'), bool)
-    page.says('done')
+    page.page.click('.take button[aria-label=Keep]')
+    assert soon(lambda: kernel('studio.cards[0].keep'), bool)
+    painted = """() => { const c = document.querySelector('.take canvas'); const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
+                  return new Set([...Array(400).keys()].map((i) => d.slice(4*i*31, 4*i*31 + 3).join())).size > 20 }"""
+    page.page.wait_for_function(painted)                # the small picture: curves and spectrogram
     page.page.screenshot(path=page.folder/'generated.png', full_page=True)
+
+
+def test_settings(page, kernel):
+    "What is set on the page is set in the kernel, refused values are said and taken back, and what Python sets is shown"
+    page.page.click('.jingles-draw details.advanced summary')
+    page.page.select_option('.jingles-draw [data-option=quality]', label='Draft')
+    assert soon(lambda: kernel('studio.settings["steps"]'), lambda n: n == 4) == 4
+    steps = page.page.locator('.jingles-draw [data-option=steps]')
+    assert steps.input_value() == '4'                   # quality is a number of steps
+    steps.fill('7'); steps.press('Tab')
+    assert soon(lambda: kernel('studio.settings["quality"]'), lambda q: q == 'custom') == 'custom'
+    steps.fill('0'); steps.press('Tab')
+    page.page.wait_for_selector('.jingles-draw .said:has-text("expected a whole number, 1 to")')
+    assert kernel('studio.settings["steps"]') == 7
+    kernel('studio.set(**{"guidance.velocity": 2.5, "steps": 6})')
+    guidance = page.page.locator('.jingles-draw [data-option="guidance.velocity"]')
+    assert soon(guidance.input_value, lambda v: v == '2.5') == '2.5'
+    page.page.click('.jingles-draw details.advanced summary')
 
 
 def test_stop(page, kernel):
     before = kernel('[t.seed for t in studio.takes]')
-    kernel('setattr(studio.controls.steps, "value", 1000)')
+    kernel('studio.set(steps=1000)')
     page.page.click('.jingles-generate')
-    done = lambda: kernel('[studio.progress.max, studio.progress.value]')
-    first = soon(done, lambda d: d[0] == 1000 and d[1] > 0)                    # the click has arrived, and the bar moves ...
-    second = soon(done, lambda d: d[1] > first[1])
-    assert first[0] == second[0] == 1000 and 0 < first[1] < second[1] < 1000   # ... step by step
-    assert kernel('[6*7, studio.worker.is_alive()]') == [42, True]             # the kernel answers while it draws
+    page.page.wait_for_selector('.jingles-draw[data-busy=true]')
+    first = soon(lambda: kernel('studio.progress'), lambda share: share > 0)   # the click has arrived, and the bar moves ...
+    second = soon(lambda: kernel('studio.progress'), lambda share: share > first)
+    assert 0 < first < second < 1                                              # ... step by step
+    assert kernel('[6*7, studio.worker.is_alive()]') == [42, True]             # the kernel answers while it samples
     page.page.click('.jingles-stop:not([disabled])')
-    page.says('stopped')
+    page.status('cancelled')
     assert not soon(lambda: kernel('studio.worker.is_alive()'), lambda alive: not alive)
-    assert kernel('studio.progress.value') < 1000 and kernel('[t.seed for t in studio.takes]') == before       # nothing new, and nothing lost
+    assert kernel('studio.progress') < 1 and kernel('[t.seed for t in studio.takes]') == before       # nothing new, and nothing lost
+    kernel('studio.set(steps=6)')
+
+
+RECORDER = """
+const plain = AudioNode.prototype.connect;              // all that goes to the loudspeaker is written down, too
+window.heard = [];
+AudioNode.prototype.connect = function (to, ...rest) {
+  if (to instanceof AudioDestinationNode) {
+    const tap = this.context.createScriptProcessor(1024, 1, 1);
+    tap.onaudioprocess = (e) => window.heard.push(...e.inputBuffer.getChannelData(0));
+    plain.call(this, tap); plain.call(tap, to);
+  }
+  return plain.call(this, to, ...rest);
+};"""
+
+
+def test_live(page, kernel):
+    "With Live on, lifting the finger is enough: a preview is heard, full quality follows, what was not changed stays, and the kernel answers meanwhile"
+    kernel('setattr(studio.board, "cond", __import__("jingles.generate").generate.demo_curves(2, features="notes"))')
+    kernel('studio.set(steps=12, start="new")')
+    page.page.click('.jingles-draw .live')
+    page.status('refined')
+    page.page.wait_for_selector('.jingles-draw[data-playing=true]')            # by itself
+    before, sounds = np.array(kernel('studio.chosen.wav.tolist()')), page.state('sounds')
+    page.tool('Draw')
+    page.page.evaluate("""window.codes = []; new MutationObserver(() => window.codes.push(document.querySelector('.jingles-draw').dataset.status))
+                          .observe(document.querySelector('.jingles-draw'), {attributes: true, attributeFilter: ['data-status']})""")
+    page.drag('velocity', (0.7, 0.2), (0.95, 0.2))
+    page.page.wait_for_function("window.codes.includes('preview') && window.codes.at(-1) === 'refined'")
+    assert kernel('6*7') == 42
+    assert page.state('sounds') >= sounds + 2                                  # the preview, and what replaced it
+    page.page.wait_for_selector('.jingles-draw[data-playing=true]')            # it went on
+    after = np.array(kernel('studio.chosen.wav.tolist()'))
+    assert (after[:28000] == before[:28000]).all() and np.abs(after - before)[36000:].max() > 0.01
+    assert kernel('[studio.chosen.seed, studio.chosen.words]') == [kernel('studio.takes[0].seed'), ['live']]
+
+
+def test_live_drops_what_is_old(page, kernel):
+    "Of many strokes in a row only the newest is generated; none is queued"
+    kernel('setattr(studio, "seen", []) or studio.observe(lambda c: studio.seen.append(c["new"]["code"]), "status")')
+    kernel('studio.drawing.acquire()')                                          # the network is busy
+    for k in range(5): page.drag('velocity', (0.1 + 0.1*k, 0.5), (0.15 + 0.1*k, 0.6), steps=3)
+    rows = soon(lambda: kernel.rows, lambda r: r[0, 80] > 0.45)
+    assert soon(lambda: kernel('studio.live.latest.replaced'), lambda n: n >= 3) >= 3
+    kernel('studio.drawing.release()')
+    newest = lambda: np.array(kernel('studio.chosen.cond["velocity"][0, 0].tolist()'), np.float32)
+    assert (soon(newest, lambda v: (v == rows[0]).all(), 60) == rows[0]).all()
+    assert kernel('studio.seen.count("preview")') <= 2
+    page.page.click('.jingles-draw .live')
+    assert soon(lambda: kernel('studio.live is None'), bool)
+
+
+def test_crossfade_has_no_gap(lab, browser):
+    "A new sound takes over from the one that plays: what goes to the loudspeaker is never silent in between"
+    page = Page(browser, *lab, before=RECORDER)
+    page.command('notebook:run-all-cells'); page.board()
+    kernel = Kernel(*lab)
+    tone = lambda level: f'studio.board.show(__import__("numpy").full(48000, {level}, "float32"))'       # steady: any gap is a zero
+    kernel(tone(0.2))
+    page.page.wait_for_selector('.jingles-draw[data-sounds="1"]')
+    page.tool('Loop'); page.tool('Play')
+    page.page.wait_for_function('window.heard.some((v) => v > 0.1)')
+    for k, level in enumerate((0.4, 0.3, 0.5)):
+        kernel(tone(level))
+        page.page.wait_for_function(f'window.heard.slice(-512).every((v) => Math.abs(v - {level}) < 0.02)')
+    heard = np.array(page.page.evaluate('window.heard'))
+    playing = heard[np.argmax(heard > 0.1):]
+    assert playing.min() > 0.15 and playing.max() < 0.55, (playing.min(), playing.max())
+    page.tool('Play')
+    kernel.close(); page.page.close()
 
 
 def test_reload(page, kernel):
@@ -302,8 +391,10 @@ def test_app(lab, browser):
         page.wait_for_selector('.jingles-draw canvas[data-place]')
         page.wait_for_selector(':text("up to 8 sounds of up to 8 s")')
         page.click('.jingles-generate')
-        page.click('.jingles-card button:has-text("play")')
-        page.wait_for_selector('.jingles-card audio')
+        page.wait_for_selector('.jingles-draw[data-status=done][data-sounds]')
+        page.wait_for_selector('.take')
+        page.click('.jingles-draw .live')                       # the same here
+        page.wait_for_selector('.jingles-draw[data-status=refined][data-playing=true]')
         page.screenshot(path=folder/'app.png', full_page=True)
         page.close()
     finally: stop(app)

@@ -91,12 +91,12 @@ def test_studio(small):
     pytest.importorskip('anywidget')
     from jingles.studio import START_MODES, Studio
     studio = Studio(load_model(small/'model', device='cpu'), from_audio(tone(6), 1))
-    studio.controls.steps.value = 3
+    studio.set(steps=3)
     for begin in START_MODES:
         if begin == 'changed': studio.board.put('brightness', np.where(np.arange(75) < 40, studio.board.rows[3], 0.6))
-        studio.controls.begin.value = begin
+        studio.set(start=begin)
         studio.generate(); studio.worker.join()
-        assert studio.said.value == 'done', (begin, studio.said.value)
+        assert studio.status['code'] == 'done', (begin, studio.status)
         take = studio.takes[0]
         heard = descriptors(take.wav, 75, 75)
         assert all(torch.equal(take.cond[k], studio.board.cond[k]) for k in DESCRIPTORS_CHANNELS) and np.array_equal(take.measured['loudness'][0], heard['loudness'])

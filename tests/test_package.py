@@ -44,7 +44,7 @@ def test_wheel_carries_what_is_needed(wheel):
     assert shipped() and set(shipped()) <= names, f'not in the wheel: {sorted(set(shipped()) - names)}'
     modules = {p.relative_to(ROOT).as_posix() for p in project_files() if ROOT/'jingles' in p.parents and p.suffix == '.py'}
     assert {n for n in names if n.endswith('.py')} == modules
-    assert 'jingles/control/draw.js' in names, 'the drawing board has nothing to draw with'
+    assert {'jingles/control/draw.js', 'jingles/studio.js'} <= set(names), 'the drawing board has nothing to draw with'
     assert any(n.endswith('LICENSE') for n in names)
     assert not any(n.startswith(('tests/', 'nbs/', 'build/')) for n in names)
 

@@ -1,44 +1,51 @@
 // The drawing board of jingles.control.draw: lanes of curves over one time axis, and the sound they led to below them.
 // What is drawn is `values`, float32 (rows, frames): exactly the array that generation takes. -1 means "not controlled".
 // No dependencies. Python holds the state (traits of the model); a view keeps only tool, cursor and what can be undone.
+// `board` makes the view; jingles/studio.js puts the rest of the studio around it.
 
 const LEFT = 84, RIGHT = 10, GAP = 8, AXIS = 24, MEL = 110, LOUD = 46;      // pixels
 const MIDDLE = 48;                      // C3, where a lane of notes begins as long as it need not begin elsewhere
 const NOTES = ["C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B"];
-const TOOLS = { draw: "✎ draw", line: "╱ line", smooth: "∿ smooth", erase: "⌫ erase" };
+const TOOLS = { draw: ["✎", "Draw"], line: ["╱", "Line"], smooth: ["∿", "Smooth"], erase: ["⌫", "Erase"] };       // symbol and word; a narrow board has room for the symbol only
 const HELP = {
   draw: "Draw: drag over a lane", line: "Straight line: drag from its start to its end",
-  smooth: "Smooth: drag over what is rough", erase: "Erase: leave a stretch to the model",
+  smooth: "Smooth: drag over a rough part", erase: "Erase: leave a region to the model",
 };
-const WELCOME = "Draw in a lane; what is grey is left to the model.";
+const WELCOME = "Draw in a lane; the model fills in the grey parts.";
 const KEYS = "arrow keys move and change, Shift+arrow carries the value along, Page Up and Down change lane, Delete erases, 1 to 4 choose a tool, Ctrl+Z undoes";
 const MAGMA = [[0, 0, 4], [81, 18, 124], [183, 55, 121], [252, 137, 97], [252, 253, 191]];
 
 const STYLE = `
 .jingles-draw { --ink: var(--jp-ui-font-color1, #222); --faint: var(--jp-border-color2, #ddd); --paper: var(--jp-layout-color0, #fff);
   --open: var(--jp-layout-color2, #eee); --brand: var(--jp-brand-color1, #1976d2); --dim: var(--jp-ui-font-color2, #666);
-  color: var(--ink); background: var(--paper); font: 13px var(--jp-ui-font-family, sans-serif); padding: 6px; }
-@media (prefers-color-scheme: dark) { body:not([data-jp-theme-light]) .jingles-draw { --ink: #eee; --faint: #555; --paper: #111; --open: #2a2a2a; --dim: #aaa; } }
-.jingles-draw .bar { display: flex; flex-wrap: wrap; gap: 4px; align-items: center; margin-bottom: 4px; }
-.jingles-draw .bar > * { font: inherit; color: inherit; background: var(--paper); border: 1px solid var(--faint); border-radius: 4px; padding: 3px 7px; min-height: 28px; box-sizing: border-box; }
-.jingles-draw .bar > label { border: 0; display: flex; align-items: center; gap: 3px; }
-.jingles-draw .bar > label input { font: inherit; color: inherit; background: var(--paper); border: 1px solid var(--faint); }
+  color: var(--ink); background: var(--paper); font: 13px var(--jp-ui-font-family, system-ui, sans-serif); padding: 8px; border-radius: 6px; container-type: inline-size; }
+@media (prefers-color-scheme: dark) { body:not([data-jp-theme-light]) .jingles-draw { --ink: #eee; --faint: #555; --paper: #111; --open: #2a2a2a; --brand: #64a9f0; --dim: #aaa; } }
+body[data-jp-theme-light=false] .jingles-draw { color-scheme: dark; }
+.jingles-draw .bar { display: flex; flex-wrap: wrap; gap: 6px 10px; align-items: center; margin-bottom: 6px; }
+.jingles-draw .group { display: flex; align-items: center; gap: 3px; }
+.jingles-draw .group > *, .jingles-draw .choice > button { font: inherit; color: inherit; background: var(--paper); border: 1px solid var(--faint); border-radius: 4px; padding: 3px 8px; height: 30px; box-sizing: border-box; white-space: nowrap; }
+.jingles-draw .group > label { border: 0; padding: 0 2px; background: none; display: flex; align-items: center; gap: 4px; }
+.jingles-draw .group > .choice { position: relative; padding: 0; border: 0; }
+.jingles-draw .group input:not([type=checkbox]), .jingles-draw .group select { font: inherit; color: inherit; background: var(--paper); border: 1px solid var(--faint); border-radius: 4px; height: 30px; box-sizing: border-box; padding: 2px 5px; }
 .jingles-draw button { cursor: pointer; } .jingles-draw button:disabled { opacity: .4; cursor: default; }
+.jingles-draw button:hover:not(:disabled) { border-color: var(--dim); }
 .jingles-draw button[aria-pressed=true] { border-color: var(--brand); box-shadow: inset 0 0 0 1px var(--brand); }
+.jingles-draw .word { margin-left: 4px; }
 .jingles-draw .field { position: relative; }
 .jingles-draw .names, .jingles-draw .below { position: absolute; left: 0; bottom: 0; touch-action: manipulation; }
 .jingles-draw .names { top: 0; width: ${LEFT}px; cursor: pointer; } .jingles-draw .below { right: 0; }
 .jingles-draw .names span { display: none; position: absolute; right: 6px; color: var(--dim); font-size: 11px; }
 @media (pointer: coarse) { .jingles-draw .names span { display: block; } }
-.jingles-draw .bar > .choice { position: relative; padding: 0; border: 0; } .jingles-draw .choice > button { font: inherit; color: inherit; background: var(--paper); border: 1px solid var(--faint); border-radius: 4px; padding: 3px 7px; min-height: 28px; }
 .jingles-draw .menu { position: absolute; z-index: 10; top: 100%; left: 0; display: flex; gap: 10px; background: var(--paper); border: 1px solid var(--dim); border-radius: 4px; padding: 6px; max-width: 80vw; overflow: auto; }
 .jingles-draw .menu[hidden], .jingles-draw .notice:empty { display: none; } .jingles-draw .menu b { padding: 2px 6px; }
 .jingles-draw .menu div { display: flex; flex-direction: column; } .jingles-draw .menu button { font: inherit; color: inherit; background: none; border: 0; border-radius: 3px; padding: 3px 6px; text-align: left; white-space: nowrap; }
 .jingles-draw .menu button:focus, .jingles-draw .menu button:hover { background: var(--open); outline: none; }
 .jingles-draw .notice { border-left: 4px solid #c62828; background: var(--open); padding: 4px 8px; margin-bottom: 4px; }
-.jingles-draw canvas { display: block; width: 100%; touch-action: none; cursor: crosshair; border-radius: 3px; }
-.jingles-draw canvas:focus-visible, .jingles-draw .bar > *:focus-visible, .jingles-draw .choice > button:focus-visible { outline: 2px solid var(--brand); outline-offset: 1px; }
-.jingles-draw .said { min-height: 1.4em; color: var(--dim); }`;
+.jingles-draw canvas { display: block; width: 100%; border-radius: 3px; } .jingles-draw .field > canvas { touch-action: none; cursor: crosshair; }
+.jingles-draw canvas:focus-visible, .jingles-draw button:focus-visible, .jingles-draw input:focus-visible, .jingles-draw select:focus-visible { outline: 2px solid var(--brand); outline-offset: 1px; }
+.jingles-draw .said { min-height: 1.4em; color: var(--dim); padding: 2px 0; }
+@container (max-width: 900px) { .jingles-draw .word { display: none; } }
+@container (max-width: 480px) { .jingles-draw .menu { max-width: 60vw; flex-direction: column; max-height: 50vh; } .jingles-draw .group { gap: 2px; } .jingles-draw .group > *, .jingles-draw .choice > button { padding: 3px 6px; } }`;
 
 // ---- the array
 
@@ -208,7 +215,7 @@ function paintOpen(s, ctx, c, box) {    // what is left to the model: a field th
   for (const [a, b] of runs(s, box.lane, (v) => v < 0)) {
     const x = xOf(s, a), w = xOf(s, b) - x;
     ctx.fillStyle = c.open; ctx.fillRect(x, box.top + 1, w, box.height - 2);
-    say(box.height > 40 ? "open: the model's choice" : "open", x, w);
+    say(box.height > 40 && w > 150 ? "open: the model's choice" : "open", x, w);
   }
   if (box.lane.gate || box.lane.gates) for (const [a, b] of runs(s, box.lane, (v) => v === 0)) say(box.lane.gate ? "no pitch" : "unvoiced", xOf(s, a), xOf(s, b) - xOf(s, a));
 }
@@ -284,8 +291,8 @@ function paintCursors(s, ctx, c) {
     const box = s.place.boxes[s.active], step = hop(s);
     ctx.strokeStyle = c.brand; ctx.lineWidth = 2; ctx.strokeRect(xOf(s, s.cursor), box.top, xOf(s, Math.min(s.frames, s.cursor + step)) - xOf(s, s.cursor), box.height);
   }
-  if (s.audio && !s.audio.paused) {
-    const x = s.place.left + (s.place.right - s.place.left) * s.audio.currentTime * s.rate / s.frames;
+  if (s.voice) {
+    const x = s.place.left + (s.place.right - s.place.left) * Math.min(1, position(s) * s.rate / s.frames);
     ctx.strokeStyle = c.brand; ctx.lineWidth = 1; ctx.beginPath(); ctx.moveTo(x, 0); ctx.lineTo(x, s.place.height); ctx.stroke();
   }
 }
@@ -400,27 +407,93 @@ function newPicture(s) {                // what is seen of a result; the sound g
   refresh(s);
 }
 
-function silence(s) {
-  if (s.audio) { s.audio.pause(); URL.revokeObjectURL(s.audio.src); }
-  s.audio = null;
+// ---- playing: a new sound takes over where the old one is, so that nothing is interrupted
+
+const FADE = 0.06;                      // seconds of a crossfade; both sounds are alike outside of what changed, so their gains add up to 1
+
+function decode(view) {                 // the sound in the bytes of a file
+  const bytes = view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength);
+  return new OfflineAudioContext(1, 1, 48000).decodeAudioData(bytes);
 }
 
-function newSound(s) {
-  const sound = s.model.get("sound");
-  silence(s);
-  if (sound?.byteLength) s.audio = new Audio(URL.createObjectURL(new Blob([sound], { type: "audio/mpeg" })));
-  if (s.audio) s.audio.onended = () => refresh(s);
+const position = (s) => Math.max(0, s.context.currentTime - s.voice.began) % s.voice.source.buffer.duration;    // seconds into the sound that plays
+
+function voice(s, buffer, offset, when, fade) {         // play `buffer` from `offset` on, at the context's time `when`
+  const source = Object.assign(s.context.createBufferSource(), { buffer, loop: s.loop }), gain = s.context.createGain();
+  gain.gain.setValueAtTime(fade ? 0 : 1, when);
+  if (fade) gain.gain.linearRampToValueAtTime(1, when + fade);
+  source.connect(gain); gain.connect(s.context.destination);
+  source.start(when, offset % buffer.duration);
+  s.voice = { source, gain: gain.gain, began: when - offset % buffer.duration };
+  source.onended = () => { if (s.voice?.source === source) { s.voice = null; refresh(s); } };
+}
+
+function fadeOut(s, when) {
+  const { source, gain } = s.voice;
+  if (gain.cancelAndHoldAtTime) gain.cancelAndHoldAtTime(when); else gain.setValueAtTime(gain.value, when);
+  gain.linearRampToValueAtTime(0, when + FADE); source.stop(when + FADE);
+}
+
+function silence(s) {
+  const playing = s.voice;
+  s.voice = null;
+  playing?.source.stop();
+}
+
+function follow(s) {                    // the playhead moves as long as something plays
   refresh(s);
+  if (s.voice) requestAnimationFrame(() => follow(s));
+}
+
+function play(s, from = 0) {
+  if (!s.buffer) return;
+  silence(s);
+  s.context ||= new AudioContext();
+  s.context.resume?.(); voice(s, s.buffer, from, s.context.currentTime, 0); follow(s);
+}
+
+const toggle = (s) => { if (s.voice) { silence(s); refresh(s); } else play(s); };
+
+function takeOver(s, buffer) {          // a new sound is there: what plays goes over into it
+  s.buffer = buffer;
+  if (!buffer) silence(s);
+  else if (s.voice) {
+    const when = s.context.currentTime + 0.01, offset = when - s.voice.began;
+    fadeOut(s, when); voice(s, buffer, offset, when, FADE);
+  } else if (s.playFrom !== null) play(s, s.playFrom);
+  s.playFrom = null; s.root.dataset.sounds = s.sounds += buffer ? 1 : 0; refresh(s);
+}
+
+async function newSound(s) {            // only the newest is heard, however long the older ones take to be decoded
+  const sound = s.model.get("sound"), mine = s.decoding = {};
+  const buffer = sound?.byteLength ? await decode(sound).catch(() => null) : null;
+  if (mine === s.decoding && !s.closed) takeOver(s, buffer);
+}
+
+function playSoon(s, content) {         // Python: play the sound that is on its way, unless something plays
+  s.playFrom = s.voice ? null : content.at;
 }
 
 // ---- gestures
+
+function seek(s, e) {                   // a click below the lanes plays from there
+  const { x } = within(s.canvas.getBoundingClientRect(), s.place, e);
+  if (x >= s.place.left && x <= s.place.right) play(s, (x - s.place.left) / (s.place.right - s.place.left) * s.frames / s.rate);
+}
+
+const REST = 150;                       // milliseconds
+
+function rest(s) {                      // live, a gesture is also heard while the finger rests
+  clearTimeout(s.resting);
+  if (s.live) s.resting = setTimeout(() => { if (s.drag && !same(s.told, s.values)) commit(s); }, REST);
+}
 
 function bindPointer(s) {               // s.drag: whose gesture it is, its lane, first and last point, and the values before it
   const apply = (to) => {
     const { box, first, last, before } = s.drag;
     if (s.tool === "line") { s.values = before.slice(); stroke(s, box.lane, first, to); }
     else ({ draw: stroke, smooth, erase })[s.tool](s, box.lane, last, to);
-    s.drag.last = to; repaint(s);
+    s.drag.last = to; repaint(s); rest(s);
   };
   const mine = (e) => s.drag?.pointer === e.pointerId;
   const stop = (e) => {
@@ -436,6 +509,7 @@ function bindPointer(s) {               // s.drag: whose gesture it is, its lane
   };
   s.canvas.addEventListener("pointerdown", (e) => {
     const box = boxAt(s, e);
+    if (!box && e.button <= 0) seek(s, e);
     if (!box || e.button > 0 || !free(e)) return;
     const at = pointAt(s, box, e);
     s.canvas.setPointerCapture(e.pointerId); s.active = s.place.boxes.indexOf(box); s.keyboard = false; s.cursor = clamp(at.f, 0, lastStep(s));
@@ -492,7 +566,7 @@ function bindKeys(s) {
     ArrowLeft: (e) => move(-1, e.shiftKey), ArrowRight: (e) => move(1, e.shiftKey), ArrowUp: () => nudge(1), ArrowDown: () => nudge(-1),
     Home: () => { s.cursor = 0; }, End: () => { s.cursor = lastStep(s); },
     PageDown: () => { s.active = (s.active + 1) % s.lanes.length; }, PageUp: () => { s.active = (s.active + s.lanes.length - 1) % s.lanes.length; },
-    Delete: () => change(() => erase(s, lane(), { f: s.cursor }, { f: end(s.cursor) })), " ": () => play(s),
+    Delete: () => change(() => erase(s, lane(), { f: s.cursor }, { f: end(s.cursor) })), " ": () => toggle(s),
   };
   acts.Backspace = acts.Delete;
   s.canvas.addEventListener("keydown", (e) => {
@@ -511,12 +585,7 @@ function bindKeys(s) {
 
 function make(tag, props = {}, ...children) { const e = Object.assign(document.createElement(tag), props); e.append(...children); return e; }
 
-function play(s) {
-  if (!s.audio) return;
-  if (s.audio.paused) { s.audio.currentTime = 0; s.audio.play(); } else s.audio.pause();
-  const follow = () => { refresh(s); if (!s.audio.paused) requestAnimationFrame(follow); };
-  follow();
-}
+function faced(symbol, word) { return [symbol, make("span", { className: "word" }, word)]; }      // what a button shows
 
 function menu(text, title, groups, pick) {      // a button and its list, for mouse, finger and keyboard; groups are [heading, names]
   const items = [], box = make("div", { className: "choice" }), list = make("div", { className: "menu", role: "menu", hidden: true, ariaLabel: title });
@@ -606,41 +675,48 @@ function download(_, content, buffers) {
   setTimeout(() => URL.revokeObjectURL(url), 1000);
 }
 
+function group(...parts) { return make("div", { className: "group" }, ...parts); }
+
 function bar(s) {
   const b = s.buttons = {};
-  const button = (name, text, title, onclick) => b[name] = make("button", { type: "button", title, onclick, ariaLabel: title }, text);
-  const tools = Object.keys(TOOLS).map((t, i) => button(t, TOOLS[t], `${HELP[t]} (${i + 1})`, () => { s.tool = t; s.say(HELP[t]); refresh(s); }));
-  const snap = make("input", { type: "checkbox", checked: true, onchange: () => { s.snap = snap.checked; } });
-  const presets = menu("presets ▾", "Presets", Object.entries(s.model.get("presets")), (feature, name) => ask(s, { kind: "preset", feature, name }));
-  b.seconds = make("input", { type: "number", min: 1, max: s.model.get("longest"), step: .5, ariaLabel: "Length in seconds", style: "width: 4.5em",
+  const button = (name, title, onclick, ...face) => b[name] = make("button", { type: "button", title, onclick, ariaLabel: title }, ...face);
+  const tools = Object.keys(TOOLS).map((t, i) => button(t, `${HELP[t]} (${i + 1})`, () => { s.tool = t; s.say(HELP[t]); refresh(s); }, ...faced(...TOOLS[t])));
+  const snap = make("input", { type: "checkbox", checked: true, title: "Notes are drawn as whole semitones", onchange: () => { s.snap = snap.checked; } });
+  const presets = menu("Presets ▾", "Presets", Object.entries(s.model.get("presets")), (feature, name) => ask(s, { kind: "preset", feature, name }));
+  b.seconds = make("input", { type: "number", min: 1, max: s.model.get("longest"), step: .5, ariaLabel: "Length in seconds", title: "Length in seconds", style: "width: 4em",
     onchange: () => ask(s, { kind: "length", seconds: +b.seconds.value }) });
   const file = make("input", { type: "file", hidden: true, accept: s.model.get("opens").join(), onchange: () => { openFile(s, file.files[0]); file.value = ""; } });
-  const save = menu("save ▾", "Save the curves", [["", s.model.get("saves")]], (_, ending) => ask(s, { kind: "save", ending }));
+  const save = menu("Save ▾", "Save the curves", [["", s.model.get("saves")]], (_, ending) => ask(s, { kind: "save", ending }));
   const octaves = s.lanes.filter(scrolls).flatMap((lane) => [["▾", "down", -12], ["▴", "up", 12]].map(([text, way, by]) =>
-    button(way, `8va ${text}`, `The ${lane.label} lane an octave ${way}`, () => { scroll(s, lane, s.bottom[lane.label] + by); repaint(s); })));
-  return make("div", { className: "bar", role: "toolbar" }, ...tools, make("label", {}, snap, "semitones"), ...octaves,
-    button("undo", "↶", "Undo (Ctrl+Z)", () => undo(s)), button("redo", "↷", "Redo (Ctrl+Y)", () => redo(s)), presets,
-    make("label", {}, b.seconds, "s"), button("open", "open", "Curves (CSV, JSON, NPZ), a MIDI file, or a sound to follow", () => file.click()), file, save,
-    button("record", "● hum", "Hum or play into the microphone", () => record(s)), button("play", "▶", "Play the result (space)", () => play(s)));
+    button(way, `The ${lane.label} lane an octave ${way}`, () => { scroll(s, lane, s.bottom[lane.label] + by); repaint(s); }, `8va ${text}`)));
+  const loop = button("loop", "Loop the playback", () => { s.loop = !s.loop; if (s.voice) s.voice.source.loop = s.loop; refresh(s); }, "⟳");
+  return make("div", { className: "bar", role: "toolbar" },
+    group(button("play", "Play the result (space)", () => toggle(s), "▶"), loop), group(...tools),
+    group(button("undo", "Undo (Ctrl+Z)", () => undo(s), "↶"), button("redo", "Redo (Ctrl+Y)", () => redo(s), "↷")),
+    group(make("label", {}, snap, "snap"), ...octaves), group(presets, make("label", {}, b.seconds, "s")),
+    group(button("open", "Curves (CSV, JSON, NPZ), a MIDI file, or a sound to follow", () => file.click(), "Open"), file, save,
+      button("record", "Hum or play into the microphone", () => record(s), ...faced("●", "Hum"))));
 }
 
 function refresh(s) {                   // buttons and picture as the state says
   const b = s.buttons;
   for (const t of Object.keys(TOOLS)) b[t].ariaPressed = String(t === s.tool);
-  b.undo.disabled = !s.past.length; b.redo.disabled = !s.future.length; b.play.disabled = !s.audio;
-  b.play.textContent = s.audio && !s.audio.paused ? "■" : "▶"; b.record.textContent = s.recorder ? "■ stop" : "● hum";
+  b.undo.disabled = !s.past.length; b.redo.disabled = !s.future.length; b.play.disabled = !s.buffer; b.loop.ariaPressed = String(!!s.loop);
+  b.play.textContent = s.voice ? "■" : "▶"; b.record.ariaPressed = String(!!s.recorder);
+  s.root.dataset.playing = String(!!s.voice);
   if (document.activeElement !== b.seconds) b.seconds.value = +(s.frames / s.rate).toFixed(2);
   repaint(s);
 }
 
 function close(s) {                     // nothing plays, and nobody listens
-  s.closed = true; silence(s);
+  s.closed = true; clearTimeout(s.resting); silence(s); s.context?.close();
   if (s.recorder) s.recorder.stop();
 }
 
-function render({ model, el }) {
+export function board({ model, el }) {          // the view, as its state; `close` ends it
   const s = { model, lanes: model.get("lanes"), rate: model.get("rate"), values: floats(model.get("data")), past: [], future: [],
-    tool: "draw", snap: true, active: 0, cursor: 0, keyboard: false, drag: null, loudness: [], measured: [], bottom: {} };
+    tool: "draw", snap: true, active: 0, cursor: 0, keyboard: false, drag: null, loudness: [], measured: [], bottom: {},
+    buffer: null, voice: null, loop: false, playFrom: null, sounds: 0, live: false };
   s.told = s.values.slice(); s.frames = s.values.length / s.lanes.length;
   for (const lane of s.lanes) scroll(s, lane, MIDDLE - lane.midi);
   fit(s);
@@ -656,13 +732,12 @@ function render({ model, el }) {
   s.root.addEventListener("drop", (e) => { e.preventDefault(); e.stopPropagation(); openFile(s, e.dataTransfer.files[0]); });
   bindPointer(s); bindNames(s); bindKeys(s); newPicture(s); newSound(s); s.say("Draw in a lane. No kernel has answered yet: run the cell, and what is drawn is taken up.");
 
-  const heard = { "change:data": () => heardFromPython(s), "change:message": () => s.say(model.get("message")), "msg:custom": (content, buffers) => ({ hello: answered, file: download })[content?.kind]?.(s, content, buffers),
+  const heard = { "change:data": () => heardFromPython(s), "change:message": () => s.say(model.get("message")), "msg:custom": (content, buffers) => ({ hello: answered, file: download, play: playSoon })[content?.kind]?.(s, content, buffers),
     "change:sound": () => newSound(s), ...Object.fromEntries(["mel", "loudness", "measured"].map((k) => [`change:${k}`, () => newPicture(s)])) };
   for (const [event, f] of Object.entries(heard)) model.on(event, f);
   const deaf = listen(s);
   const size = new ResizeObserver(() => repaint(s)), theme = new MutationObserver(() => setTimeout(() => repaint(s), 100));
   size.observe(s.root); theme.observe(document.body, { attributes: true });
-  return () => { for (const [event, f] of Object.entries(heard)) model.off(event, f); size.disconnect(); theme.disconnect(); deaf(); close(s); };
+  s.close = () => { for (const [event, f] of Object.entries(heard)) model.off(event, f); size.disconnect(); theme.disconnect(); deaf(); close(s); };
+  return s;
 }
-
-export default { render };

@@ -1,0 +1,180 @@
+
+// ---- the studio: what stands around the board of control/draw.js, in the same module. Python describes each setting in the
+// trait `options` and holds its value in `settings`; a page only asks. No words that are shown decide anything.
+
+const STUDIO = `
+.jingles-draw .primary { background: var(--brand); border-color: var(--brand); color: #fff; font-weight: 600; padding: 3px 14px; }
+.jingles-draw .live[aria-pressed=true] { background: #c62828; border-color: #c62828; box-shadow: none; color: #fff; }
+.jingles-draw .jingles-status { color: var(--dim); flex: 1 1 140px; min-width: 0; }
+.jingles-draw progress { width: 100%; height: 3px; display: block; border: 0; accent-color: var(--brand); margin-bottom: 4px; } .jingles-draw progress.idle { visibility: hidden; }
+.jingles-draw .strip { display: flex; gap: 8px; overflow-x: auto; padding: 2px; } .jingles-draw .strip:empty { display: none; }
+.jingles-draw .take { flex: 0 0 168px; border: 1px solid var(--faint); border-radius: 6px; padding: 5px; box-sizing: border-box; }
+.jingles-draw .take.shown { border-color: var(--brand); box-shadow: inset 0 0 0 1px var(--brand); }
+.jingles-draw .take .seen { display: block; width: 100%; padding: 0; border: 0; background: none; } .jingles-draw .take canvas { height: 84px; background: var(--open); }
+.jingles-draw .take .how { font-size: 12px; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; margin: 3px 0; }
+.jingles-draw .take .group > * { height: 26px; padding: 2px 7px; }
+.jingles-draw .take .group > .choice { padding: 0; } .jingles-draw .take .choice > button { height: 26px; padding: 2px 7px; }
+.jingles-draw .take .menu { position: fixed; top: auto; left: auto; }
+.jingles-draw details { margin-top: 8px; border-top: 1px solid var(--faint); } .jingles-draw summary { cursor: pointer; padding: 6px 0; font-weight: 600; }
+.jingles-draw .sections { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 310px), 1fr)); gap: 6px 24px; align-items: start; }
+.jingles-draw fieldset { border: 0; padding: 0; margin: 0; min-width: 0; } .jingles-draw legend { color: var(--dim); padding: 4px 0; }
+.jingles-draw .option { display: grid; grid-template-columns: 132px minmax(0, 1fr) 48px; gap: 8px; align-items: center; min-height: 30px; }
+.jingles-draw .option > :first-child { overflow-wrap: anywhere; } .jingles-draw .option output { text-align: right; color: var(--dim); font-variant-numeric: tabular-nums; }
+.jingles-draw .option input, .jingles-draw .option select { font: inherit; color: inherit; min-width: 0; box-sizing: border-box; }
+.jingles-draw .option input[type=number], .jingles-draw .option select { background: var(--paper); border: 1px solid var(--faint); border-radius: 4px; padding: 3px 5px; width: 100%; }
+.jingles-draw .option input[type=range] { width: 100%; accent-color: var(--brand); } .jingles-draw .option input[type=checkbox] { justify-self: start; }
+.jingles-draw .option .pair { display: flex; gap: 6px; } .jingles-draw .option select[multiple] { height: 92px; }
+.jingles-draw fieldset.wide { grid-column: 1 / -1; } .jingles-draw fieldset.wide .rows { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 4px 24px; }
+.jingles-draw fieldset.wide .option { display: flex; flex-direction: column; align-items: stretch; gap: 2px; }
+@container (max-width: 480px) { .jingles-draw .quality > span, .jingles-draw .variations > span { font-size: 12px; } .jingles-draw .quality > span { display: none; } .jingles-draw .jingles-status { flex-basis: 100%; } }
+.jingles-draw .limits { color: var(--dim); font-size: 12px; }`;
+
+const tell = (s, name, value) => ask(s, { kind: "set", name, value });
+
+// A control for each kind of setting: an element, and how it shows a value. What is set is heard when it is let go.
+const CONTROLS = {
+  number: (s, o) => {
+    const input = make("input", { type: "number", min: o.low, max: o.high, step: o.step, onchange: () => tell(s, o.name, +input.value) });
+    return [[input], (v) => { if (document.activeElement !== input) input.value = v; }];
+  },
+  range: (s, o) => {
+    const input = make("input", { type: "range", min: o.low, max: o.high, step: o.step, oninput: () => { said.textContent = input.value; }, onchange: () => tell(s, o.name, +input.value) }), said = make("output");
+    return [[input, said], (v) => { input.value = v; said.textContent = v; }];
+  },
+  optional: (s, o) => {                 // a number that may be left open, as null
+    const asked = make("input", { type: "checkbox", title: "Not set: the model's choice", onchange: () => tell(s, o.name, asked.checked ? +input.value : null) });
+    const input = make("input", { type: "range", min: o.low, max: o.high, step: o.step, oninput: () => { said.textContent = input.value; }, onchange: () => tell(s, o.name, +input.value) }), said = make("output");
+    return [[make("span", { className: "pair" }, asked, input), said], (v) => { asked.checked = v !== null; input.disabled = v === null; input.value = v ?? o.start; said.textContent = v ?? "–"; }];
+  },
+  choice: (s, o) => {
+    const select = make("select", { onchange: () => tell(s, o.name, o.choices[select.selectedIndex][0]) }, ...o.choices.map(([, label]) => make("option", {}, label)));
+    return [[select], (v) => { select.selectedIndex = o.choices.findIndex(([value]) => value === v); }];
+  },
+  switch: (s, o) => {
+    const input = make("input", { type: "checkbox", onchange: () => tell(s, o.name, input.checked) });
+    return [[input], (v) => { input.checked = v; }];
+  },
+  region: (s, o) => {                   // start and end
+    const change = () => tell(s, o.name, ends.map((e) => +e.value)), end = (title) => make("input", { type: "number", min: o.low, max: o.high, step: o.step, title, onchange: change });
+    const ends = [end("Start"), end("End")];
+    return [[make("span", { className: "pair" }, ...ends)], (v) => ends.forEach((e, i) => { if (document.activeElement !== e) e.value = v[i]; })];
+  },
+  several: (s, o) => {
+    const items = o.choices.map(([, label]) => make("option", {}, label));
+    const select = make("select", { multiple: true, onchange: () => tell(s, o.name, o.choices.filter((_, i) => items[i].selected).map(([value]) => value)) }, ...items);
+    return [[select], (v) => o.choices.forEach(([value], i) => { items[i].selected = v.includes(value); })];
+  },
+};
+
+function control(s, o) {                // the elements of a setting; what it is called, for those who cannot see it, too
+  const [parts, show] = CONTROLS[o.kind](s, o);
+  const inner = parts[0].children?.length && parts[0].className === "pair" ? [...parts[0].children] : [parts[0]];
+  for (const e of inner) { e.ariaLabel = e.title ? `${o.label}: ${e.title}` : o.label; e.title ||= o.help; e.dataset.option = o.name; }
+  s.show[o.name] = show;
+  return parts;
+}
+
+function generateBar(s) {               // what is changed from take to take
+  const of = (name) => s.options.find((o) => o.name === name), b = s.buttons;
+  const labelled = (name, width) => { const [e] = control(s, of(name)); e.style = `width: ${width}`; return make("label", { title: of(name).help, className: name }, make("span", {}, of(name).label), e); };
+  b.generate = make("button", { type: "button", className: "primary jingles-generate", onclick: () => ask(s, { kind: "generate" }) }, "Generate");
+  b.cancel = make("button", { type: "button", className: "jingles-stop", title: "Cancel", ariaLabel: "Cancel", onclick: () => ask(s, { kind: "cancel" }) }, "✕");
+  b.live = make("button", { type: "button", className: "live", title: "Play while you draw: each change is heard at once", ariaLabel: "Live", onclick: () => tell(s, "live", !s.live) }, "● Live");
+  b.advance = make("button", { type: "button", title: "A new seed for each take", ariaLabel: "A new seed for each take", onclick: () => tell(s, "new_seed", !s.model.get("settings").new_seed) }, "⚄");
+  s.status = make("span", { className: "jingles-status", role: "status" });
+  return [make("div", { className: "bar" }, group(b.generate, b.cancel, b.live), group(labelled("seed", "5.2em"), b.advance), group(labelled("variations", "3.3em")), group(labelled("quality", "auto")), s.status), s.bar = make("progress", { max: 1, value: 0, className: "idle" })];
+}
+
+function section(name, options, row) {  // lists are tall: they stand side by side
+  return make("fieldset", { className: options.every((o) => o.kind === "several") ? "wide" : "" }, make("legend", {}, name), make("div", { className: "rows" }, ...options.map(row)));
+}
+
+function advanced(s) {
+  const folded = s.options.filter((o) => o.section), sections = [...new Set(folded.map((o) => o.section))];
+  const row = (o) => make("label", { className: "option", title: o.help }, make("span", {}, o.label), ...control(s, o));
+  return make("details", { className: "advanced" }, make("summary", {}, "Advanced"),
+    make("div", { className: "sections" }, ...sections.map((name) => section(name, folded.filter((o) => o.section === name), row))));
+}
+
+// ---- takes
+
+function drawTake(s, canvas, frames, [asked, measured, mel]) {  // asked in colour, measured in ink over it, and the spectrogram below
+  const dpr = window.devicePixelRatio || 1, width = 156, height = 84, c = colours(s), ctx = canvas.getContext("2d");
+  canvas.width = width * dpr; canvas.height = height * dpr; ctx.setTransform(dpr, 0, 0, dpr, 0, 0);
+  ctx.fillStyle = c.open; ctx.fillRect(0, 0, width, height);
+  const rows = s.lanes.length, each = 48 / rows;
+  s.lanes.forEach((lane, i) => [[asked, lane.colour, 1.6], [measured, c.ink, .8]].forEach(([values, colour, wide]) => {
+    ctx.strokeStyle = colour; ctx.lineWidth = wide; ctx.beginPath();
+    let pen = false;
+    for (let f = 0; f < frames && values.length; f++) {
+      const v = values[i * frames + f];
+      if (!(v >= 0)) { pen = false; continue; }
+      const y = each * i + 1 + (each - 2) * (1 - v), x = width * f / frames;
+      if (pen) ctx.lineTo(x, y); else ctx.moveTo(x, y);
+      pen = true;
+    }
+    ctx.stroke();
+  }));
+  if (mel.byteLength) ctx.drawImage(melPicture(mel, s.model.get("bands")), 0, 50, width, height - 50);
+}
+
+function takeCard(s, id) {              // one take of the strip; `show` brings it up to date
+  const canvas = make("canvas"), how = make("div", { className: "how" });
+  const view = make("button", { type: "button", className: "seen", title: "Show on the board and play", onclick: () => ask(s, { kind: "show", id, share: 0 }) }, canvas);
+  const keep = make("button", { type: "button", title: "Keep: unmarked takes make room for new ones", ariaLabel: "Keep", onclick: () => ask(s, { kind: "keep", id, keep: keep.ariaPressed !== "true" }) }, "★");
+  const file = make("button", { type: "button", title: "Download as a WAV file", ariaLabel: "Download", onclick: () => ask(s, { kind: "fetch", id, part: "file" }) }, "⤓");
+  const shares = s.model.get("shares");
+  const curves = menu("Curves ▾", "Use the curves of this take", [["", shares.map((share) => `${Math.round(100 * share)} %`)]], (_, name) => ask(s, { kind: "show", id, share: shares.find((share) => name === `${Math.round(100 * share)} %`) }));
+  const card = { id, root: make("div", { className: "take" }, view, how, group(keep, file, curves)), drawn: null };
+  card.show = (take) => {
+    how.textContent = how.title = take.how; keep.ariaPressed = String(take.keep);
+    card.root.className = `take${take.shown ? " shown" : ""}`; card.root.dataset.state = take.state; card.root.dataset.take = id;
+    if (card.drawn !== take.state) { card.drawn = take.state; ask(s, { kind: "fetch", id, part: "picture" }); }
+  };
+  card.picture = (content, parts) => drawTake(s, canvas, content.frames, [floats(parts[0]), floats(parts[1]), parts[2]]);
+  return card;
+}
+
+function showTakes(s) {
+  const takes = s.model.get("strip");
+  s.cards = takes.map((take) => s.cards.find((card) => card.id === take.id) || takeCard(s, take.id));
+  s.strip.replaceChildren(...s.cards.map((card) => card.root));
+  takes.forEach((take, i) => s.cards[i].show(take));
+}
+
+function fetched(s, content, buffers) {
+  if (content.part === "picture") s.cards.find((card) => card.id === content.id)?.picture(content, buffers);
+  else download(s, content, buffers);
+}
+
+// ---- what Python says
+
+function showSettings(s) {
+  const settings = s.model.get("settings"), b = s.buttons;
+  for (const [name, show] of Object.entries(s.show)) if (name in settings) show(settings[name]);
+  if (settings.live && !s.live) s.loop = true;
+  s.live = settings.live; b.live.ariaPressed = String(s.live); b.advance.ariaPressed = String(settings.new_seed);
+  refresh(s);
+}
+
+function showProgress(s) {
+  const { code, text } = s.model.get("status"), busy = s.model.get("busy");
+  s.status.textContent = text; s.root.dataset.status = code; s.root.dataset.busy = String(busy);
+  s.bar.value = s.model.get("progress"); s.bar.className = busy ? "" : "idle";
+  s.buttons.generate.disabled = busy; s.buttons.cancel.disabled = !busy;
+}
+
+export function studio({ model, el }) {
+  const s = board({ model, el }), [bar, notice] = [s.root.children[1], s.root.children[2]];
+  Object.assign(s, { options: model.get("options"), show: {}, cards: [], strip: make("div", { className: "strip", role: "list", ariaLabel: "Takes" }) });
+  bar.after(...generateBar(s)); notice.parentNode.append(s.strip, advanced(s));
+  if (model.get("limit_text")) s.root.append(make("div", { className: "limits" }, model.get("limit_text")));
+  s.root.append(make("style", {}, STUDIO));
+  const heard = { "change:settings": () => showSettings(s), "change:strip": () => showTakes(s), "change:status": () => showProgress(s), "change:busy": () => showProgress(s), "change:progress": () => showProgress(s),
+    "msg:custom": (content, buffers) => { if (content?.kind === "take") fetched(s, content, buffers); } };
+  for (const [event, f] of Object.entries(heard)) model.on(event, f);
+  showSettings(s); showProgress(s); showTakes(s);
+  const end = s.close;
+  s.close = () => { for (const [event, f] of Object.entries(heard)) model.off(event, f); end(); };
+  return s;
+}
