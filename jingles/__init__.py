@@ -12,7 +12,7 @@ __all__ = ['player', 'load_model', 'demo_curves', 'plot_control_and_mel', 'inpai
 # `generate` is not among them: `jingles.generate` is a chapter, and a module and a function of one name would take turns.
 from importlib import import_module
 
-_HOMES = dict(player='audio', load_model='system', demo_curves='generate', plot_control_and_mel='generate', inpaint_sound='variations', vary='variations', morph='variations',
+_HOMES = dict(player='audio', load_model='models', demo_curves='generate', plot_control_and_mel='generate', inpaint_sound='variations', vary='variations', morph='variations',
               to_cond='control.curves', read_curves='control.curves', save_curves='control.curves', curves_from_midi='control.heard', curves_from_audio='control.heard',
               Board='control.draw', Studio='studio')
 _all_ = ['player', 'load_model', 'demo_curves', 'plot_control_and_mel', 'inpaint_sound', 'vary', 'morph', 'to_cond', 'read_curves', 'save_curves', 'curves_from_midi',

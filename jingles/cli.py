@@ -531,7 +531,7 @@ def sample_jingles(o, model, cond, old, keep):
 def write_jingles(o):
     "Load, generate and write what the checked options ask for"
     from jingles.audio import load
-    from jingles.system import load_model
+    from jingles.models import load_model
     old = load(o.init_audio) if o.init_audio else None
     model = with_sampling_options(load_model(o.model, codec=o.codec), o.sampler, o.sampling)
     cond = requested_control(o, model, old)
@@ -606,7 +606,8 @@ def combined_curves(o, model) -> tuple:
 def write_combinations(o):
     "Load, generate and write what the checked options of `combine` ask for"
     from jingles.generate import generate
-    from jingles.system import load_model, sampling_to_json
+    from jingles.models import load_model
+    from jingles.system import sampling_to_json
     model = with_sampling_options(load_model(o.model, codec=o.codec), o.sampler, o.sampling)
     names, cond = combined_curves(o, model)
     out = sound_path(o.out, o.force, names=names, picture=o.picture)
@@ -660,7 +661,7 @@ def export_summary(out, manifests:dict, unedited=()) -> list:
 def export_databases(o):
     "What `export` does with its options"
     from jingles.data.cards import unedited_cards
-    from jingles.data.pvt import ExportSettings, export, parse_part
+    from jingles.data.export import ExportSettings, export, parse_part
     from jingles.data.recordings import make_source, parse_numbers
     from jingles.system import parse_formats
     unedited, programs = unedited_cards(o.out), parse_numbers(o.programs, 'programs')
@@ -752,7 +753,8 @@ def train_codec(
     After each 1000 steps its log.jsonl has how easily the latents are generated: diffusability_shift, _lag and _loss.
     """
     from jingles.core import check
-    from jingles.training import Plan, train_codec as run, tune_decoder as tune
+    from jingles.trainer.checkpoints import Plan
+    from jingles.trainer.codecs import train_codec as run, tune_decoder as tune
     plan = Plan(steps=steps, lr=lr, cooldown=0.4, tensorboard=tensorboard, seed=seed)
     check(tune_decoder is None or format == 'spectral', f"--tune-decoder is for --format spectral, not {format!r}")
     if tune_decoder: tune(data, out, tune_decoder, plan)
@@ -769,7 +771,7 @@ def train_codes(
 ):
     "Learn codebooks for the latents of the database's codec, for models of codes; about 7 minutes of one CPU core."
     from jingles.core import seed_everything
-    from jingles.training import train_codes as run
+    from jingles.trainer.codecs import train_codes as run
     seed_everything(seed)
     codes = run(data, out, codec or None)
     print(f"{out/'quantizer.safetensors'}: the codebooks; export with --format {codes.name} --codec {out}")
@@ -809,9 +811,9 @@ def sampling_of_options(o):
 
 def sample_and_write(o):
     "What `sample` does with its options"
-    from jingles.data.pvt import parse_part
+    from jingles.data.export import parse_part
     from jingles.evaluation.tables import request_database, sample_database
-    from jingles.system import load_model
+    from jingles.models import load_model
     model = with_sampling_options(load_model(o.model, codec=o.codec), o.sampler, o.sampling)
     asked, seconds = None, o.seconds
     if not o.nothing: asked, seconds = request_database(o.out, model, o.data, o.midi, o.count, seconds, o.workers)
@@ -872,8 +874,9 @@ def evaluate_and_write(o):
     "What `evaluate` does with its options"
     from jingles.evaluation.fad import load_embedding
     from jingles.evaluation.tables import evaluate
-    from jingles.system import WEIGHTS, load_model
-    from jingles.training import training_cost
+    from jingles.formats.codec import WEIGHTS
+    from jingles.models import load_model
+    from jingles.trainer.checkpoints import training_cost
     if o.embedding: load_embedding(o.embedding)      # what is missing is said now, not after the work
     check_writable(o.out or 'metrics.json')
     out = free_path(o.out, Path('metrics.json'), beside='.md', force=o.force)

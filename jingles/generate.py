@@ -22,7 +22,8 @@ from .control.heard import from_notes
 from .core import Cond, with_cache, check, generator, has_bf16
 from .data.melody import Note
 from .paradigms.guidance import with_guidance, with_unconditional_scale, drop_zero_scales
-from .system import load_model, sampling_arguments
+from .models import load_model
+from .system import sampling_arguments
 
 # %% ../nbs/70_generate.ipynb #c006
 DEMO_NOTES = [     # start and end in seconds, MIDI pitch, velocity

@@ -39,7 +39,8 @@ from .core import SAMPLE_RATE, Cond, check
 from .generate import demo_curves, generate
 from .limits import SECONDS, STEPS, VARIATIONS
 from .paradigms.samplers import Churn
-from .system import GLOBAL_FEATURES, PARADIGMS, accepted_settings, load_model, sampler_of, sampling_to_json
+from .models import load_model
+from .system import GLOBAL_FEATURES, PARADIGMS, accepted_settings, sampler_of, sampling_to_json
 from .variations import inpaint_sound, keep_mask_outside, keep_mask_unchanged, morph, vary
 
 # %% ../nbs/82_studio.ipynb #st005

@@ -55,7 +55,7 @@ def jingles(python):
 def tiny(tmp_path_factory):
     "A folder with a tiny untrained codec, `codec`, and a database in its format, `db`: 24 clips to train with and 6 to test with, of 1 s"
     import torch
-    from jingles.data.pvt import ExportSettings, export
+    from jingles.data.export import ExportSettings, export
     from jingles.formats.codec import Codec, load_codec, save_codec
     folder = tmp_path_factory.mktemp('tiny')
     torch.manual_seed(0)

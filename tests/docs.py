@@ -22,7 +22,7 @@ SHIM = 'assets/iframe-worker.js'     # in place of one that Material's `offline`
 
 
 def outside_code(text, change):
-    "`text` with `change` made to all of it but fenced blocks and code in lines"
+    "`parse_text` with `change` made to all of it but fenced blocks and code in lines"
     kept, end = [], 0
     for m in CODE.finditer(text):
         kept += [change(text[end:m.start()]), m[0]]

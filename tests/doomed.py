@@ -15,13 +15,14 @@ def run(tiny, out, deadly=-1, stop=-1, env={}):
     os.environ.update(env)
     import torch
     from jingles import training
+    from jingles.trainer import loop
     torch.set_num_threads(1)
-    plain = training.optimize
+    plain = loop.optimizer_step
     def doomed(run, *rest):
         if run.step == deadly: os.kill(os.getpid(), signal.SIGKILL)
         if run.step == stop and run.place.rank == 1: os.kill(os.getpid(), signal.SIGUSR1)
         return plain(run, *rest)
-    training.optimize = doomed
+    loop.optimizer_step = doomed
     try: training.train(config(tiny), tiny/'db', out)
     except (Exception, KeyboardInterrupt) as e:
         Path(out, f"said-{env.get('RANK', 0)}.txt").write_text(f'{type(e).__name__}: {e}')

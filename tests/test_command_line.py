@@ -60,7 +60,7 @@ def test_version_and_a_wrong_name_come_without_torch(python, tmp_path):
 @pytest.mark.parametrize('error', [RuntimeError('odd\nthings'), MemoryError(), TypeError('TensorFlow is broken'), ImportError('libx.so'), KeyError('k'), AssertionError()])
 def test_no_traceback_ever(rejected, monkeypatch, tmp_path, error):
     def broken(*a, **k): raise error
-    monkeypatch.setattr('jingles.system.load_model', broken)
+    monkeypatch.setattr('jingles.models.load_model', broken)
     line = rejected(*SHORT, '--out', tmp_path/'a.wav')
     assert ' '.join(str(error).split()) in line and not os.listdir(tmp_path)
 

@@ -11,7 +11,8 @@ from jingles.core import Cond, rng_for
 from jingles.data.records import write_shapes, write_shard
 from jingles.formats.codec import Codec, load_codec, save_codec
 from jingles.generate import demo_curves, generate
-from jingles.system import configure, load_model
+from jingles.models import load_model
+from jingles.system import configure
 from jingles.training import train
 
 SMALL = dict(widths=(8, 12), emb=16, control_channels=4, steps=6, save_every=6, warmup=2, batch=4, seconds=0.5, features='descriptors')

@@ -121,7 +121,7 @@ def codecs():
 
 def crops(kind, device='cpu'):
     "Tones for one step's loss"
-    from jingles.training import codec_recipes
+    from jingles.trainer.codecs import codec_recipes
     row = codec_recipes()[kind]
     t = torch.arange(row.length)/24_000
     return row.loss, torch.stack([0.3*torch.sin(2*torch.pi*f*t) for f in (220., 330., 523., 880.)]).to(device)
@@ -176,8 +176,9 @@ def test_codecs_in_bfloat16(kind):
 @pytest.mark.parametrize('kind, small', [('codec', dict(channels=8, width=32, depth=1)), ('spectral', dict(channels=8, widths=(32, 48), depths=(1, 1)))])
 def test_train_codec_in_bfloat16(kind, small, tmp_path):
     "The whole run, as on a GPU: two steps, saves, and a run that is taken up"
-    from jingles.data.pvt import ExportSettings, export
-    from jingles.training import Plan, read_log, train_codec
+    from jingles.data.export import ExportSettings, export
+    from jingles.trainer.checkpoints import Plan, read_log
+    from jingles.trainer.codecs import train_codec
     export(tmp_path/'db', recipe=ExportSettings((8, 0), 2), workers=1)
     plan = Plan(steps=2, warmup=1, save_every=1, log_every=1, precision='bf16')
     with pytest.warns(UserWarning, match='precision is bf16'): train_codec(tmp_path/'db', tmp_path/'run', plan, 2, kind, **small)

@@ -7,7 +7,7 @@ import pytest
 
 from book import ROOT
 from jingles.data.cards import card_text
-from jingles.data.pvt import read_manifest
+from jingles.data.export import read_manifest
 from jingles.data.records import Records, checksum
 
 SIZE = ('--train', 160, '--valid', 24, '--seconds', 1, '--format', 'audio,codec', '--seed', 7)
@@ -135,12 +135,12 @@ def test_copies_of_a_sound_are_in_one_part(tmp_path, jingles):
     import numpy as np
     import soundfile as sf
     from jingles.audio import resample
-    from jingles.data.pvt import PlayedClip, clip
+    from jingles.data.clips import PlayedClip, draw_clip
     from jingles.data.recordings import RecordingSource
     from jingles.data.synth import find_soundfont
     font = str(find_soundfont())
     def keep(folder, k, copies=True):
-        wav = PlayedClip(*clip(None, 3, 'train', k, 8), font).sound(8)
+        wav = PlayedClip(*draw_clip(None, 3, 'train', k, 8), font).sound(8)
         files = {'wav': (wav, 24000), 'flac': (0.4*wav, 24000)} | ({} if not copies else {'aiff': (wav[30011:-20000], 24000), 'mp3': (resample(wav, 24000, 44100), 44100), 'ogg': (resample(wav, 24000, 48000)[20000:, None]*[0.6, 0.4], 48000)})
         folder.mkdir(exist_ok=True)
         for ending, (sound, rate) in files.items(): sf.write(folder/f'{k}.{ending}', sound, rate)
@@ -184,7 +184,7 @@ def test_a_formats_config(tmp_path, jingles):
     assert "was exported in cqt:hop=80,power=0.5,per_bin=true, but the model's format is cqt:hop=100,power=1.0,per_bin=false; set format to cqt:hop=80,power=0.5,per_bin=true" in refused(*train, '--set', 'format=cqt')
     jingles(*train, '--set', 'format=cqt:hop=80,power=0.5,per_bin=true', '--set', 'steps=2', '--set', 'widths=8,12')
     from jingles.formats.cqt import CQT
-    from jingles.system import load_model
+    from jingles.models import load_model
     model = load_model(tmp_path/'run')
     assert model.format.config == held['parameters']['format']['config'] and model.std.shape == (2, 216, 1) and model.data[0]['format_config'] == model.format.config
     with pytest.raises(ValueError, match='it was saved in cqt:per_bin=true'): load_model(tmp_path/'run', CQT(hop=80, power=0.5))
@@ -233,7 +233,9 @@ CARDS = sorted((ROOT/'data_cards').glob('*.json'))
 @pytest.mark.parametrize('path', CARDS, ids=lambda p: p.stem)
 def test_cards_say_what_the_code_does(path, jingles):
     "A card is what its manifest makes it, and the manifest's arrays are those that the code makes today"
-    from jingles.data.pvt import RATIO, MelodySource, ExportSettings, plan_database, upgrade_description
+    from jingles.data.clips import MelodySource
+    from jingles.data.collection import RATIO
+    from jingles.data.export import ExportSettings, plan_database, upgrade_description
     from jingles.system import parse_formats
     manifest = json.loads(path.read_text())
     if path.stem == 'measured': return

@@ -4,7 +4,8 @@ import os, shutil, sys
 import numpy as np
 import pytest
 from jingles.cli import main
-from jingles.system import DEFAULT_MODEL, WEIGHTS
+from jingles.formats.codec import WEIGHTS
+from jingles.limits import DEFAULT_MODEL
 
 
 def the_line(status, said):

@@ -10,7 +10,8 @@ import torch
 from jingles.core import fingerprint, generator, options_of, options_text, randn, weights_sha256, with_options
 from jingles.control.descriptors import delay_half_frame, frame_loudness, frame_centres
 from jingles.data.melody import Note
-from jingles.data.pvt import PlayedClip, RawAudio, records
+from jingles.data.clips import PlayedClip
+from jingles.data.shards import RawAudio, clip_records
 from jingles.data.recordings import MeasuredClip, RecordedClip
 from jingles.data.synth import find_soundfont
 from jingles.evaluation import tables
@@ -96,12 +97,12 @@ def test_curves_follow_centred_frames():
     clip = PlayedClip((Note(0.5, 1., 60, 100), Note(1.0029, 1.5, 67, 100), Note(1.5, 2., 72, 100)), 'piano', (), str(find_soundfont()))
     form = CQT()
     sound = clip.sound(2)
-    record = next(records(form, [clip], sound[None], 2))
+    record = next(clip_records(form, [clip], sound[None], 2))
     chroma = (11*record['chroma'][0]).round()
     assert record['x'].shape[-1] == len(chroma) == 481
     assert (chroma[120:241] == 0).all() and (chroma[241:360] == 7).all() and (chroma[360:] == 0).all() and record['velocity'][0, -1] > 0
     assert record['velocity'][0, 119] == 0 and record['velocity'][0, 120] > 0        # 0.5 s is frame 120
-    plain = next(records(replace_spec(form, centred=False), [clip], sound[None], 2))
+    plain = next(clip_records(replace_spec(form, centred=False), [clip], sound[None], 2))
     assert plain['velocity'][0, -1] == 0 and (11*plain['chroma'][0, 240]).round() == 7       # as it was: the last one open, 1.0029 s a frame early
     assert np.isclose(record['style'][0], 3/2/8)
 

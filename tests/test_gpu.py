@@ -102,7 +102,7 @@ def test_seeds_draw_the_same_everywhere(device):
 def test_shipped_model_makes_the_same_sound(device):
     "Latents of the shipped model by seed, in float32 and few steps, within rounding that eight evaluations let grow; and the decoder"
     from jingles.generate import demo_curves
-    from jingles.system import load_model
+    from jingles.models import load_model
     def drawn(place):
         model = load_model(device=place)
         cond = demo_curves(2, rate=model.spec.curve_rate, features=model.config.features)
@@ -174,7 +174,7 @@ print('DEVICE', 'cuda' if torch.cuda.is_available() else 'cpu')
 
 def trained(tiny, out, steps, device):
     "Train to `steps` in a process that sees a GPU, or none; the lines of its log"
-    from jingles.training import read_log
+    from jingles.trainer.checkpoints import read_log
     env = {**os.environ, 'PYTHONPATH': f'{ROOT/"tests"}:{ROOT}'} | ({} if device == 'cuda' else dict(CUDA_VISIBLE_DEVICES=''))
     done = subprocess.run([sys.executable, '-c', CHILD, str(tiny), str(out), str(steps)], env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -101,7 +101,7 @@ def test_all_stages_at_a_tiny_size(tmp_path, monkeypatch):
     from jingles.cli import app
     from jingles.formats import codec
     from jingles.generate import demo_curves, generate
-    from jingles.system import load_model
+    from jingles.models import load_model
     monkeypatch.setattr(codec, 'learn_codebooks', partial(codec.learn_codebooks, steps=8, batch=256))      # of 300 and 4096, which take minutes
     def call(arguments, log): app([str(a) for a in arguments], standalone_mode=False)
     times = train.run(tmp_path, None, TINY, call, together=1)

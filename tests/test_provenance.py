@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 from jingles.core import rng_for
 from jingles.data.melody import random_melody
-from jingles.data.pvt import MelodySource, ExportSettings, export, read_manifest
+from jingles.data.clips import MelodySource
+from jingles.data.export import ExportSettings, export, read_manifest
 from jingles.evaluation import tables
 from jingles.formats.codec import load_codec
-from jingles.system import configure, load_model, preset, save_model
+from jingles.models import load_model, save_model
+from jingles.system import configure, preset
 from jingles.training import train
 from symusic import Note, Score, Track
 from test_command_line import said

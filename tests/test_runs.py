@@ -8,10 +8,11 @@ import nbformat
 import pytest
 from book import ROOT, cells, code
 from jingles.core import load_tensors
-from jingles.data.pvt import ExportSettings, export
+from jingles.data.export import ExportSettings, export
 from jingles.formats.codec import load_codec
 from jingles.system import configure, preset
-from jingles.training import read_log, sweep_configs, train
+from jingles.trainer.checkpoints import read_log
+from jingles.training import sweep_configs, train
 from nbclient import NotebookClient
 
 RUNS = ROOT/'nbs'/'runs'

@@ -4,13 +4,17 @@ import shutil
 import pytest
 import torch
 from jingles.audio import load
-from jingles.data.pvt import MelodySource, RawAudio, ExportSettings, export
+from jingles.data.clips import MelodySource
+from jingles.data.export import ExportSettings, export
+from jingles.data.shards import RawAudio
 from jingles.evaluation.tables import render_clips
 from jingles.formats.codec import WEIGHTS, codebook_use, save_codec
 from jingles.formats.spectral import FLOOR, SpectralCodec, add_noise_input, load_spectral, load_spectral_codes
 from jingles.core import Spec, load_tensors, weights_sha256
-from jingles.system import build, configure, is_shipped, load_model, preset, save_model
-from jingles.training import Plan, train_codes, tune_decoder
+from jingles.models import is_shipped, load_model, save_model
+from jingles.system import build, configure, preset
+from jingles.trainer.checkpoints import Plan
+from jingles.trainer.codecs import train_codes, tune_decoder
 
 
 @pytest.fixture(scope='module')

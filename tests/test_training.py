@@ -7,10 +7,16 @@ import torch
 from doomed import config, run, together
 from forked import processes
 from jingles import training
+from jingles.trainer import loop
 from jingles.core import load_tensors
 from jingles.data.records import write_shapes, write_shard
-from jingles.system import PARADIGMS, load_model
-from jingles.training import Plan, make_batches, start_run, claim, clip_generators, train_module, held_out_loss, load_checkpoint, optimize, read_log, train, training_seconds
+from jingles.models import load_model
+from jingles.system import PARADIGMS
+from jingles.data.batches import make_batches, clip_generators
+from jingles.trainer.checkpoints import Plan, start_run, load_checkpoint, read_log, training_seconds
+from jingles.trainer.loop import train_module, optimizer_step
+from jingles.trainer.processes import lock_run
+from jingles.training import held_out_loss, train
 
 
 def start(*args, **options):
@@ -70,7 +76,7 @@ def test_killed_and_resumed_is_the_same(tiny, whole, tmp_path):
 @pytest.mark.parametrize('sign', [signal.SIGTERM, signal.SIGUSR1])
 def test_signals_save_and_stop(tiny, whole, tmp_path, sign, monkeypatch):
     "A signal in the middle of a step: the run is saved at the next place, a file says that it wants to go on, and it does"
-    plain = training.optimize
+    plain = loop.optimizer_step
     def warned(run, *rest):
         if run.step == 7: os.kill(os.getpid(), sign)
         return plain(run, *rest)
@@ -85,7 +91,7 @@ def test_signals_save_and_stop(tiny, whole, tmp_path, sign, monkeypatch):
 
 def press_ctrl_c(monkeypatch, times):
     "In step 7 send this process SIGINT, so often, with a second between"
-    plain = training.optimize
+    plain = loop.optimizer_step
     def pressed(run, *rest):
         for i in range(times*(run.step == 7)): time.sleep(1.1*(i > 0)); os.kill(os.getpid(), signal.SIGINT)
         return plain(run, *rest)
@@ -132,7 +138,7 @@ def test_command_line_tells_stopped_from_failed(tiny, tmp_path, monkeypatch, cap
 
 def test_two_runs_in_one_folder(tiny, whole, tmp_path, monkeypatch):
     "The second is refused in one line that names the first, and harms nothing; when the first is killed the next one goes on by itself"
-    plain, refused = training.optimize, []
+    plain, refused = loop.optimizer_step, []
     def meanwhile(run, *rest):
         if run.step == 5: refused.append(ended(start(tiny, tmp_path)))
         return plain(run, *rest)
@@ -148,7 +154,7 @@ def test_two_runs_in_one_folder(tiny, whole, tmp_path, monkeypatch):
 
 def test_processes_of_a_run_are_refused_together(tiny, tmp_path):
     "By a run that is there already: none of them waits for the others for ever"
-    claimed = claim(tmp_path)
+    claimed = lock_run(tmp_path)
     try: assert [ended(p) for p in [start(tiny, tmp_path, env=env) for env in together(2)]] == [1, 1]
     finally: claimed.release()
     assert all(f'in use by process {os.getpid()}' in (tmp_path/f'said-{rank}.txt').read_text() for rank in (0, 1))
@@ -205,7 +211,7 @@ def test_half_precision(paradigm, tmp_path):
         model, x0, cond = made(paradigm, form, 'unet', 'concat'), clean(SPECS[form]), control()
         for p in model.net.parameters(): torch.nn.init.normal_(p, std=0.1)
         run = start_run(model.net, Plan(precision=precision), tmp_path)
-        loss = optimize(run, [x0], lambda net, x0: model.paradigm.loss(net, x0, cond, clip_generators(0, 5, range(2))))
+        loss = optimizer_step(run, [x0], lambda net, x0: model.paradigm.loss(net, x0, cond, clip_generators(0, 5, range(2))))
         return loss, [p.dtype for p in run.module.parameters()]
     (fine, _), (coarse, kinds) = first('no'), first('bf16')
     assert 0 < abs(coarse/fine - 1) < 0.02 and set(kinds) == {torch.float32}          # bf16: 2^-8 a time
@@ -247,7 +253,7 @@ def test_nan_keeps_the_last_good_state(shards, tmp_path, bad):
 
 def test_full_disk(tiny, tmp_path, monkeypatch):
     "The model itself, too, is written whole or not at all, and the message says what is left. Here no file may grow beyond 20 kB from the third checkpoint on"
-    limits, plain = resource.getrlimit(resource.RLIMIT_FSIZE), training.save_all
+    limits, plain = resource.getrlimit(resource.RLIMIT_FSIZE), loop.save_all
     def full(run, save):
         if run.step > 6: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
         plain(run, save)

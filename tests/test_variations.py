@@ -9,7 +9,8 @@ from torch import nn
 from jingles.core import generator
 from jingles.generate import demo_curves, generate
 from jingles.paradigms.samplers import Inpaint
-from jingles.system import PARADIGMS, build, configure, load_model
+from jingles.models import load_model
+from jingles.system import PARADIGMS, build, configure
 from jingles.variations import keep_mask_outside, inpaint_sound, vary
 
 SMALL = dict(widths=(8, 12), depth=1, emb=16, control_channels=4, times=30, schedule='cosine')

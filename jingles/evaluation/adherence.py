@@ -330,7 +330,7 @@ def measure_style(wav, pitch:PitchTrack|None=None) -> dict:
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #s9b54d5
 def note_rows_from_curves(curves) -> np.ndarray:
-    "What curves of notes tell of the rows that chapter 59 keeps beside them, [2, t]: MIDI pitch, NaN where only its class is known, and number of the note"
+    "What curves of notes tell of the rows that chapter 68 keeps beside them, [2, t]: MIDI pitch, NaN where only its class is known, and number of the note"
     on, pitch, chroma = note_active(curves), target_curve(curves, 'pitch'), target_curve(curves, 'chroma')
     new = np.append(True, (pitch[1:] != pitch[:-1]) | (chroma[1:] != chroma[:-1]) | ~on[:-1])
     return np.stack([np.where(pitch > 0, np.round(PITCH_MIN + PITCH_SEMITONES*pitch), np.nan), np.cumsum(on & new)*on])

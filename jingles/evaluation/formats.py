@@ -18,10 +18,11 @@ import numpy as np
 import torch
 
 from ..core import SAMPLE_RATE, check, generator, randn
-from ..data.pvt import RawAudio, storage_dtype
+from ..data.shards import RawAudio, storage_dtype
 from .adherence import mel_distance, si_sdr
 from .tables import real_time_factor
-from ..system import FORMATS, RunConfig, configure, make_format
+from ..config import RunConfig
+from ..system import FORMATS, configure, make_format
 
 # %% ../../nbs/74_evaluation.formats.ipynb #c005
 def tensor_shape(format, seconds:float=8) -> tuple:

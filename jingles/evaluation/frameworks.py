@@ -21,12 +21,14 @@ import torch
 
 from ..control.curves import uncontrolled
 from ..core import SAMPLE_RATE, atomic_write, check, read_json, cat_conds, weights_sha256
-from ..data.pvt import ExportSettings, export
+from ..data.export import ExportSettings, export
 from ..data.samples import RequestSource, read_items
 from .tables import ModelRenderer, SamplingOptions, evaluate, process_count
 from ..generate import generate
-from ..system import features_of, load_model
-from ..training import require_manifest, training_seconds
+from ..models import load_model
+from ..system import features_of
+from ..data.batches import require_manifest
+from ..trainer.checkpoints import training_seconds
 from ..workers import SharedObject
 
 # %% ../../nbs/77_evaluation.frameworks.ipynb #fae026f

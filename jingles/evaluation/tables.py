@@ -33,7 +33,10 @@ from ..control.curves import centred_notes, notes_to_curves, uncontrolled, melod
 from ..control.descriptors import delay_half_frame, descriptors
 from ..control.features import FROM_NOTES, PLAYED_BY, feature_set, with_instruments
 from ..core import SAMPLE_RATE, Cond, check, fingerprint, cat_conds, switch_off, weights_sha256
-from ..data.pvt import RawAudio, ExportSettings, resolve_format, clip, curve_grid, describe_source, export, load_melodies, melodies_of_split, split_melodies
+from ..data.clips import draw_clip, describe_source
+from ..data.collection import load_melodies, melodies_of_split, split_melodies
+from ..data.export import ExportSettings, export
+from ..data.shards import RawAudio, resolve_format, curve_grid
 from ..data.records import Records
 from ..data.samples import UnconditionalSource, RenderingSource, RequestSource, read_items
 from ..data.synth import synth
@@ -43,7 +46,8 @@ from ..control.curves import resample_curves
 from .fad import distances_markdown, distances_as_dicts
 from ..generate import generate
 from ..system import cond_from_arrays, features_of, sampling_to_json
-from ..training import SOURCE_FACTS, check_database_curves, check_database_format, require_manifest
+from ..data.batches import require_manifest
+from ..training import SOURCE_FACTS, check_database_curves, check_database_format
 from ..workers import SharedObject, parallel_starmap
 
 # %% ../../nbs/73_evaluation.tables.ipynb #c005
@@ -62,7 +66,7 @@ def render_clips(melodies,           # what `load_melodies` gives first; None fo
                seconds:float=8,
                seed:int=1_000_000, # another one than a training export's
                soundfont=None,
-               playing:str='sine', # as for `data.pvt.clip`
+               playing:str='sine', # as for `data.clips.draw_clip`
                invented:float=0.,
                instruments=PLAYED_BY.labels,   # who may play
                format=None) -> list:   # whose frames the curves get; None: those of raw audio's databases, 75 a second
@@ -70,7 +74,7 @@ def render_clips(melodies,           # what `load_melodies` gives first; None fo
     source, player, out, format = melodies_of_split(melodies, split), synth(soundfont), [], resolve_format(format)
     (frames, rate), centred = curve_grid(format, seconds), format.spec.centred
     for k in range(count):
-        melody, instrument, expression = clip(source, seed, split, k, seconds, playing, invented, instruments)
+        melody, instrument, expression = draw_clip(source, seed, split, k, seconds, playing, invented, instruments)
         sound = player.render(melody, instrument, seconds, expression)
         played = centred_notes(melody, frames, rate) if centred else melody
         found = notes_to_curves(played, instrument, frames, rate, expression, with_instruments(FROM_NOTES, instruments))

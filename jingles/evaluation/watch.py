@@ -21,7 +21,7 @@ from .adherence import RATE, adherence_report, reports_markdown
 from .tables import SamplingOptions
 from ..generate import generate
 from ..system import cond_from_arrays, feature_names
-from ..training import read_log, training_seconds
+from ..trainer.checkpoints import read_log, training_seconds
 
 # %% ../../nbs/76_evaluation.watch.ipynb #c005
 def parameter_counts(net) -> dict:

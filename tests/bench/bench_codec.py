@@ -42,7 +42,7 @@ def speeds():
 def generating():
     import torch
     from jingles.backbones.unet import UNet
-    from jingles.data.pvt import load_melodies
+    from jingles.data.collection import load_melodies
     from jingles.evaluation.tables import render_clips
     from jingles.formats.codec import load_codec
     from jingles.formats.spectral import PROBE_NETWORK, PROBE_EDM, diffusability, load_spectral

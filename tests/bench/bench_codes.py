@@ -40,7 +40,8 @@ def speech_like(seed, seconds=SECONDS):
 
 def sounds():
     "{kind: sounds [n]}: held-out clips, the same melodies on other instruments, three of the clips at once, speech-like noise"
-    from jingles.data.pvt import clip, load_melodies, melodies_of_split
+    from jingles.data.clips import draw_clip
+    from jingles.data.collection import load_melodies, melodies_of_split
     from jingles.evaluation.tables import render_clips
     melodies, _ = load_melodies(os.environ.get('JINGLES_MIDI'))
     clips, synth, source = render_clips(melodies, CLIPS, seconds=SECONDS), stranger(), melodies_of_split(melodies, 'valid')
@@ -48,7 +49,7 @@ def sounds():
     found |= {f'- {name}': [c.sound for c in clips if c.instrument == name] for name in ('piano', 'violin', 'trumpet')}
     found['other instruments'] = []
     for i, name in enumerate(PROGRAMS):
-        found[f'- {name}'] = [synth.render(clip(source, 1_000_000, 'valid', k, SECONDS)[0], name, SECONDS) for k in range(4*i, 4*i + 4)]
+        found[f'- {name}'] = [synth.render(draw_clip(source, 1_000_000, 'valid', k, SECONDS)[0], name, SECONDS) for k in range(4*i, 4*i + 4)]
         found['other instruments'] += found[f'- {name}']
     found['three clips at once'] = [sum(c.sound for c in clips[i:i + 3])/2 for i in range(0, 30, 3)]
     found['speech-like noise'] = [speech_like(i) for i in range(12)]

@@ -14,7 +14,8 @@ import sys, json, time, resource
 from functools import partial
 from jingles.formats.encodec import EnCodecCodes, EnCodecLatents, random_encodec
 from jingles.system import parse_formats
-from jingles.data.pvt import MelodySource, ExportSettings, export
+from jingles.data.clips import MelodySource
+from jingles.data.export import ExportSettings, export
 out, format, clips, seconds, workers = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
 make = dict(encodec=lambda: EnCodecLatents(random_encodec()), **{'encodec-codes': lambda: EnCodecCodes(random_encodec())}).get(format)
 formats = {format: make()} if make else parse_formats(format)
@@ -56,7 +57,7 @@ def pretty(clips) -> float:
 
 
 def run():
-    from jingles.data.pvt import MelodySource
+    from jingles.data.clips import MelodySource
     from jingles.workers import worker_pool
     source = MelodySource()
     with worker_pool(1) as here: source.read(8, here)

@@ -8,7 +8,7 @@ CLIPS, SECONDS, BOOKS = 12, 8, (2, 4, 8, 16)
 
 def run():
     import torch
-    from jingles.data.pvt import load_melodies
+    from jingles.data.collection import load_melodies
     from jingles.evaluation.formats import format_costs, costs_markdown, kilobits_per_second, format_configs
     from jingles.evaluation.tables import render_clips
     from jingles.formats.encodec import random_encodec, save_encodec

@@ -7,7 +7,7 @@ def run(repeats=5):
     import torch
     from jingles import generate as g
     from jingles.paradigms.samplers import heun
-    from jingles.system import load_model
+    from jingles.models import load_model
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter     # with one thread other work matters little
     began = time.perf_counter()
     model = load_model(device='cpu')

@@ -31,7 +31,7 @@ def write(folder, clips, shard=100, frames=600):
 
 def export(folder):
     "240 clips of 8 s in every format that needs no download"
-    from jingles.data.pvt import ExportSettings, export
+    from jingles.data.export import ExportSettings, export
     from jingles.system import parse_formats
     export(folder, formats={k: v for name in REPEATS for k, v in parse_formats(name).items()}, recipe=ExportSettings((CLIPS, 0)), workers=1)
 
@@ -82,7 +82,8 @@ def training() -> float:
     "Clips per second that training the shipped model's network takes, of one core"
     import torch
     from jingles.system import build, configure
-    from jingles.training import MicroBatch, clip_generators, to_batch
+    from jingles.data.batches import MicroBatch, clip_generators
+    from jingles.training import to_batch
     cfg = configure(batch=8)
     model, rng = build(cfg), np.random.default_rng(0)
     batch = {k: torch.from_numpy(np.stack([item(rng)[k] for _ in range(8)])) for k in item(rng)}

@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT/'tests'))
 # ---- a database of noise
 
 def database(folder, model, clips=64, seconds=8.):
-    "An export as chapter 55 writes it, of random numbers in the format of `model`"
+    "An export as chapter 58 writes it, of random numbers in the format of `model`"
     import numpy as np
     from jingles.control.curves import PVT_CHANNELS
     from jingles.data.records import write_shapes, write_shard
@@ -37,6 +37,7 @@ def database(folder, model, clips=64, seconds=8.):
 def shares(cfg, data, out, first=3, steps=12):
     "Seconds of a step, and the shares of it in the network, in making batches and in waiting for data, after the `first` steps"
     import jingles.training as t
+    from jingles.trainer import loop
     now = clock_of()
     def clock(): finish(); return now()      # what a GPU was given to do belongs to who gave it
     spent = dict(network=0., batch=0.)
@@ -47,16 +48,16 @@ def shares(cfg, data, out, first=3, steps=12):
             finally: spent[name] += clock() - start
         return call
     run = t.prepare_training(cfg, data, out)
-    it, plain, average = run.run, t.to_batch, t.update_ema
+    it, plain, average = run.run, t.to_batch, loop.update_ema
     for part, name in ((it.wrapped, 'forward'), (it.accelerator, 'backward'), (it.accelerator, 'clip_grad_norm_'), (it.optimizer, 'step')):
         setattr(part, name, timed('network', getattr(part, name)))
-    t.to_batch, t.update_ema = timed('batch', plain), timed('network', average)
+    t.to_batch, loop.update_ema = timed('batch', plain), timed('network', average)
     try:
         for row in run:
             if row['step'] == first: spent.update(network=0., batch=0.); start = clock()
             if row['step'] == steps: break
         total = clock() - start
-    finally: t.to_batch, t.update_ema = plain, average
+    finally: t.to_batch, loop.update_ema = plain, average
     return total/(steps - first), spent['network']/total, spent['batch']/total, row['waited']
 
 
@@ -108,7 +109,9 @@ def speed_of(name, device, seconds=4., steps=12, warm=5, **changes):
     from jingles.control.curves import PVT_CHANNELS
     from jingles.core import Cond, Spec
     from jingles.system import build_net, build_paradigm, configure, preset
-    from jingles.training import start_run, peak_memory_gib, optimize, plan_from_config
+    from jingles.trainer.checkpoints import start_run
+    from jingles.trainer.loop import peak_memory_gib, optimizer_step
+    from jingles.training import plan_from_config
     cfg = configure(preset(name), **changes)
     spec = dict(cqt=Spec(2, 240., dims=(216,)), encodec=Spec(128, 75.), codec=Spec(64, 75.)).get(cfg.format) or Spec(16, 75., classes=1024)
     batch, frames = cfg.batch//cfg.streams, round(min(seconds, cfg.seconds)*spec.rate)
@@ -120,7 +123,7 @@ def speed_of(name, device, seconds=4., steps=12, warm=5, **changes):
         run, x = start_run(build_net(cfg, spec), plan_from_config(cfg), out), x.to(device)
         for i in range(warm + steps):
             if i == warm: finish(); start = time.perf_counter()
-            optimize(run, [x], lambda net, x: paradigm.loss(net, x, cond))
+            optimizer_step(run, [x], lambda net, x: paradigm.loss(net, x, cond))
         finish()
     return steps/(time.perf_counter() - start), peak_memory_gib()
 
