@@ -132,12 +132,11 @@ def check_database_fits(model, data):
 def decode_clip(item:dict, model, audio:bool, seconds:float) -> ReferenceClip:
     "The `ReferenceClip` of a record `item`, a batch of one: `x` decoded, or the sound itself for raw `audio`; its curves in the frames of the format of `model`"
     frames, rate = curve_grid(model.format, seconds)
-    with torch.inference_mode(): sound = item['x'][:, 0] if audio else model.format.decode(item['x'].to(model.device), round(seconds*SAMPLE_RATE))
+    with torch.inference_mode(): sound = item['x'][:, 0] if audio else model.format.decode(item['x'].to(model.device), round(seconds*model.spec.sample_rate))
     cond = resample_curves(Cond({k: item[k] for k in features_of(model.config)}), frames)
     found = {k: v[0].numpy() for k, v in cond.local.items()}
     instrument = instruments_of(model)[found[PLAYED_BY.name].mean(1).argmax()] if PLAYED_BY.name in found else None
     return ReferenceClip(sound[0].float().cpu().numpy(), found, instrument, rate, item['style'][0].numpy() if 'style' in item else None)
-
 
 # %% ../../nbs/73_evaluation.tables.ipynb #ev22
 class DatabaseClips:
@@ -277,7 +276,7 @@ class ModelRenderer(NamedTuple):
         model = self.model.content
         frames, _ = curve_grid(model.format, seconds)
         cond = cat_conds([cond_from_arrays(model.config, r.curves(None, frames, None)) for r in requests])
-        return fit_length(generate(model, cond, **self.sampling._replace(seed=0).options(requests[0].seed)), round(seconds*SAMPLE_RATE))
+        return fit_length(generate(model, cond, **self.sampling._replace(seed=0).options(requests[0].seed)), round(seconds*model.spec.sample_rate))
 
 # %% ../../nbs/73_evaluation.tables.ipynb #s8bb7be
 class DecodingRenderer(NamedTuple):

@@ -352,7 +352,8 @@ class CodecCodes(nn.Module):
     """Sound `(b, n)` at 24 kHz to integer codes `(b, q, n/320)` and back: residual quantisation of a `codec`'s latents
     with codebooks `books` `(q, K, c)`"""
     name, options = 'codec-codes', dict(books=16)
-    heard, key = staticmethod(normalised_sound), staticmethod(fingerprint)   # where errors count; what must agree
+    heard = staticmethod(normalised_sound)      # (codec, latents) -> numbers, equal errors of which sound alike
+    key = staticmethod(fingerprint)             # of the codec that codebooks belong to
     def __init__(self, codec, books, weight):   # `weight` `(c,)`: see `channel_sensitivity`
         super().__init__()
         self.codec = codec

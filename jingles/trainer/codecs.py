@@ -72,7 +72,9 @@ def tune_decoder(data,              # an export of raw audio
     from jingles.formats.codec import save_codec
     from jingles.formats.spectral import DecoderFinetuning, load_spectral, augment_crops, finetuning_loss
     seed_everything(plan.seed)
-    tuning, length = DecoderFinetuning(load_spectral(codec)), round(seconds*SAMPLE_RATE/640)*640
+    tuning = DecoderFinetuning(load_spectral(codec))
+    spec = tuning.codec.spec
+    length = round(seconds*spec.rate)*round(spec.sample_rate/spec.rate)       # whole frames
     def crops(part): return random_crops(part.arrays['x'][:, 0], length, 2*batch)[0]
     def loss(tuning, part): return finetuning_loss(tuning, augment_crops(crops(part).to(module_device(tuning))))
     first = {k: v.clone() for k, v in tuning.codec.latents_state().items()}
