@@ -87,7 +87,7 @@ class Feature:
 FUNCTIONS = ('from_notes', 'from_sound', 'from_pitch', 'parse', 'presets', 'measure')
 
 def implements(kind:str, *features):
-    "A decorator: the function is what `curve_file_format`, one of `FUNCTIONS`, is for these features"
+    "A decorator: the function is what `kind`, one of `FUNCTIONS`, is for these features"
     check(kind in FUNCTIONS, f"no function {kind!r} of a feature; expected one of {', '.join(FUNCTIONS)}")
     def put(function):
         for feature in features: feature.functions[kind] = function
@@ -173,7 +173,7 @@ class FeatureSet(dict):
     def __init__(self, *rows): super().__init__({f.name: f for f in rows})
     def __str__(self): return ', '.join(self)
     def implementing(self, kind:str):
-        "`[(name, feature, function)]` of those that have the function `curve_file_format`"
+        "`[(name, feature, function)]` of those that have the function `kind`"
         return [(name, f, f.functions[kind]) for name, f in self.items() if kind in f.functions]
 
     @property

@@ -148,7 +148,7 @@ class Synth(FluidSynth):
     "A `FluidSynth` whose `render` is a pure function of its arguments"
     def render(self, melody, instrument:str, seconds=8, expression=()):
         """`melody` played by `instrument`: float32 [seconds*sample_rate] in -1..1, independent of what was rendered
-        before; ValueError. `expression` (n,) in 0..1, spread evenly over the clip, scales all velocities as time goes on"""
+        before; ValueError. `expression` (n,) in 0..1, spread evenly over the clip, scales all velocities over time"""
         check(seconds > 0, f"cannot render {seconds} s; give a duration above 0")
         samples, done, parts = round(seconds*self.sample_rate), 0, []
         reset_synth(self)

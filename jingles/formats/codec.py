@@ -96,7 +96,7 @@ def convnext_stack(width, depth): return nn.Sequential(*[ConvNeXt(width) for _ i
 
 # %% ../../nbs/42_formats.codec.ipynb #c023
 def zero_rows_from(linear, row:int):
-    "Set `linear`'s outputs from `metric_row` on to zero"
+    "Set `linear`'s outputs from `row` on to zero"
     for p in linear.parameters(): nn.init.zeros_(p.data[row:])
     return linear
 

@@ -14,7 +14,7 @@ from typing import Callable, NamedTuple
 
 import torch
 
-from ..core import SAMPLE_RATE, check, fingerprint, seed_everything
+from ..core import check, fingerprint, seed_everything
 from ..data.batches import make_batches, random_crops, require_manifest
 from .checkpoints import Plan
 from .loop import train_module
@@ -97,9 +97,9 @@ def train_codec(data,                # an export of raw audio
     make, codec_loss, crops, length, _ = codec_recipes()[format]
     seed_everything(plan.seed)
     sounds = audio_batches(data, 3)
-    longest, seconds = sounds[0].shape[-1]/SAMPLE_RATE, length/SAMPLE_RATE
-    check(longest >= seconds, f"{data} has clips of {longest:g} s, but codecs learn from {seconds:.2g} s; export longer ones")
     codec = make(torch.cat(sounds), **config)
+    longest, seconds = sounds[0].shape[-1]/codec.spec.sample_rate, length/codec.spec.sample_rate
+    check(longest >= seconds, f"{data} has clips of {longest:g} s, but codecs learn from {seconds:.2g} s; export longer ones")
     def loss(codec, part): return codec_loss(codec, random_crops(part.arrays['x'][:, 0], length, crops*batch)[0].to(module_device(codec)))
     def save(codec, folder): save_codec(set_latent_statistics(codec, sounds), folder)
     def measure(codec): return diffusability_columns(set_latent_statistics(deepcopy(codec).eval(), sounds), sounds[0])
