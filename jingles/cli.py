@@ -662,11 +662,10 @@ def export_databases(o):
     "What `export` does with its options"
     from jingles.data.cards import unedited_cards
     from jingles.data.export import ExportSettings, export, parse_part
-    from jingles.data.recordings import make_source, parse_numbers
+    from jingles.data.recordings import make_source
     from jingles.system import parse_formats
-    unedited, programs = unedited_cards(o.out), parse_numbers(o.programs, 'programs')
-    players = tuple(name.strip() for name in o.instruments.split(',') if name.strip())
-    source = make_source(o.midi, o.audio, o.soundfont, o.playing, o.invented, programs, players, o.features)
+    unedited = unedited_cards(o.out)
+    source = make_source(o.midi, o.audio, o.soundfont, o.playing, o.invented, o.programs, o.instruments, o.features)
     settings = ExportSettings((o.train, o.valid), o.seconds, o.seed, o.shard_mb)
     made = export(o.out, source, parse_formats(o.format, o.codec), settings, o.workers, parse_part(o.part))
     for line in export_summary(o.out, made, unedited): print(line)
@@ -686,9 +685,9 @@ def export(
     soundfont: option(Path, "A .sf2 file. [default: the best one installed]") = None,
     playing: option(str, "'sine' (velocities on a sine, the report's) or 'expressive' (touch, ornaments).") = 'sine',
     invented: option(float, "Share of the clips with invented melodies, beside those of --midi.", min=0, max=1) = 0.,
-    programs: option(str, "General MIDI programs, such as 0,40,73; the curves are then measured on the sound.") = '',
+    programs: option(str, "The same as General MIDI programs, such as 0,40,73. Their curves are measured.") = '',
     instruments: option(str, "Instruments by name, such as cello,flute. [default: piano,violin,trumpet]") = '',
-    features: option(str, "Of --audio: the set of curves that is measured, such as sung. [default: descriptors]") = '',
+    features: option(str, "The set of curves, from notes or measured. [default: by --audio, --programs]") = '',
     workers: option(int, "Processes.", min=1) = 2,
     part: option(str, "Only this part of the work, such as 2/4. [default: all; under srun, one each]") = '',
     shard_mb: option(float, "Largest size of a shard in MB.") = 200,

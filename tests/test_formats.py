@@ -112,7 +112,7 @@ def test_descriptors_follow_centred_frames():
     x = np.zeros(48_000, np.float32); x[12_000:] = np.sin(2*np.pi*440*np.arange(36_000)/24_000)
     at = lambda sound, start: frame_loudness(sound, 481, 240)[round(240*start)]
     assert abs(at(delay_half_frame(x, 240), 0.5) - frame_loudness(x[50:], 480, 240)[120 - 1]) < 3 and frame_centres(481, 240)[120] - 50 == 12_000
-    for clip in (RecordedClip('', 0.), MeasuredClip((), 'piano', (), '')):
+    for clip in (RecordedClip('', 0.), MeasuredClip(PlayedClip((), 'piano', (), ''))):
         found = clip.curves(x, 481, 240, True)
         assert found['loudness'].shape == (1, 481) and found['loudness'][0, -1] > 0.5
 

@@ -8,7 +8,7 @@ from jingles.data.clips import MelodySource
 from jingles.data.export import ExportSettings, export
 from jingles.data.shards import RawAudio
 from jingles.evaluation.tables import render_clips
-from jingles.formats.codec import WEIGHTS, codebook_use, save_codec
+from jingles.formats.codec import WEIGHTS, codebook_use, load_codec, save_codec
 from jingles.formats.spectral import FLOOR, SpectralCodec, add_noise_input, load_spectral, load_spectral_codes
 from jingles.core import Spec, load_tensors, weights_sha256
 from jingles.models import is_shipped, load_model, save_model
@@ -95,3 +95,10 @@ def test_shipped_codebooks_fit_the_shipped_codec_and_have_no_dead_entries():
     assert (share > 0.5).all() and (perplexity > 0.2).all(), (share, perplexity)
     errors = [(codes.latents(found[:, :q]) - x).mul(codes.weight[:, None]).square().mean().item() for q in range(1, 17)]
     assert all(b < a for a, b in zip(errors, errors[1:])), errors
+
+
+def test_a_codec_of_another_kind_is_named(tmp_path):
+    "A waveform codec given as a spectral one, or the other way round, is refused in one line that names no argument of a class"
+    for load_it, other in ((load_spectral, 'codec'), (load_codec, 'spectral')):
+        with pytest.raises(ValueError, match='holds another kind of codec than .*; name the folder of one of its own'): load_it(WEIGHTS/other)
+    with pytest.raises(ValueError, match='another kind of codec'): tune_decoder(tmp_path/'nowhere', tmp_path/'out', WEIGHTS/'codec', Plan(steps=1))

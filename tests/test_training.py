@@ -80,11 +80,11 @@ def test_signals_save_and_stop(tiny, whole, tmp_path, sign, monkeypatch):
     def warned(run, *rest):
         if run.step == 7: os.kill(os.getpid(), sign)
         return plain(run, *rest)
-    monkeypatch.setattr(training, 'optimize', warned)
+    monkeypatch.setattr(loop, 'optimizer_step', warned)
     with pytest.raises(KeyboardInterrupt, match='stopped after step [89] of 14; the same command goes on from there'): train(config(tiny), tiny/'db', tmp_path)
     word = json.loads((tmp_path/'stopped.json').read_text())
     assert word['signals'] == [sign.name] and word['step'] == load_checkpoint(tmp_path/'last.safetensors')[0] < 10
-    monkeypatch.setattr(training, 'optimize', plain)
+    monkeypatch.setattr(loop, 'optimizer_step', plain)
     train(config(tiny), tiny/'db', tmp_path)
     assert same(tmp_path, whole) and losses(tmp_path) == losses(whole) and not (tmp_path/'stopped.json').exists()
 
@@ -95,7 +95,7 @@ def press_ctrl_c(monkeypatch, times):
     def pressed(run, *rest):
         for i in range(times*(run.step == 7)): time.sleep(1.1*(i > 0)); os.kill(os.getpid(), signal.SIGINT)
         return plain(run, *rest)
-    monkeypatch.setattr(training, 'optimize', pressed)
+    monkeypatch.setattr(loop, 'optimizer_step', pressed)
 
 
 @pytest.mark.parametrize('times', [1, 2])
@@ -126,7 +126,7 @@ def test_ignored_sigint_stays_ignored(tiny, whole, tmp_path, monkeypatch):
 
 def test_command_line_tells_stopped_from_failed(tiny, tmp_path, monkeypatch, capsys):
     from jingles.cli import main
-    monkeypatch.setattr(training, 'optimize', lambda *_: os.kill(os.getpid(), signal.SIGTERM) or torch.tensor(1.))
+    monkeypatch.setattr(loop, 'optimizer_step', lambda *_: os.kill(os.getpid(), signal.SIGTERM) or torch.tensor(1.))
     arguments = ['jingles', 'train', '--preset', 'smoke', '--set', f'codec={tiny}/codec', '--data', str(tiny/'db'), '--out', str(tmp_path)]
     monkeypatch.setattr(sys, 'argv', arguments)
     with pytest.raises(SystemExit) as done: main()
@@ -143,7 +143,7 @@ def test_two_runs_in_one_folder(tiny, whole, tmp_path, monkeypatch):
         if run.step == 5: refused.append(ended(start(tiny, tmp_path)))
         return plain(run, *rest)
     with monkeypatch.context() as m:
-        m.setattr(training, 'optimize', meanwhile)
+        m.setattr(loop, 'optimizer_step', meanwhile)
         train(config(tiny), tiny/'db', tmp_path)
     said = (tmp_path/'said-0.txt').read_text()
     assert refused == [1] and f'ValueError: {tmp_path} is in use by process {os.getpid()} on {socket.gethostname()}, since ' in said and '\n' not in said
@@ -257,7 +257,7 @@ def test_full_disk(tiny, tmp_path, monkeypatch):
     def full(run, save):
         if run.step > 6: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
         plain(run, save)
-    monkeypatch.setattr(training, 'save_all', full)
+    monkeypatch.setattr(loop, 'save_all', full)
     try:
         with pytest.raises(OSError, match='cannot save step 9 in .*last.safetensors holds step 6, the last good state: make room'): train(config(tiny), tiny/'db', tmp_path)
     finally: resource.setrlimit(resource.RLIMIT_FSIZE, limits)

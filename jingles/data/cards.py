@@ -63,7 +63,7 @@ def export_command(manifest:dict, folder:str) -> str:
     p, usual = manifest['parameters'], ExportSettings()
     train, valid = p['clips']
     options = {'--format': p['format'].get('text', p['format']['name']), '--midi': p.get('midi'), '--audio': p.get('audio'), '--playing': p.get('playing'), '--invented': p.get('invented'),
-               '--instruments': ','.join(p.get('instruments', ())) or None, '--features': p.get('features'), '--train': train, '--valid': valid,
+               '--instruments': ','.join(p.get('instruments', ())) or None, '--programs': ','.join(map(str, p.get('programs', ()))) or None, '--features': p.get('features'), '--train': train, '--valid': valid,
                '--seconds': p['seconds'] if p['seconds'] != usual.seconds else None, '--seed': p['seed'] or None, '--shard-mb': p['shard_mb'] if p['shard_mb'] != usual.shard_mb else None}
     return shlex.join(['jingles', 'export', folder, *(str(w) for k, v in options.items() if v is not None for w in (k, int(v) if isinstance(v, float) and v == int(v) else v))])
 

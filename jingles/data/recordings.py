@@ -6,8 +6,8 @@
 __all__ = ['STEP_SECONDS', 'AUDIBLE_RMS', 'AUDIBLE_SHARE', 'WINDOW_SECONDS', 'BAND_EDGES', 'N_BANDS', 'ONSET_LAG', 'ONSET_RISE',
            'SHARED_LANDMARKS', 'read_excerpt', 'step_rms', 'audible_starts', 'sound_files', 'band_power',
            'landmark_onsets', 'onset_triples', 'band_profiles', 'landmarks', 'SoundFile', 'RecordedClip',
-           'RecordingSource', 'drop_duplicates', 'split_sounds', 'describe_sounds', 'MeasuredClip', 'ProgramSource',
-           'make_source', 'parse_numbers']
+           'check_measurable', 'told_features', 'RecordingSource', 'drop_duplicates', 'split_sounds', 'describe_sounds',
+           'MeasuredClip', 'ProgramSource', 'parse_numbers', 'instrument_names', 'make_source']
 
 # %% ../../nbs/59_data.recordings.ipynb #c003
 import os
@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from ..audio import SOUND_ENDINGS, read_blocks, check_finite, to_mono, open_soundfile, read_samples, resample
 from ..control.descriptors import delay_half_frame, descriptors
-from ..control.features import PLAYED_BY, feature_set
+from ..control.features import GM_INSTRUMENTS, PLAYED_BY, feature_set
 from ..core import SAMPLE_RATE, check, rng_for
 from .clips import MelodySource, PlayedClip, folder_name
 from .collection import group_by_shared, min_hash, split_groups
@@ -161,15 +161,25 @@ class RecordedClip(NamedTuple):
     def curves(self, sound, frames, rate, centred=False):
         return descriptors(delay_half_frame(sound, rate) if centred else sound, rate, frames, self.features)
 
+# %% ../../nbs/59_data.recordings.ipynb #n0679305
+def check_measurable(features:str) -> str:
+    "`features` itself when all curves of that set can be measured on sounds; else ValueError"
+    silent = [name for name, f in feature_set(features).items() if 'from_sound' not in f.functions]
+    check(not silent, f"{', '.join(silent)} of the set {features!r} cannot be measured on sounds; "
+                      "choose another set, such as descriptors")
+    return features
+
+def told_features(features:str) -> dict:
+    "What a manifest says of the set that was measured: nothing of the usual one"
+    return {} if features == 'descriptors' else dict(features=features)
+
 # %% ../../nbs/59_data.recordings.ipynb #c018
 class RecordingSource:
     "A folder of sound files as the source of a database; FileNotFoundError, ValueError"
     title = 'Sounds'
     def __init__(self, folder, features='descriptors'):
-        silent = [name for name, f in feature_set(features).items() if 'from_sound' not in f.functions]
-        check(not silent, f"{', '.join(silent)} of the set {features!r} cannot be measured on sounds; choose another set, such as descriptors")
-        self.folder, self.files, self.blank = Path(folder), sound_files(folder), RecordedClip('', 0., features)
-        self.parameters = dict(audio=folder_name(folder)) | ({} if features == 'descriptors' else dict(features=features))
+        self.folder, self.files, self.blank = Path(folder), sound_files(folder), RecordedClip('', 0., check_measurable(features))
+        self.parameters = dict(audio=folder_name(folder)) | told_features(features)
 
     def read(self, seconds, run, keep=None):
         "Look at every file, once, by `run` of a pool; ValueError when none is usable. What came of it, for the manifest"
@@ -214,41 +224,62 @@ def describe_sounds(name, usable, parts, skipped) -> dict:
                 hashes={k: ' '.join(sorted(min_hash(s.marks) for _, s in v)) for k, v in parts.items()})
 
 # %% ../../nbs/59_data.recordings.ipynb #s93dd99
-class MeasuredClip(PlayedClip):
-    "A clip that a synthesizer plays, whose curves are measured on the sound"
-    features, curves = 'descriptors', RecordedClip.curves
+class MeasuredClip(NamedTuple):
+    "A clip that a synthesizer plays, whose curves of the set `features` are measured on the sound"
+    played: PlayedClip
+    features: str = 'descriptors'
+
+    def sound(self, seconds): return self.played.sound(seconds)
+    curves = RecordedClip.curves
 
 class ProgramSource(MelodySource):
-    "Melodies played by General MIDI `programs` (0..127), each as likely as any other; FileNotFoundError, ValueError"
+    """Melodies played by General MIDI `programs` (0..127, or names of chapter 45's table), each as likely as any other;
+    the curves of the set `features` are measured; FileNotFoundError, ValueError"""
     title = 'GM'
-    def __init__(self, programs, *args, **kwargs):
+    def __init__(self, programs, *args, features='descriptors', **kwargs):
         super().__init__(*args, **kwargs)
-        self.programs = tuple(map(midi_program, programs))
+        self.programs, self.features = tuple(map(midi_program, programs)), check_measurable(features)
         check(self.programs, "no General MIDI programs are given; name some, such as 0,40,56,73")
-        self.blank = MeasuredClip(*self.blank)
-        self.parameters = {k: v for k, v in self.parameters.items() if k != 'style'} | dict(programs=list(self.programs))
+        self.blank = MeasuredClip(self.blank, features)
+        notes = {k: v for k, v in self.parameters.items() if k != 'style'}
+        self.parameters = notes | dict(programs=list(self.programs)) | told_features(features)
 
     def clip(self, seed, split, k, seconds):
         played = super().clip(seed, split, k, seconds)
         number = self.programs[rng_for(seed, split, k, 'program').integers(len(self.programs))]
-        return MeasuredClip(*played._replace(instrument=number))
+        return MeasuredClip(played._replace(instrument=number), self.features)
 
 # %% ../../nbs/59_data.recordings.ipynb #c028
-def make_source(midi=None, audio=None, soundfont=None, playing='sine', invented=0., programs=(), instruments=(), features=''):
-    """`RecordingSource` of the folder `audio`, or else `MelodySource` of `midi` (none: invented ones), played as chapter 56 says,
-    by General MIDI `programs` or by other `instruments` where some are given (texts such as '0,40' and 'cello,flute', or tuples); `features` is the set that is measured on recordings.
-    ValueError where these contradict each other"""
-    programs = parse_numbers(programs, 'programs') if isinstance(programs, str) else tuple(programs)
-    if isinstance(instruments, str): instruments = tuple(name.strip() for name in instruments.split(',') if name.strip())
-    check(not (midi and audio), f"both MIDI files ({midi}) and sounds ({audio}) are given; a database has one source")
-    check(not (programs and audio), f"both programs and sounds ({audio}) are given; recordings are not played")
-    check(not (programs and instruments), "both programs and instruments are given; one is enough")
-    check(audio or not features, f"features is {features!r}, but clips of notes have all curves that notes tell; leave it out")
-    if audio: return RecordingSource(audio, features or 'descriptors')
-    melodies = midi or None, soundfont or None, playing, invented
-    return ProgramSource(programs, *melodies) if programs else MelodySource(*melodies, instruments or PLAYED_BY.labels)
-
 def parse_numbers(text:str, what:str) -> tuple:
     "(0, 40) from '0,40', () from ''; ValueError that says `what` was wrong"
     try: return tuple(int(n) for n in text.split(',')) if text.strip() else ()
     except ValueError: raise ValueError(f"{what} is {text!r}; expected whole numbers such as 0,40,73") from None
+
+def instrument_names(players) -> tuple:
+    "The names in chapter 45's table of `players`, names or General MIDI programs; ValueError for a program without one"
+    names = {i.program: name for name, i in GM_INSTRUMENTS.items()}
+    unnamed = [p for p in players if isinstance(p, int) and p not in names]
+    there = ', '.join(f'{p} ({name})' for p, name in sorted(names.items()))
+    check(not unnamed, f"program {unnamed and unnamed[0]} has no name, which curves from notes need; "
+                       f"choose of {there}, or measure: set features to descriptors")
+    return tuple(names[p] if isinstance(p, int) else p for p in players)
+
+# %% ../../nbs/59_data.recordings.ipynb #n6649649
+def make_source(midi=None, audio=None, soundfont=None, playing='sine', invented=0., programs=(), instruments=(),
+                features=''):
+    """`RecordingSource` of the folder `audio`, or else melodies of `midi` (none: invented ones), played as chapter 56
+    says by `programs` or `instruments` (texts such as '0,40' and 'cello,flute', or tuples). `features` is the set of
+    curves: from notes (`MelodySource`) or measured (`ProgramSource`). ValueError where these contradict each other"""
+    if isinstance(programs, str): programs = parse_numbers(programs, 'programs')
+    if isinstance(instruments, str): instruments = tuple(n.strip() for n in instruments.split(',') if n.strip())
+    check(not (midi and audio), f"both MIDI files ({midi}) and sounds ({audio}) are given; a database has one source")
+    check(not (programs and instruments), "both programs and instruments are given; one is enough")
+    players = programs or instruments
+    named = 'programs' if programs else 'instruments'
+    check(not (players and audio), f"both {named} and sounds ({audio}) are given; recordings are not played")
+    if audio: return RecordingSource(audio, features or 'descriptors')
+    melodies = midi or None, soundfont or None, playing, invented
+    rows = feature_set(features).values() if features else ()
+    if any(f.source == 'sound' for f in rows) or programs and not features:
+        return ProgramSource(players or PLAYED_BY.labels, *melodies, features=features or 'descriptors')
+    return MelodySource(*melodies, instrument_names(players) or PLAYED_BY.labels)

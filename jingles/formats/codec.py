@@ -7,14 +7,15 @@ __all__ = ['HOP', 'N_FFT', 'N_BINS', 'MDCT_SIZE', 'WEIGHTS', 'frame', 'overlap_a
            'spectrum_features', 'to_spectrum', 'ConvNeXt', 'convnext_stack', 'zero_rows_from', 'zero_init_linear',
            'pad_to_frames', 'mdct_matrix', 'compand', 'expand', 'pca_init', 'without_autocast', 'LappedTransform',
            'check_latents', 'Codec', 'set_latent_statistics', 'spectral_loss', 'noise_to_signal', 'unit_penalty',
-           'codec_loss', 'half_precision', 'save_codec', 'load_codec', 'nearest_code', 'residual_quantise',
-           'sum_codewords', 'normalised_sound', 'channel_sensitivity', 'learn_codebooks', 'check_codes', 'CodecCodes',
-           'learn_codes', 'save_codes', 'load_codes', 'codebook_use']
+           'codec_loss', 'half_precision', 'save_codec', 'check_codec_config', 'load_codec', 'nearest_code',
+           'residual_quantise', 'sum_codewords', 'normalised_sound', 'channel_sensitivity', 'learn_codebooks',
+           'check_codes', 'CodecCodes', 'learn_codes', 'save_codes', 'load_codes', 'codebook_use']
 
 # %% ../../nbs/42_formats.codec.ipynb #c004
 import json, math
 from dataclasses import replace
 from functools import wraps
+from inspect import signature
 from pathlib import Path
 
 import torch
@@ -273,11 +274,19 @@ def save_codec(codec, folder):
     with atomic_write(folder/'config.json') as f: f.write_text(json.dumps(codec.config))
 
 # %% ../../nbs/42_formats.codec.ipynb #c057
+def check_codec_config(kind, config:dict, folder):
+    "ValueError unless the settings in `config`, of the codec in `folder`, are those of the class `kind`"
+    foreign = [k for k in config if k not in signature(kind).parameters]
+    check(not foreign, f"{folder} holds another kind of codec than {kind.__name__}, which has no setting "
+                       f"{', '.join(foreign)}; name the folder of one of its own")
+
 def load_codec(folder=None) -> Codec:
     "The codec saved in `folder` (None: the shipped one), in evaluation mode; FileNotFoundError, ValueError"
     folder = Path(folder) if folder else WEIGHTS/'codec'
     state = load_tensors(folder/'model.safetensors')
-    codec = Codec(**read_json(folder/'config.json'))
+    config = read_json(folder/'config.json')
+    check_codec_config(Codec, config, folder)
+    codec = Codec(**config)
     try: codec.load_state_dict(state)
     except RuntimeError as e:
         why = str(e).splitlines()[1].strip()

@@ -21,8 +21,8 @@ from torch.nn import functional as F
 
 from ..audio import mel_filterbank
 from ..core import SAMPLE_RATE, Spec, check, generator, load_tensors, read_json
-from .codec import (HOP, N_BINS, N_FFT, WEIGHTS, check_latents, convnext_stack, istft, pad_to_frames,
-                                   stft, unit_penalty)
+from .codec import (HOP, N_BINS, N_FFT, WEIGHTS, check_codec_config, check_latents, convnext_stack, istft,
+                                   pad_to_frames, stft, unit_penalty)
 
 # %% ../../nbs/44_formats.spectral.ipynb #s006
 FLOOR = 1e-4      # magnitude that counts as silence to the encoder
@@ -284,6 +284,7 @@ def load_spectral(folder=None) -> SpectralCodec:
     ValueError when it cannot be read"""
     folder = Path(folder) if folder else WEIGHTS/'spectral'
     state, config = load_tensors(folder/'model.safetensors'), OLD_DEFAULTS | read_json(folder/'config.json')
+    check_codec_config(SpectralCodec, config, folder)
     try:
         codec = SpectralCodec(**config)
         codec.load_state_dict(state)
