@@ -9,6 +9,10 @@ AT_TOP = {'.git', '.venv', '.venv-bench', 'out', 'data', 'runs', 'build', 'dist'
 ANYWHERE = {'__pycache__', '.pytest_cache', '.ipynb_checkpoints'}
 
 
+# the tens of the chapters' numbers
+PARTS = {0: 'Foundations', 1: 'Diffusion', 2: 'Networks', 3: 'Toy checks', 4: 'Sound and formats', 5: 'Data and curves', 6: 'System and training', 7: 'Use and evaluation', 8: 'Hands on'}
+
+
 class Cell(NamedTuple):
     kind: str          # 'code', 'markdown' or 'raw'
     source: str
@@ -49,6 +53,12 @@ def chapters(root=ROOT):
         number, _, module = path.stem.partition('_')
         return Chapter(int(number), module, path, cells(path))
     return [chapter(p) for p in sorted((root/'nbs').glob('[0-9]*.ipynb'))]
+
+
+def heading(cells):
+    "(title, subtitle) of a chapter: its H1 and the line that begins with > below it"
+    lines = cells[0].source.splitlines()
+    return tuple(next((line.removeprefix(mark).strip() for line in lines if line.startswith(mark)), '') for mark in ('# ', '> '))
 
 
 def code(source):

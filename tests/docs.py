@@ -11,10 +11,9 @@ from latex2mathml.converter import convert
 from nbconvert import MarkdownExporter
 from traitlets.config import Config
 
-from book import ROOT, cells, chapters
+from book import PARTS, ROOT, cells, chapters
 from readme import ELSEWHERE, shown
 
-PARTS = {0: 'Foundations', 1: 'Diffusion', 2: 'Networks', 3: 'Toy checks', 4: 'Sound and formats', 5: 'Data and curves', 6: 'System and training', 7: 'Use and evaluation', 8: 'Hands on'}
 CODE = re.compile(r'^```.*?^```[^\n]*$|`[^`\n]+`', re.M | re.S)
 FORMULA = re.compile(r'\$\$(.+?)\$\$|(?<![\\$\w])\$(?=\S)([^$\n]+?)(?<=\S)\$(?![\w$])', re.S)
 PAGES = ('.md', '.ipynb')

@@ -10,7 +10,7 @@ import nbformat
 from nbconvert import MarkdownExporter
 from traitlets.config import Config
 
-from book import ROOT, cells
+from book import PARTS, ROOT, cells, chapters, heading
 
 IMAGES = 'nbs/images'
 ELSEWHERE = r'(?!https?:|mailto:|data:|attachment:|#|/)'
@@ -51,6 +51,16 @@ def shown(nb, path):
     return nb
 
 
+def chapter_table(root, folder='nbs'):
+    "All chapters with their links, by parts, in Markdown"
+    lines = []
+    for part, name in PARTS.items():
+        found = [(c, *heading(c.cells)) for c in chapters(root) if c.number//10 == part]
+        if found: lines += ['', f'**{name}**', '', '| | chapter | |', '| --- | --- | --- |']
+        lines += [f'| {c.number:02} | [{title}]({folder}/{c.path.name}) | {about} |' for c, title, about in found]
+    return '\n'.join(lines).strip()
+
+
 def readme(root=ROOT):
     "The text of README.md and the files it shows, {path from the root: bytes}"
     path = root/'nbs'/'index.ipynb'
@@ -60,6 +70,7 @@ def readme(root=ROOT):
     exporter = MarkdownExporter(config=Config(TagRemovePreprocessor=dict(enabled=True, remove_input_tags=['hide_input'])))
     text, resources = exporter.from_notebook_node(nb, resources=dict(output_files_dir=IMAGES, unique_key='readme'))
     files |= resources['outputs']
+    text = text.replace('<!-- chapters -->', chapter_table(root))
     note = '<!-- made from nbs/index.ipynb by `make readme`; edit the notebook -->\n'
     text = re.sub(r'\n{3,}', '\n\n', re.sub(r'[ \t]+$', '', text, flags=re.M)).strip() + '\n'
     return note + text, dict(sorted(files.items()))

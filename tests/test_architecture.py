@@ -289,7 +289,7 @@ LINK = r'\]\((?!https?:|mailto:|data:|attachment:|#)([^)\s#]+)'
 
 def test_links_lead_somewhere():
     "Relative links of pages and notebooks name files that are there"
-    pages = {p: p.read_text() for p in project_files() if p.suffix == '.md'}
+    pages = {p: p.read_text() for p in project_files() if p.suffix == '.md' or p.name == 'llms.txt'}
     pages |= {p: '\n'.join(c.source for c in cells(p) if c.kind == 'markdown') for p in notebooks()}
     links = [(p, link) for p, text in pages.items() for link in re.findall(LINK, text)]
     dead = [f'{p.relative_to(ROOT)}: {link}' for p, link in links if not (p.parent/link).exists()]

@@ -84,6 +84,22 @@ def test_readme_is_made_from_the_index(tmp_path):
     with pytest.raises(SystemExit, match='no nbs/index.ipynb'): make()
 
 
+def test_readme_lists_the_chapters(project):
+    "Where the index says so stands a table of all chapters, made from their first cells"
+    write(project/'nbs'/'12_b.c.ipynb', nb4.new_markdown_cell('# Title\n\n> What it asks', id='a'))
+    write(project/'nbs'/'index.ipynb', nb4.new_markdown_cell('# All\n\n<!-- chapters -->', id='b'))
+    text, _ = readme.readme(project)
+    assert '| 12 | [Title](nbs/12_b.c.ipynb) | What it asks |' in text and '**Diffusion**' in text and '(nbs/00_core.ipynb)' in text
+
+
+def test_every_chapter_says_what_it_is_about():
+    from book import chapters, heading
+    assert all(all(heading(c.cells)) for c in chapters())
+    text = (ROOT/'README.md').read_text()
+    missing = [c.path.name for c in chapters() if f'](nbs/{c.path.name})' not in text]
+    assert not missing, f'README.md lists no {", ".join(missing)}; `make readme`'
+
+
 @pytest.mark.parametrize('link, moved', [('[a](x.png)', '[a](nbs/x.png)'), ('[a](../LICENSE)', '[a](LICENSE)'),
                                          ('<img src="i/x.png">', '<img src="nbs/i/x.png">'), ('[a](#part)', '[a](#part)'),
                                          ('[a](https://b.c/d)', '[a](https://b.c/d)')])

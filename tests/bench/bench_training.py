@@ -103,17 +103,23 @@ def together_and_alone(cfg, data, out):
 
 PRESETS = ('small', 'ddpm-cqt', 'edm-cqt', 'ddpm-encodec', 'edm-encodec', 'discdpm-encodec', 'best')
 
+def preset_spec(cfg):
+    "What the format of a preset promises, without its weights"
+    from jingles.core import Spec
+    return dict(cqt=Spec(2, 240., dims=(216,)), encodec=Spec(128, 75.), codec=Spec(64, 75.)).get(cfg.format) or Spec(16, 75., classes=1024)
+
+
 def speed_of(name, device, seconds=4., steps=12, warm=5, **changes):
     "Steps per second and GiB of a preset's network with the batch of one of its processes, on random data that is there already"
     import torch
     from jingles.control.curves import PVT_CHANNELS
-    from jingles.core import Cond, Spec
+    from jingles.core import Cond
     from jingles.system import build_net, build_paradigm, configure, preset
     from jingles.trainer.checkpoints import start_run
     from jingles.trainer.loop import peak_memory_gib, optimizer_step
     from jingles.training import plan_from_config
     cfg = configure(preset(name), **changes)
-    spec = dict(cqt=Spec(2, 240., dims=(216,)), encodec=Spec(128, 75.), codec=Spec(64, 75.)).get(cfg.format) or Spec(16, 75., classes=1024)
+    spec = preset_spec(cfg)
     batch, frames = cfg.batch//cfg.streams, round(min(seconds, cfg.seconds)*spec.rate)
     x = torch.randint(spec.classes, spec.shape(frames, batch)) if spec.classes else torch.randn(spec.shape(frames, batch))
     cond, paradigm = Cond({k: torch.rand(batch, c, frames) for k, c in PVT_CHANNELS.items()}).to(device), build_paradigm(cfg, spec)
@@ -130,16 +136,16 @@ def speed_of(name, device, seconds=4., steps=12, warm=5, **changes):
 
 KINDS = {'fp32': dict(precision='fp32'), 'bf16': dict(precision='bf16'), 'fp32 compiled': dict(precision='fp32', compile=True), 'bf16 compiled': dict(precision='bf16', compile=True)}
 
-def gpu_figures(device='cuda', presets=PRESETS, **options):
+def gpu_figures(device='cuda', presets=PRESETS, kinds=KINDS, **options):
     "Each preset in each kind of arithmetic; where one does not go, why"
     import torch
     found = {'GPU': torch.cuda.get_device_name() if device == 'cuda' else device}
     for name in presets:
-        for kind, changes in KINDS.items():
+        for kind, changes in kinds.items():
             try: speed, gib = speed_of(name, torch.device(device), **changes, **options)
             except Exception as e: found[f'{name}, {kind}'] = f'{type(e).__name__}: {e}'.splitlines()[0]; continue
             found |= {f'{name}, {kind} [steps/s]': speed, f'{name}, {kind} [GiB]': gib}
-        speeds = {kind: found[key] for kind in KINDS if (key := f'{name}, {kind} [steps/s]') in found}
+        speeds = {kind: found[key] for kind in kinds if (key := f'{name}, {kind} [steps/s]') in found}
         found |= {f'{name}, {kind} / fp32, by the step': speed/speeds['fp32'] for kind, speed in speeds.items() if 'fp32' in speeds and kind != 'fp32'}
     return found
 
