@@ -83,13 +83,13 @@ def loop_curves(model, cond:Cond, seconds:float) -> Cond:
     "The curves of `cond` stretched to the frames of a loop of `seconds`"
     return resample_curves(cond, loop_frames(model, seconds)*model.spec.curves_per_frame)
 
-# %% ../nbs/79_loops.ipynb #r7966ee31
+# %% ../nbs/79_loops.ipynb #r79fc39bd
 def generate_loop(model, cond:Cond, seconds:float|None=None, **options) -> np.ndarray:
     """Loops `(b, n)` of exactly `seconds` (None: as long as the curves) that follow `cond`; `options` as for `generate`,
     but for `inpaint`; ValueError"""
     check('inpaint' not in options, "a loop cannot take over another sound; make a new one")
     seconds = cond.frames/model.spec.curve_rate if seconds is None else seconds
-    return generate(circular_model(model, seconds), loop_curves(model, cond, seconds), **options)
+    return generate(circular_model(model, seconds), loop_curves(model, cond, seconds), lead_in=0, **options)
 
 # %% ../nbs/79_loops.ipynb #r7973250e
 def windows_around(wav, width:int=1200, hop:int=240) -> tuple:

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TOLERANCES', 'Heard', 'TimbreClassifier', 'load_timbre_classifier', 'at_frames', 'rms_db', 'velocity_error',
            'pitch_error', 'chroma_error', 'voiced_error', 'level_error', 'constant_runs', 'instrument_error',
-           'rests_kept', 'onsets_kept', 'value_error', 'within', 'Receipt', 'mean_or_nan', 'asked_features',
+           'rests_kept', 'onsets_kept', 'value_error', 'inside_tolerance', 'Receipt', 'mean_or_nan', 'asked_features',
            'make_receipt', 'complete_receipt', 'lapses', 'stretches', 'receipt_lines', 'receipt_for', 'Best',
            'pick_best', 'best_of', 'mark_lapses', 'failing_frames', 'redraw_failing', 'redraw_until']
 
@@ -162,8 +162,8 @@ def value_error(feature, error, asked) -> np.ndarray:
     if feature is VELOCITY: return asked*(10**(error/40) - 1)
     return error/(feature.high - feature.low)
 
-# %% ../nbs/78_receipt.ipynb #r7882efec
-def within(feature, error, curves, tolerance=None) -> np.ndarray:
+# %% ../nbs/78_receipt.ipynb #r78f7f863
+def inside_tolerance(feature, error, curves, tolerance=None) -> np.ndarray:
     """1 where `error` `(t,)` is small enough, 0 where not, NaN where it is; `tolerance` is a number or `(t,)` in the units
     of the curve, None the table's"""
     off, limit = error, TOLERANCES.get(feature.name, 0.5)
@@ -189,7 +189,7 @@ def asked_features(curves, features) -> list:
     rows = [f for name, f in features.items() if name in curves and (np.asarray(curves[name]) >= 0).any()]
     return [f for f in rows if not any(f.name == g.names for g in rows)]
 
-# %% ../nbs/78_receipt.ipynb #r7889cb0d
+# %% ../nbs/78_receipt.ipynb #r789db8e9
 def make_receipt(wav,             # (n,) at 24 kHz
                  curves,          # {name: (c, t)} that were asked for
                  features='pvt',  # their set
@@ -204,7 +204,7 @@ def make_receipt(wav,             # (n,) at 24 kHz
     curves, moments = {k: np.asarray(v)[..., :n] for k, v in curves.items()}, {}
     for f in asked_features(curves, rows):
         error = f.functions.get('error', level_error)(f, heard, curves)[:n]
-        moments[f.name] = within(f, error, curves, tolerance[f.name][:n] if f.name in tolerance else None)
+        moments[f.name] = inside_tolerance(f, error, curves, tolerance[f.name][:n] if f.name in tolerance else None)
         unit = 'dB' if f is VELOCITY else f.unit
         if f.name in TOLERANCES: figures[f'{f.name} error [{unit}]'] = mean_or_nan(np.abs(error))
     return complete_receipt(heard, curves, moments, figures)

@@ -84,7 +84,7 @@ class Feature:
     def amount(self, value): return self.low + (self.high - self.low)*np.asarray(value, float)
 
 # %% ../../nbs/45_control.features.ipynb #f014
-FUNCTIONS = ('from_notes', 'from_sound', 'from_pitch', 'parse', 'presets', 'measure')
+FUNCTIONS = ('from_notes', 'from_sound', 'from_pitch', 'parse', 'presets', 'measure', 'error')
 
 def implements(kind:str, *features):
     "A decorator: the function is what `kind`, one of `FUNCTIONS`, is for these features"
