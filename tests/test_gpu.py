@@ -220,3 +220,13 @@ def test_two_processes_on_one_gpu(tmp_path):
     assert [p.wait() for p in both] == [0, 0]
     sounds = [soundfile.read(tmp_path/name)[0] for name in ('alone.wav', 'a.wav', 'b.wav')]
     assert all(abs(s - sounds[0]).max() < 1e-3 for s in sounds)
+
+
+@only_on_a_gpu
+def test_training_together_on_one_gpu_is_refused(tiny, tmp_path):
+    "A second process that has no GPU of its own says so in one line, before it waits for the first"
+    from doomed import together
+    n = torch.cuda.device_count() + 1
+    env = {**os.environ, 'PYTHONPATH': f'{ROOT/"tests"}:{ROOT}'} | together(n)[-1]
+    done = subprocess.run([sys.executable, '-c', CHILD, str(tiny), str(tmp_path/'run'), '4'], env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode and 'has no GPU of its own' in done.stderr.splitlines()[-1], done.stderr
