@@ -36,7 +36,7 @@ from typing import Annotated, NamedTuple, Optional
 import typer
 
 from .limits import (DEFAULT_MODEL, FRACTION, SECONDS, SEEDS, SOUND_ENDINGS, STEPS, STRENGTH, TABLE_ENDINGS,
-                            VARIATIONS, has_suffix, model_folder, require, shipped_models)
+                            VARIATIONS, check, has_suffix, model_folder, shipped_models)
 
 # %% ../nbs/81_cli.ipynb #c004
 OLD_OPTIONS = {     # options by their old names, which go on working unseen
@@ -106,11 +106,11 @@ def midi_curves(midi, instrument, seconds:float, rate:float, features, centred=F
 # %% ../nbs/81_cli.ipynb #s729561
 def check_one_source(midi, curves):
     "ValueError unless at most one of both is given, and `curves` has an ending that says how to read it"
-    require(not (midi and curves), "both --midi and --curves are given; one is enough")
+    check(not (midi and curves), "both --midi and --curves are given; one is enough")
     known = not curves or has_suffix(curves, TABLE_ENDINGS + SOUND_ENDINGS)
     tables, sounds = ', '.join(TABLE_ENDINGS), ', '.join(SOUND_ENDINGS)
     expected = f"a table that ends in {tables}, or a sound that ends in {sounds}; a MIDI file goes to --midi"
-    require(known, f"--curves is {str(curves)!r}; expected {expected}")
+    check(known, f"--curves is {str(curves)!r}; expected {expected}")
 
 # %% ../nbs/81_cli.ipynb #c013
 def recording_curves(path, seconds:float|None, rate:float, features, centred=False):
@@ -120,7 +120,7 @@ def recording_curves(path, seconds:float|None, rate:float, features, centred=Fal
     from jingles.core import SAMPLE_RATE
     wav = load(path)
     length = len(wav)/SAMPLE_RATE
-    require(seconds or SECONDS.low <= length <= SECONDS.high,
+    check(seconds or SECONDS.low <= length <= SECONDS.high,
             f"{path} is {length:g} s long; say how much to follow with --seconds, {SECONDS.low} to {SECONDS.high}")
     return curves_from_audio(wav, seconds or length, rate, features, centred)
 
@@ -143,7 +143,7 @@ def parse_features(pairs) -> dict:
     for pair in pairs or ():
         name, sign, text = pair.partition('=')
         known = sign and name in FEATURES
-        require(known, f"--feature is {pair!r}; expected NAME=VALUE with a name of {', '.join(FEATURES)}")
+        check(known, f"--feature is {pair!r}; expected NAME=VALUE with a name of {', '.join(FEATURES)}")
         found.setdefault(name, []).append(text)
     return found
 
@@ -166,14 +166,14 @@ def style_pairs(text:str) -> dict:
     pairs = [pair.partition('=')[::2] for pair in text.split(',')]
     given = {name.strip(): value.strip() for name, value in pairs}
     good = len(given) == len(pairs) and set(given) <= set(STYLE_NAMES) and all(given.values())
-    require(good, f"--style is {text!r}; expected some of {', '.join(STYLE_NAMES)}, such as density=3,register=G4")
+    check(good, f"--style is {text!r}; expected some of {', '.join(STYLE_NAMES)}, such as density=3,register=G4")
     return given
 
 def style_value(name:str, text:str):
     "A number, None for open, or the name of a note for the register; ValueError"
     if text in ('open', '-1'): return None
     if not text[:1].isalpha(): return parse_number(text, 'style')
-    require(name == 'register', f"--style has {text!r} for {name}; expected a number, or open")
+    check(name == 'register', f"--style has {text!r} for {name}; expected a number, or open")
     return text
 
 def parse_style(text:str) -> dict:
@@ -202,7 +202,7 @@ def check_consistent(given:dict, made:dict):
     wrong = dict(chroma=lambda v: (v >= 0) & (name != (11*v).round()), voiced=lambda v: v == 0)
     for k in wrong.keys() & made.keys():
         agree = not (wrong[k](made[k]) & (pitch > 0)).any()
-        require(agree, f"pitch={given['pitch']} and {k}={given[k]} contradict each other; leave one of them out")
+        check(agree, f"pitch={given['pitch']} and {k}={given[k]} contradict each other; leave one of them out")
 
 # %% ../nbs/81_cli.ipynb #c015
 def base_or_demo(given:dict, base, seconds, rate:float, features, blank=False, centred=False):
@@ -224,10 +224,10 @@ def control_curves(given:dict={}, midi=None, curves=None, seconds=None, rate:flo
     rows = feature_set(features)
     if seconds is not None: SECONDS.check(seconds, '--seconds')
     foreign = ', '.join(k for k in given if k not in rows)
-    require(not foreign, f"this model follows {rows}, not {foreign}; leave that out, or choose another --model")
+    check(not foreign, f"this model follows {rows}, not {foreign}; leave that out, or choose another --model")
     base = base_curves(midi, curves, seconds, given.get(PLAYED_BY.name), rate, features, centred)
     cond = base_or_demo(given, base, seconds, rate, features, blank, centred)
-    require(cond.frames >= 8, f"the curves have {cond.frames} frames of 1/{rate:g} s; give at least 8")
+    check(cond.frames >= 8, f"the curves have {cond.frames} frames of 1/{rate:g} s; give at least 8")
     made = {k: parse_curve(k, v, cond.frames, rows) for k, v in given.items()}
     check_consistent(given, made)
     for k, v in made.items(): cond = reconcile(replace(cond, local=cond.local | {k: v}), k)
@@ -271,20 +271,20 @@ def free_path(out, default, names=('',), beside='.png', force=False) -> Path:
     if out is None: return next(p for p in numbered(default) if not existing(p, names, beside))
     found = existing(out, names, beside)
     first = found[0] if found else None
-    require(force or not found, f"{first} is there already; choose another --out, or replace it with --force")
+    check(force or not found, f"{first} is there already; choose another --out, or replace it with --force")
     return out
 
 # %% ../nbs/81_cli.ipynb #clw2
 def sound_path(out, force, default=Path('jingle.wav'), names=('',), picture=True) -> Path:
     "Where a command puts its sounds, found out before anything is loaded; ValueError"
-    require(out is None or has_suffix(out, ('.wav', '.flac')), f"--out is {str(out)!r}; end it in .wav or .flac")
+    check(out is None or has_suffix(out, ('.wav', '.flac')), f"--out is {str(out)!r}; end it in .wav or .flac")
     check_writable(out or default)
     return free_path(out, default, names, '.png' if picture else None, force)
 
 def pick_seed(seed:int, variations:int=1) -> int:
     "`seed`, or any for -1; ValueError"
     last = SEEDS.high + 1 - variations
-    require(-1 <= seed <= last, f"--seed is {seed}; expected {SEEDS.low} to {last}, or -1 for any")
+    check(-1 <= seed <= last, f"--seed is {seed}; expected {SEEDS.low} to {last}, or -1 for any")
     return secrets.randbelow(2**31) if seed == -1 else seed
 
 # %% ../nbs/81_cli.ipynb #c019
@@ -392,7 +392,7 @@ def sampling_pairs(sampling) -> dict:
     "`{name: value}` of the texts NAME=VALUE; ValueError"
     pairs = {text: text.partition('=') for text in sampling or ()}
     for text, (name, _, value) in pairs.items():
-        require(name and value, f"--sampling is {text!r}; expected NAME=VALUE, such as s_churn=40")
+        check(name and value, f"--sampling is {text!r}; expected NAME=VALUE, such as s_churn=40")
     return {name.strip(): value for name, _, value in pairs.values()}
 
 def with_sampling_options(loaded, sampler:str|None, sampling):
@@ -409,7 +409,7 @@ def parse_guidance(text:str|None):
     try: scales = {name.strip(): float(number) for name, _, number in pairs}
     except ValueError: scales = {}
     whole = len(scales) == len(pairs) and ('' not in scales or len(pairs) == 1)
-    require(whole and all(0 <= s < math.inf for s in scales.values()),
+    check(whole and all(0 <= s < math.inf for s in scales.values()),
             f"--guidance is {text!r}; expected a number of 0 or more, such as 2, or one for each of some features, "
             "such as velocity=3,chroma=1.5")
     return scales[''] if '' in scales else {feature_for_option(name): scale for name, scale in scales.items()}
@@ -459,13 +459,13 @@ def check_source_options(midi, curves, seconds, of_midi:dict):
     if seconds is not None: SECONDS.check(seconds, '--seconds')
     idle = [name for name, value in of_midi.items() if value is not None and not midi]
     first = ''.join(idle[:1])
-    require(not idle, f"--{first} says how --midi is read, and there is none; name a MIDI file, or leave it out")
+    check(not idle, f"--{first} says how --midi is read, and there is none; name a MIDI file, or leave it out")
 
 def check_edit_options(init_audio, inpaint, previous):
     "ValueError for a change without a sound to change, or two at once"
-    require(init_audio or not (inpaint or previous),
+    check(init_audio or not (inpaint or previous),
             "--inpaint and --previous-curves need a sound to keep; name it with --init-audio")
-    require(not (inpaint and previous), "both --inpaint and --previous-curves are given; one is enough")
+    check(not (inpaint and previous), "both --inpaint and --previous-curves are given; one is enough")
     if inpaint: parse_region(inpaint)
 
 # %% ../nbs/81_cli.ipynb #sdaf422
@@ -479,7 +479,7 @@ def check_files(**named):
     "FileNotFoundError for a file that an option names, and that is not there"
     for option, path in named.items():
         name, there = option.replace('_', '-'), path is None or Path(path).exists()
-        require(there, f"there is no file {path}, which --{name} names", FileNotFoundError)
+        check(there, f"there is no file {path}, which --{name} names", FileNotFoundError)
 
 # %% ../nbs/81_cli.ipynb #s828764
 def elapsed() -> float:
@@ -582,7 +582,7 @@ def check_choices(k:str, texts):
     "ValueError when two choices of a curve have one name"
     for i, text in enumerate(texts):
         name = choice_name(text)
-        require(name not in map(choice_name, texts[:i]),
+        check(name not in map(choice_name, texts[:i]),
                 f"two choices for {k} are called {name!r} ({text} is the second); sounds are named after them: "
                 "rename one, or leave it out")
 
@@ -710,7 +710,6 @@ def export(
 @app.command('check')
 def check_databases(folder: Annotated[Path, typer.Argument(help="A database, or a folder of databases.")]):
     "Compare every shard with the checksum in the manifest, and name those that are missing, cut short or damaged."
-    from jingles.core import check
     from jingles.data.records import check_database, find_databases
     wrong = {}
     for d in find_databases(folder):
@@ -751,7 +750,6 @@ def train_codec(
 
     After each 1000 steps its log.jsonl has how easily the latents are generated: diffusability_shift, _lag and _loss.
     """
-    from jingles.core import check
     from jingles.trainer.checkpoints import Plan
     from jingles.trainer.codecs import train_codec as run, tune_decoder as tune
     plan = Plan(steps=steps, lr=lr, cooldown=0.4, tensorboard=tensorboard, seed=seed)
@@ -794,7 +792,6 @@ def train(
         torchrun --nproc-per-node 4 --no-python jingles train --data data/encodec --out runs/edm --preset edm-encodec
     """
     from jingles import system
-    from jingles.core import check
     for s in setting or (): check('=' in s, f"--set {s!r}; expected NAME=VALUE, such as steps=8000")
     cfg = system.configure(system.preset(preset), **dict(s.split('=', 1) for s in setting or ()))
     from jingles.training import prepare_training
@@ -908,7 +905,7 @@ def evaluate(
 
     Says first whether the songs were among those that the model was trained on.
     """
-    require(not (midi and data), "both --midi and --data are given; one is enough")
+    check(not (midi and data), "both --midi and --data are given; one is enough")
     evaluate_and_write(Options(**locals()))
 
 # %% ../nbs/81_cli.ipynb #sb3eb1b
@@ -931,7 +928,7 @@ def compare_models(
         jingles compare runs/edm runs/ddpm runs/discdpm --out tables --midi MIDI
     """
     o = Options(**locals())
-    require(not (midi and data), "both --midi and --data are given; one is enough")
+    check(not (midi and data), "both --midi and --data are given; one is enough")
     from jingles.evaluation.frameworks import compare_frameworks
     timed = dict(workers=workers, batch=batch, seconds=seconds)
     made = compare_frameworks(models, out, source=clips_of(o), count=count, sampling=sampling_of_options(o), **timed)

@@ -13,7 +13,8 @@ import math
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from .core import check, coerce_parameter, notebook_parameters
+from .core import check
+from .parameters import coerce_parameter, notebook_parameters
 
 # %% ../nbs/49_config.ipynb #c005
 def setting_field(default, meaning:str):

@@ -57,7 +57,8 @@ TWO = '''
 import multiprocessing, os, sys, torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
-from jingles.core import Logits, generator
+from jingles.core import generator
+from jingles.logits import Logits
 from jingles.paradigms.discdpm import DiscDPM
 
 class Net(nn.Module):

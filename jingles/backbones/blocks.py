@@ -13,18 +13,21 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..core import Logits, check
+from ..core import check
+from ..logits import Logits
 
 # %% ../../nbs/20_backbones.blocks.ipynb #c005
 class TimeEmbedding(nn.Module):
-    "Diffusion time `(b,)` to an embedding `(b, width)`: sines and cosines, in float32 at least, then a two-layer perceptron"
+    "Time `(b,)` to an embedding `(b, width)`: Fourier features, in float32 at least, then a two-layer perceptron"
     def __init__(self, width:int, waves:int=32):
         super().__init__()
         self.register_buffer('bits', torch.logspace(-3, math.log10(16), waves).view(torch.int32), persistent=False)
         self.net = nn.Sequential(nn.Linear(2*waves, width), nn.SiLU(), nn.Linear(width, width))
 
     @property
-    def frequencies(self): return self.bits.view(torch.float32)      # kept as integers, which a network cast to half precision leaves alone
+    def frequencies(self):
+        "In float32: kept as integers, which stay as they are when the network is cast to half precision"
+        return self.bits.view(torch.float32)
     def forward(self, t):
         waves = fourier_features(t.to(torch.promote_types(t.dtype, torch.float32)), self.frequencies)
         return self.net(waves.to(self.net[0].weight.dtype))
@@ -106,14 +109,16 @@ def n_dims(spec): return 1 + len(spec.dims)   # of the network for a format: 1 f
 
 # %% ../../nbs/20_backbones.blocks.ipynb #c033
 class CodeEmbedding(nn.Module):
-    "Codes `(b, codebooks, t)`, integers below `classes`, to features `(b, width, t)`: the sum of one learned row per codebook"
+    "Codes `(b, codebooks, t)`, integers below `classes`, to `(b, width, t)`: the sum of one learned row per codebook"
     def __init__(self, codebooks:int, classes:int, width:int):
         super().__init__()
         self.table = nn.Parameter(torch.randn(codebooks*classes, width)/codebooks**0.5)
-        self.register_buffer('first', classes*torch.arange(codebooks), persistent=False)     # row of each codebook's class 0
+        first = classes*torch.arange(codebooks)      # row of each codebook's class 0
+        self.register_buffer('first', first, persistent=False)
 
     def forward(self, x):
-        check(not x.is_floating_point(), f"numbers of type {x.dtype} for a network of codes; give it integers (b, codebooks, t)")
+        codes = not x.is_floating_point()
+        check(codes, f"numbers of type {x.dtype} for a network of codes; give it integers (b, codebooks, t)")
         rows = x.transpose(1, 2) + self.first
         return F.embedding_bag(rows.flatten(0, 1), self.table, mode='sum').view(len(x), x.shape[-1], -1).transpose(1, 2)
 
@@ -128,14 +133,17 @@ class ToLogits(nn.Module):
     "Features `(b, width, t)` to the `Logits` of all codebooks, not written out"
     def __init__(self, codebooks:int, classes:int, width:int):
         super().__init__()
-        self.weight, self.bias = nn.Parameter(torch.zeros(codebooks, classes, width)), nn.Parameter(torch.zeros(codebooks, classes))
+        self.weight = nn.Parameter(torch.zeros(codebooks, classes, width))
+        self.bias = nn.Parameter(torch.zeros(codebooks, classes))
     def forward(self, h): return Logits(h, self.weight, self.bias)
 
 # %% ../../nbs/20_backbones.blocks.ipynb #c038
 def out_proj(spec, width:int, kernel:int=3, norm=SingleGroupNorm):
-    "The last layers of a network for a format's `spec` (`OutConv` in the report): `(b, width, ..., t)` to its tensors, or to `Logits` of codes; zero at the start"
+    """The last layers of a network for a format's `spec` (`OutConv` in the report): `(b, width, ..., t)` to its
+    tensors, or to `Logits` of codes; zero at the start"""
     if spec.classes: return nn.Sequential(norm(width), nn.SiLU(), ToLogits(spec.channels, spec.classes, width))
-    return nn.Sequential(norm(width), nn.SiLU(), zero_module(conv_nd(n_dims(spec), width, spec.channels, kernel)), ToContiguous())
+    last = zero_module(conv_nd(n_dims(spec), width, spec.channels, kernel))
+    return nn.Sequential(norm(width), nn.SiLU(), last, ToContiguous())
 
 # %% ../../nbs/20_backbones.blocks.ipynb #c043
 class NoInjection(nn.Module):

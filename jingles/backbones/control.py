@@ -28,7 +28,8 @@ class RawEmbedding(nn.Module):
 
 # %% ../../nbs/22_backbones.control.ipynb #c007
 class FourierEmbedding(nn.Module):
-    "Each value with `n` cosines and sines of it, a gate (value above 0) and a controlled channel: Fourier features (Tancik et al. 2020)"
+    """Each value with `n` cosines and sines of it, a gate (value above 0) and a controlled channel: Fourier features
+    (Tancik et al. 2020)"""
     def __init__(self, channels:int=1, n:int=4):
         super().__init__()
         self.n, self.channels = n, channels*(2*n + 3)
@@ -94,7 +95,8 @@ class ControlBranch(nn.Module):
     def __init__(self, c_in:int, channels:int, strides=(1, 2, 4, 8)):
         super().__init__()
         self.ratios = [b/a for a, b in zip(strides, strides[1:])]
-        check(set(self.ratios) <= {1, 2}, f"a branch for strides {tuple(strides)}; expected each to be the same as the one before, or twice it")
+        known = set(self.ratios) <= {1, 2}
+        check(known, f"a branch for strides {tuple(strides)}; expected each to be as the one before, or twice it")
         self.enter = conv_nd(1, c_in, channels, 5)
         self.blocks = nn.ModuleList([ResBlock(channels, channels) for _ in strides])
         self.downs = nn.ModuleList([Down(channels) if r > 1 else nn.Identity() for r in self.ratios])
@@ -110,7 +112,7 @@ class ControlBranch(nn.Module):
 
 # %% ../../nbs/22_backbones.control.ipynb #c020
 def downsample(down, h, step:float):
-    "`h`, halved by `down` if its frames are shorter (`step` < 1) than those of the level it comes to; and its step there"
+    "`h`, halved by `down` if its frames are shorter (`step` < 1) than those of the next level; and its step there"
     stride = 2 if step < 1 else 1
     return F.conv1d(h, down.conv.weight, down.conv.bias, stride, padding=1), step*stride
 
@@ -141,7 +143,8 @@ class ZeroConv(nn.Module):
 
 # %% ../../nbs/22_backbones.control.ipynb #c033
 class FiLM(nn.Module):
-    "Scale and shift each channel at each frame by what a zero-initialised 1x1 convolution makes of the control (Perez et al. 2018)"
+    """Scale and shift each channel at each frame by a zero-initialised 1x1 convolution of the control (Perez et al.
+    2018)"""
     extra = 0
     def __init__(self, width:int, channels:int):
         super().__init__()
@@ -158,14 +161,16 @@ def frame_centers(n:int, step:float=1., device=None):
 
 # %% ../../nbs/22_backbones.control.ipynb #c037
 def apply_rotary(x, time, frequencies):
-    "Turn the pairs `x[..., i], x[..., i + n]` of `x` `(..., t, 2n)` by the angle `time` `(t,)` times `frequencies` `(n,)`: RoPE (Su et al. 2021)"
+    """Rotate the pairs `x[..., i], x[..., i + n]` of `x` `(..., t, 2n)` by `time` `(t,)` times `frequencies` `(n,)`:
+    RoPE (Su et al. 2021)"""
     angle = time[:, None]*frequencies
     cos, sin, (a, b) = angle.cos().to(x.dtype), angle.sin().to(x.dtype), x.chunk(2, -1)
     return torch.cat([a*cos - b*sin, a*sin + b*cos], -1)
 
 # %% ../../nbs/22_backbones.control.ipynb #c041
 class CrossAttention(nn.Module):
-    "Frames of the data attend to frames of the control, at any rate, with rotary position in time (Vaswani et al. 2017; Su et al. 2021); output starts at zero"
+    """Frames of the data attend to frames of the control, at any rate, with rotary position in time (Vaswani et al.
+    2017; Su et al. 2021); output starts at zero"""
     extra, any_rate = 0, True
     def __init__(self, width:int, channels:int, heads:int=2, size:int=32):
         super().__init__()
@@ -177,15 +182,17 @@ class CrossAttention(nn.Module):
 
     def forward(self, h, control, step=1.):
         asks = F.normalize(h if h.ndim == 3 else h.flatten(2, -2).mean(2), dim=1)*h.shape[1]**0.5
-        q, k, v = (x.unflatten(1, (self.heads, -1)).mT.contiguous() for x in (self.query(asks), self.key(control), self.value(control)))
+        projected = self.query(asks), self.key(control), self.value(control)
+        q, k, v = (x.unflatten(1, (self.heads, -1)).mT.contiguous() for x in projected)
         w = self.frequencies/max(step, 1.)                            # radians per frame of the data
         q, k = (apply_rotary(x, frame_centers(x.shape[2], length, h.device), w) for x, length in ((q, 1.), (k, step)))
-        found = F.scaled_dot_product_attention(q, k, v)               # (b, heads, t, size); one fused call, as all are contiguous
+        found = F.scaled_dot_product_attention(q, k, v)      # (b, heads, t, size); one fused call: all are contiguous
         return h + insert_dims_like(self.out(found.mT.flatten(1, 2)), h)
 
 # %% ../../nbs/22_backbones.control.ipynb #c049
 class CondConv(nn.Module):
-    "Add a convolution along time whose kernel is mixed at each frame from `experts`, weighted by the control (Yang et al. 2019); kernels start at zero"
+    """Add a convolution along time whose kernel is mixed at each frame from `experts`, weighted by the control (Yang
+    et al. 2019); kernels start at zero"""
     extra = 0
     def __init__(self, width:int, channels:int, experts:int=4, kernel:int=3, groups:int=8):
         super().__init__()
@@ -195,7 +202,7 @@ class CondConv(nn.Module):
 
     def forward(self, h, control, step=1.):
         weight = insert_dims_like(self.route(control).sigmoid(), h)
-        answers = conv_over_time(self.experts, h).unflatten(1, self.shape)        # (b, groups, experts, width/groups, ..., t)
+        answers = conv_over_time(self.experts, h).unflatten(1, self.shape)   # (b, groups, experts, c, ..., t)
         return h + (answers*weight[:, None, :, None]).sum(2).flatten(1, 2)
 
 # %% ../../nbs/22_backbones.control.ipynb #c050
@@ -206,19 +213,25 @@ def conv_over_time(layer, h):
 
 # %% ../../nbs/22_backbones.control.ipynb #c054
 class GlobalBranch(nn.Module):
-    "A vector `(b, size)` to activations `(b, channels)` for each of `levels`, each made from the one before; 0 for items whose vector is all -1"
-    gain = 4.      # of each perceptron's input: at 1, the default start of its linear layers hardly tells two vectors apart
+    """A vector `(b, size)` to activations `(b, channels)` for each of `levels`, each made from the one before; 0 for
+    items whose vector is all -1"""
+    gain = 4.      # of each perceptron's input: at 1, newly initialised linear layers hardly tell two vectors apart
     def __init__(self, size:int, channels:int, levels:int):
         super().__init__()
-        def mlp(c, first): return nn.Sequential(*first, nn.Linear(c, channels), nn.SiLU(), nn.Linear(channels, channels), nn.Sigmoid())
-        self.size, self.mlps = size, nn.ModuleList([mlp(channels, [nn.LayerNorm(channels)]) if i else mlp(2*size, []) for i in range(levels)])
+        def mlp(c, *first):
+            return nn.Sequential(*first, nn.Linear(c, channels), nn.SiLU(), nn.Linear(channels, channels), nn.Sigmoid())
+        first = mlp(2*size)
+        later = [mlp(channels, nn.LayerNorm(channels)) for _ in range(levels - 1)]
+        self.size, self.mlps = size, nn.ModuleList([first, *later])
         for m in self.mlps[1:]: nn.init.constant_(m[0].weight, self.gain)
 
     def forward(self, vector) -> list:
         if vector is None: vector = self.mlps[0][0].weight.new_full((1, self.size), -1.)
-        check(vector.shape[-1] == self.size, f"a global vector of {vector.shape[-1]} numbers; this network was made for {self.size}")
+        n = vector.shape[-1]
+        check(n == self.size, f"a global vector of {n} numbers; this network was made for {self.size}")
         controlled, out = (vector >= 0).to(self.mlps[0][0].weight.dtype), []
-        given, h = controlled.any(1, keepdim=True), self.gain*torch.cat([vector.to(controlled)*controlled, controlled], 1)
+        given = controlled.any(1, keepdim=True)
+        h = self.gain*torch.cat([vector.to(controlled)*controlled, controlled], 1)
         for mlp in self.mlps:
             h = mlp(h)
             out.append(h*given)
@@ -237,19 +250,32 @@ class ChannelGate(nn.Module):
 
 # %% ../../nbs/22_backbones.control.ipynb #c061
 class Control(nn.Module):
-    "Embedding and branches for a network whose levels have `strides`; `injector` makes its places, `vector` is the size of the global vector, 0 for none, `fold` the frames of the curves to one of the data"
-    def __init__(self, parts:dict, strides=(1, 2, 4, 8), channels:int=32, injector=Concat, vector:int=0, fold:int=1):
+    "The control of a network: embeddings, a branch for the curves and one for the global vector"
+    def __init__(self,
+                 parts:dict,              # embeddings by feature
+                 strides=(1, 2, 4, 8),    # of the network's levels
+                 channels:int=32,         # of the branches
+                 injector=Concat,         # class of the injectors
+                 vector:int=0,            # size of the global vector, 0 for none
+                 fold:int=1,              # frames of the curves to one of the data
+    ):
         super().__init__()
-        check(parts or vector, "a control of nothing; give it parts, the size of a global vector, or leave the control out")
-        self.embed, self.channels, self.kind, self.levels, self.fold = CurveEmbedding(parts), channels, injector, len(strides), fold
+        some = parts or vector
+        check(some, "a control of nothing; give it parts, the size of a global vector, or leave the control out")
+        self.embed, self.channels, self.kind = CurveEmbedding(parts), channels, injector
+        self.levels, self.fold = len(strides), fold
         self.branch = ControlBranch(self.embed.channels*fold, channels, strides) if parts else None
         self.overall = GlobalBranch(vector, channels, len(strides)) if vector else None
 
     def injector(self, level:int, width:int):
         "A module `(h, features) -> h` for a place of `level` with `width` channels"
-        return InjectionPoint(level, self.kind(width, self.channels) if self.branch else NoInjection(), ChannelGate(width, self.channels) if self.overall else NoInjection())
+        inject = self.kind(width, self.channels) if self.branch else NoInjection()
+        gate = ChannelGate(width, self.channels) if self.overall else NoInjection()
+        return InjectionPoint(level, inject, gate)
 
-    def forward(self, cond, frames:int) -> list: return from_cache(cond, (self, frames), lambda c: self.features(c, frames))
+    def forward(self, cond, frames:int) -> list:
+        "`LevelFeatures` for each level of a network for `frames` of data"
+        return from_cache(cond, (self, frames), lambda c: self.features(c, frames))
 
     def features(self, cond, frames:int) -> list:
         levels = self.local(cond, frames) if self.branch else [LevelFeatures()]*self.levels
@@ -257,9 +283,11 @@ class Control(nn.Module):
         return [at._replace(scale=s) for at, s in zip(levels, self.overall(getattr(cond, 'vector', None)))]
 
     def local(self, cond, frames:int) -> list:
-        check(cond is not None, "no control for a network that was made with one; set all features to -1 to leave them open")
-        x = self.embed(cond)
-        check(cond.frames == frames*self.fold or takes_any_rate(self.kind), f"control curves of {cond.frames} frames for {frames} frames of data, which need {frames*self.fold}; resample them first")
+        given = cond is not None
+        check(given, "no control for a network that was made with one; set all features to -1 to leave them open")
+        x, needed = self.embed(cond), frames*self.fold
+        check(cond.frames == needed or takes_any_rate(self.kind), f"control curves of {cond.frames} frames for "
+              f"{frames} frames of data, which need {needed}; resample them first")
         return self.branch(frame_unshuffle(x, self.fold), self.fold*frames/cond.frames)
 
 # %% ../../nbs/22_backbones.control.ipynb #c062

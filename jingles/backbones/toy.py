@@ -10,11 +10,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .blocks import SingleGroupNorm, ResBlock, TimeEmbedding, conv_nd, n_dims, in_proj, scale_and_shift, out_proj, injection_point, to_channels_last
+from .blocks import ResBlock, SingleGroupNorm, TimeEmbedding, conv_nd, in_proj, injection_point, n_dims
+from .blocks import out_proj, scale_and_shift, to_channels_last
 
 # %% ../../nbs/21_backbones.toy.ipynb #c005
 class BlockStack(nn.Module):
-    "Blocks in a row at one resolution for a format's `spec`; control enters before each. Its kinds say `block`, `kernel` and `norm`"
+    """Blocks in a row at one resolution for a format's `spec`; control enters before each. Subclasses set `block`,
+    `kernel` and `norm`"""
     def __init__(self, spec, widths=(128, 128, 128, 128), depth:int=1, emb:int=128, control=None):
         super().__init__()
         dim, outs = n_dims(spec), [w for w in widths for _ in range(depth)]

@@ -10,12 +10,13 @@ from functools import partial
 import torch
 from torch import nn
 
-from .blocks import Down, NoInjection, ResBlock, TimeEmbedding, Up, conv_nd, n_dims, in_proj, out_proj, injection_point, to_channels_last
+from .blocks import Down, NoInjection, ResBlock, TimeEmbedding, Up, conv_nd, in_proj, injection_point
+from .blocks import n_dims, out_proj, to_channels_last
 from ..core import check
 
 # %% ../../nbs/23_backbones.unet.ipynb #c005
 class UNetLevel(nn.Module):
-    "A run of residual blocks at one resolution, control entering before each: `ins[i]` channels into block `i`, `width` out"
+    "Residual blocks at one resolution, control entering before each: `ins[i]` channels into block `i`, `width` out"
     def __init__(self, ins, width:int, emb:int, dim:int=1, place=lambda width: NoInjection()):
         super().__init__()
         self.places = nn.ModuleList([place(c) for c in ins])
@@ -27,16 +28,17 @@ class UNetLevel(nn.Module):
 
 # %% ../../nbs/23_backbones.unet.ipynb #c008
 class SkipPaths(nn.Module):
-    "The two ways through a network that has `down`, `smaller`, `up` and `larger`, a list with an entry per level each, finest first"
-    def fall(self, h, emb, features) -> list:
-        "The way down: what each level found, finest first"
+    """The two paths through a network that has `down`, `smaller`, `up` and `larger`, a list with an entry per level
+    each, finest first"""
+    def downward(self, h, emb, features) -> list:
+        "The features of each level, finest first"
         kept = []
         for i, level in enumerate(self.down):
             kept.append(level(self.smaller[i - 1](kept[-1]) if i else h, emb, features))
         return kept
 
-    def rise(self, h, kept, emb, features):
-        "The way up: join what was kept, then go to the next finer level"
+    def upward(self, h, kept, emb, features):
+        "Join the features that were kept, then go to the next finer level"
         for i in reversed(range(len(self.up))):
             h = self.up[i](torch.cat([h, kept[i]], 1), emb, features)
             if i: h = self.larger[i - 1](h, kept[i - 1].shape[2:])
@@ -44,18 +46,28 @@ class SkipPaths(nn.Module):
 
 # %% ../../nbs/23_backbones.unet.ipynb #c012
 class UNet(SkipPaths):
-    "U-Net for a format's `spec`, in 1-D or 2-D; `control` is a `backbones.control.Control` with this network's `strides`, or None; `up_widths` default to `widths`"
-    def __init__(self, spec, widths=(96, 128, 192, 256), depth:int=1, emb:int=256, control=None, up_widths=()):
+    "U-Net in 1-D or 2-D"
+    def __init__(self,
+                 spec,                          # of the format
+                 widths=(96, 128, 192, 256),    # channels per level
+                 depth:int=1,                   # residual blocks per level and direction
+                 emb:int=256,                   # channels of the time embedding
+                 control=None,                  # a `backbones.control.Control` with this network's `strides`
+                 up_widths=(),                  # channels per level on the way up; empty: `widths`
+    ):
         super().__init__()
         dim, ups = n_dims(spec), tuple(up_widths) or tuple(widths)
-        check(len(ups) == len(widths), f"{len(ups)} up_widths for {len(widths)} widths; give one for each level, the finest first")
+        n = len(widths)
+        check(len(ups) == n, f"{len(ups)} up_widths for {n} widths; give one for each level, the finest first")
         def level(i, ins, width): return UNetLevel(ins, width, emb, dim, partial(injection_point, control, i))
         self.control, self.time, self.enter = control, TimeEmbedding(emb), in_proj(spec, widths[0])
         self.down = nn.ModuleList([level(i, [w]*depth, w) for i, w in enumerate(widths)])
-        self.smaller = nn.ModuleList([nn.Sequential(Down(a, dim), conv_nd(dim, a, b, 1)) for a, b in zip(widths, widths[1:])])
+        def smaller(a, b): return nn.Sequential(Down(a, dim), conv_nd(dim, a, b, 1))
+        self.smaller = nn.ModuleList([smaller(a, b) for a, b in zip(widths, widths[1:])])
         self.middle = level(len(widths) - 1, widths[-1:], widths[-1])
         below = [*ups[:-1], widths[-1]]       # channels that come to each level from below
-        self.up = nn.ModuleList([level(i, [b + w] + [u]*(depth - 1), u) for i, (b, w, u) in enumerate(zip(below, widths, ups))])
+        steps = enumerate(zip(below, widths, ups))
+        self.up = nn.ModuleList([level(i, [b + w] + [u]*(depth - 1), u) for i, (b, w, u) in steps])
         self.larger = nn.ModuleList([Up(b, a, dim) for a, b in zip(ups, ups[1:])])
         self.leave = out_proj(spec, ups[0])
 
@@ -64,13 +76,14 @@ class UNet(SkipPaths):
 
     def forward(self, x, t, cond=None):
         emb, features = self.time(t), self.control and self.control(cond, x.shape[-1])
-        kept = self.fall(self.enter(to_channels_last(x)), emb, features)
+        kept = self.downward(self.enter(to_channels_last(x)), emb, features)
         h = self.middle(kept[-1], emb, features)
-        return self.leave(self.rise(h, kept, emb, features))
+        return self.leave(self.upward(h, kept, emb, features))
 
 # %% ../../nbs/23_backbones.unet.ipynb #c026
 class UNetExpand(UNet):
-    "A U-Net whose way up has channels of its own, so that its last layer sees many (report, section 3.4.3); `up_widths` default to the last of `widths` at each level"
+    """A U-Net whose way up has channels of its own, so that its last layer sees many (report, section 3.4.3);
+    `up_widths` default to the last of `widths` at each level"""
     def __init__(self, spec, widths=(96, 128, 192, 256), depth:int=1, emb:int=256, control=None, up_widths=()):
         super().__init__(spec, widths, depth, emb, control, tuple(up_widths) or (widths[-1],)*len(widths))
 
@@ -78,6 +91,6 @@ class UNetExpand(UNet):
 REPORT_SIZES = {     # plain settings of the networks in the report's tables
     'report-cqt': dict(widths=(72, 144, 288, 576), up_widths=(), depth=2, emb=256, control_channels=128),
     'report-latents': dict(widths=(448, 896, 896, 1792, 1792), up_widths=(), depth=1, emb=256, control_channels=128),
-    'report-codes': dict(widths=(192, 384, 384, 768), up_widths=(1024, 1024, 1024, 1024), depth=1, emb=512, control_channels=128),
+    'report-codes': dict(widths=(192, 384, 384, 768), up_widths=(1024,)*4, depth=1, emb=512, control_channels=128),
     'report-best': dict(widths=(448, 896, 896, 1792, 1792), up_widths=(), depth=1, emb=512, control_channels=128),
 }

@@ -16,7 +16,7 @@ from .schedules import append_dims, karras_sigmas, lognormal_sigmas, net_at
 
 # %% ../../nbs/16_paradigms.consistency.ipynb #cm006
 def gaussian_output(x, t, sigma_data:float):
-    "What a network asked with `x` `(b, c, ..., t)` and `t` = ln(sigma)/4 `(b,)` must answer if the data are N(0, sigma_data^2)"
+    "What a network must answer to `x` `(b, c, ..., t)` and `t` = ln(sigma)/4 `(b,)` if the data are N(0, sigma_data^2)"
     sigma = (4*t).exp()
     return append_dims(sigma/((sigma**2 + sigma_data**2).sqrt() + sigma_data), x)*x
 
@@ -37,12 +37,13 @@ def multistep(f,               # consistency function (x, sigma) -> clean data, 
 
 # %% ../../nbs/16_paradigms.consistency.ipynb #cm014
 def lower_sigma(sigma, stage:int):
-    "The noise level to compare `sigma` with in a `stage` (from 1) of consistency tuning (Geng et al. 2024): 0 at first, then ever nearer"
+    """The noise level to compare `sigma` with in a `stage` (from 1) of tuning: 0 at first, then nearer (Geng et al.
+    2024)"""
     return sigma*(1 - (1 + 8*torch.sigmoid(-sigma))/2**stage).clamp(min=0)
 
 # %% ../../nbs/16_paradigms.consistency.ipynb #cm019
 def pseudo_huber(difference, c:float=0.00054):
-    "Root mean square `(b,)` of `difference` `(b, ...)` over all dimensions of each item, smooth below `c` (Song and Dhariwal 2023)"
+    "Root mean square `(b,)` of `difference` `(b, ...)` over each item, smooth below `c` (Song and Dhariwal 2023)"
     return (difference.flatten(1).square().mean(1) + c**2).sqrt() - c
 
 # %% ../../nbs/16_paradigms.consistency.ipynb #cm022
@@ -53,8 +54,10 @@ class Teacher(NamedTuple):
     edges: tuple = ()     # noise levels, rising, at which `net.at(sigma)` gives another network
 
     def __call__(self, x, sigma, cond=None):
-        "Clean data behind `x` `(b, c, ..., t)` with noise levels `sigma` `(b,)`; one evaluation for all items between two edges"
-        group, out = torch.bucketize(sigma, torch.tensor(self.edges, dtype=sigma.dtype, device=sigma.device)), torch.empty_like(x)
+        """Clean data behind `x` `(b, c, ..., t)` with noise levels `sigma` `(b,)`; one evaluation for all items
+        between two edges"""
+        edges = torch.tensor(self.edges, dtype=sigma.dtype, device=sigma.device)
+        group, out = torch.bucketize(sigma, edges), torch.empty_like(x)
         for k in group.unique():
             items = (group == k).nonzero()[:, 0]
             net = net_at(self.net, sigma[items[0]])
@@ -94,7 +97,9 @@ class Consistency(EDM):
         target = self.target(net, clean + append_dims(lower/sigma, x)*(x - clean), lower, cond)
         return (pseudo_huber(self.denoise(net, x, sigma, cond) - target)/(sigma - lower)).mean()
 
-    def uninformed(self, x, t): return gaussian_output(x, t, self.sigma_data)    # what a network that knows only sigma_data answers
+    def uninformed(self, x, t):
+        "What a network answers that knows only sigma_data"
+        return gaussian_output(x, t, self.sigma_data)
 
     def sample(self, net, shape, cond=None, steps=None, generator=None, sampler=multistep, inpaint=None, **options):
         "Draw `shape` `(b, c, ..., t)` in `steps` passes, 2 unless said; arguments as for `EDM.sample`"

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['marginal', 'q_sample', 'predict_x0', 'score_from_eps', 'Timesteps', 'strided_timesteps', 'beta_variance',
            'posterior_variance', 'ancestral', 'ddim', 'timestep_from_sigma', 'from_sigma_sampler', 'alpha_bar_at',
-           'replace_known_noise', 'q_sample_further', 'short_last_step', 'heun_by_time', 'check_betas', 'GaussianChain',
-           'DDPM']
+           'replace_known_noise', 'q_sample_further', 'short_last_step', 'heun_by_time', 'spacing_of', 'check_betas',
+           'GaussianChain', 'DDPM']
 
 # %% ../../nbs/12_paradigms.ddpm.ipynb #c003
 import math
@@ -19,7 +19,8 @@ import torch
 
 from ..core import check, randint, randn
 from .samplers import make_heun, resampling_schedule, replace_known, with_resampling
-from .schedules import alpha_bar, alpha_bar_from_sigma, append_dims, linear_betas, net_at, expand_to_batch, sigma_from_alpha_bar, time_dtype
+from .schedules import alpha_bar, alpha_bar_from_sigma, append_dims, expand_to_batch, linear_betas
+from .schedules import net_at, sigma_from_alpha_bar, time_dtype
 
 # %% ../../nbs/12_paradigms.ddpm.ipynb #c005
 def marginal(x0,         # clean data (b, c, ..., t)
@@ -96,7 +97,8 @@ def ancestral(eps,             # noise predictor (x, t) -> noise; t the step, 1.
 # %% ../../nbs/12_paradigms.ddpm.ipynb #c034
 @torch.no_grad()
 def ddim(eps, x, times, eta=0., generator=None, progress=None):
-    "Sample with the share `eta` (0..1) of ancestral sampling's noise (Song et al. 2021, eq. 12); other arguments as for `ancestral`"
+    """Sample with the share `eta` (0..1) of ancestral sampling's noise (Song et al. 2021, eq. 12); other arguments as
+    for `ancestral`"""
     for i, (t, a, b) in enumerate(times.each()):
         noise, var = eps(x, t), eta**2*posterior_variance(a, b)
         x0 = (x - (1 - a)**0.5*noise)/a**0.5
@@ -115,7 +117,9 @@ def timestep_from_sigma(sigma, alpha_bar):
 def from_sigma_sampler(sampler):
     "`sampler` (D, x, sigmas, ...) of the samplers' chapter as one for noise predictors: (eps, x, times, ...)"
     def sample(eps, x, times, **options):
-        def D(y, sigma): return y - sigma*eps(y*alpha_bar_from_sigma(sigma)**0.5, timestep_from_sigma(sigma, times.alpha_bar))
+        def D(y, sigma):
+            t = timestep_from_sigma(sigma, times.alpha_bar)
+            return y - sigma*eps(y*alpha_bar_from_sigma(sigma)**0.5, t)
         return sampler(D, x/times.levels[0]**0.5, sigma_from_alpha_bar(times.levels), **options)*times.levels[-1]**0.5
     return sample
 
@@ -127,7 +131,7 @@ def alpha_bar_at(t, alpha_bar):
 
 # %% ../../nbs/12_paradigms.ddpm.ipynb #c049
 def replace_known_noise(eps, inpaint, alpha_bar, generator=None):
-    "A noise predictor `(x, t)` that sees and answers what is known of `inpaint`, as `replace_known` of the samplers' chapter"
+    "A noise predictor `(x, t)` that sees and answers what is known of `inpaint`, as `replace_known` in chapter 11"
     def answer(x, t):
         a = alpha_bar_at(t, alpha_bar)
         sigma, y = sigma_from_alpha_bar(a), x/a**0.5
@@ -142,35 +146,46 @@ def q_sample_further(x, times, now:int, to:int, generator=None):
 
 # %% ../../nbs/12_paradigms.ddpm.ipynb #sf6ac12
 def short_last_step(T:int, n:int) -> tuple:
-    "`n` steps from `T` to 0 like `strided_timesteps`, but the last half as long as the others, as long as the chain has steps for that"
+    """`n` steps from `T` to 0 like `strided_timesteps`, the last half as long as the others if the chain has enough
+    steps"""
     return strided_timesteps(T, n) if 2*n > T else (*(round(T*(2*(n - i) - 1)/(2*n - 1)) for i in range(n)), 0)
 
 def heun_by_time(eps, x, times, **options):
-    "Heun's method for noise predictors, by the middle of the time in long steps; arguments as for `from_sigma_sampler`, `churn` too"
-    def middle(sigma, after): return sigma_from_alpha_bar(alpha_bar_at((timestep_from_sigma(sigma, times.alpha_bar) + timestep_from_sigma(after, times.alpha_bar))/2, times.alpha_bar))
+    """Heun's method for noise predictors, long steps by the middle of their time; arguments as for
+    `from_sigma_sampler`, `churn` too"""
+    def time(sigma): return timestep_from_sigma(sigma, times.alpha_bar)
+    def middle(sigma, after): return sigma_from_alpha_bar(alpha_bar_at((time(sigma) + time(after))/2, times.alpha_bar))
     return from_sigma_sampler(make_heun(middle))(eps, x, times, **options)
 
 heun_by_time.spaced = short_last_step
+
+def spacing_of(sampler):
+    "How the timesteps of `sampler` are spaced, `(T, n) -> timesteps`: what its attribute `spaced` says, else evenly"
+    return getattr(sampler, 'spaced', strided_timesteps)
 
 # %% ../../nbs/12_paradigms.ddpm.ipynb #c052
 def check_betas(betas:torch.Tensor, T:int) -> torch.Tensor:
     "`betas` if they are a schedule of `T` steps that ends in noise, else ValueError"
     check(betas.shape == (T,), f"a schedule of shape {tuple(betas.shape)} for {T} steps; expected ({T},)")
-    check(0 < betas.min() and betas.max() < 1, f"betas from {betas.min():.3g} to {betas.max():.3g}; expected above 0 and below 1")
-    left = alpha_bar(betas)[-1]
-    check(left < 0.01, f"{left:.1%} of the data's variance is left after {T} steps; less than 1 % must be: take more steps, larger betas or cosine_betas")
+    low, high, left = betas.min(), betas.max(), alpha_bar(betas)[-1]
+    check(0 < low and high < 1, f"betas from {low:.3g} to {high:.3g}; expected above 0 and below 1")
+    check(left < 0.01, f"{left:.1%} of the data's variance is left after {T} steps; less than 1 % must be: "
+                       "take more steps, larger betas or cosine_betas")
     return betas
 
 # %% ../../nbs/12_paradigms.ddpm.ipynb #c054
 @dataclass(frozen=True)
 class GaussianChain:
-    "The noise of a chain of `T` steps, and which of them sampling takes; ValueError for a schedule that does not end in noise"
+    """The noise of a chain of `T` steps, and which of them sampling takes; ValueError for a schedule that does not end
+    in noise"""
     T: int = 1000                     # steps of the chain
     schedule: object = linear_betas   # T -> noise variance of the steps 1..T, or those numbers (T,)
 
     def __post_init__(self): check_betas(self.betas, self.T)
     @cached_property
-    def betas(self): return torch.as_tensor(self.schedule(self.T) if callable(self.schedule) else self.schedule).double()
+    def betas(self):
+        "Noise variance of the steps 1..T, `(T,)`, float64"
+        return torch.as_tensor(self.schedule(self.T) if callable(self.schedule) else self.schedule).double()
     @cached_property
     def alpha_bar(self): return alpha_bar(self.betas)
 
@@ -180,7 +195,9 @@ class GaussianChain:
         "Steps that are `spaced` `(T, n)`; `strength` takes that share of them, from that share of the chain"
         top, steps = max(1, round(strength*self.T)), self.steps if steps is None else steps
         return Timesteps(spaced(top, steps if strength == 1 else min(top, math.ceil(strength*steps))), self.alpha_bar)
-    def count(self, steps=None, strength=1.): return len(self.times(steps, strength).t) - 1     # steps that sampling takes
+    def count(self, steps=None, strength=1.):
+        "Steps that sampling takes"
+        return len(self.times(steps, strength).t) - 1
 
 # %% ../../nbs/12_paradigms.ddpm.ipynb #c056
 @dataclass(frozen=True)
@@ -192,19 +209,31 @@ class DDPM(GaussianChain):
         "Error in the predicted noise, mean over all dimensions (report, eq. 2.5)"
         t = randint(1, self.T + 1, len(x0), generator)
         noise = randn(x0.shape, generator, x0)
-        return (net(q_sample(x0, noise, self.alpha_bar[t]), (t - 1).to(x0.device, time_dtype(x0)), cond) - noise).square().mean()
+        found = net(q_sample(x0, noise, self.alpha_bar[t]), (t - 1).to(x0.device, time_dtype(x0)), cond)
+        return (found - noise).square().mean()
 
     def uninformed(self, x, t):
-        "What a network that knows only that the data's variance is 1 answers, the best linear guess at the noise; linear in ln sigma between steps, as `timestep_from_sigma`"
-        levels, low = sigma_from_alpha_bar(self.alpha_bar[1:]).log().to(x.device, torch.promote_types(x.dtype, torch.float32)), t.long()
+        """The answer of a network that knows only that the data's variance is 1: the best linear guess at the noise;
+        linear in ln sigma between steps, as `timestep_from_sigma`"""
+        levels, low = sigma_from_alpha_bar(self.alpha_bar[1:]).log().to(x.device, time_dtype(x)), t.long()
         ln_sigma = torch.lerp(levels[low], levels[(low + 1).clamp(max=self.T - 1)], (t - low).to(levels))
         return append_dims((2*ln_sigma).sigmoid()**0.5, x)*x
 
     def sample(self, net, shape, cond=None, steps=None, generator=None, sampler=ddim, inpaint=None, **options):
-        "Draw `shape` `(b, c, ..., t)` in `steps` steps, 100 unless said, T for the whole chain; `generator` may be one per item, `inpaint` is taken over, `options` go to the `sampler`"
-        def eps(x, t): return net_at(net, sigma_from_alpha_bar(alpha_bar_at(t, self.alpha_bar)))(x, expand_to_batch(t - 1, x), cond)
-        x, spaced = randn(shape, generator, next(net.parameters(), torch.empty(0))), getattr(sampler, 'spaced', strided_timesteps)
-        if inpaint is None: return sampler(eps, x, self.times(steps, 1., spaced), generator=generator, **options)
-        times, often = resampling_schedule(lambda n: self.times(n, inpaint.strength, spaced), self.steps if steps is None else steps, inpaint, lambda times: sigma_from_alpha_bar(times.levels))
-        x, eps = q_sample(inpaint.x0, x, times.levels[:1].expand(len(x))), replace_known_noise(eps, inpaint, self.alpha_bar, generator)
+        """Draw `shape` `(b, c, ..., t)` in `steps` steps, 100 unless said, T for the whole chain; `generator` may be
+        one per item, `inpaint` an `Inpaint`, `options` go to the `sampler`"""
+        def eps(x, t):
+            sigma = sigma_from_alpha_bar(alpha_bar_at(t, self.alpha_bar))
+            return net_at(net, sigma)(x, expand_to_batch(t - 1, x), cond)
+        noise = randn(shape, generator, next(net.parameters(), torch.empty(0)))
+        if inpaint is not None: return self.inpainted(eps, noise, inpaint, steps, sampler, generator, **options)
+        return sampler(eps, noise, self.times(steps, 1., spacing_of(sampler)), generator=generator, **options)
+
+    def inpainted(self, eps, noise, inpaint, steps, sampler, generator, **options):
+        "`sample` with the noise predictor `eps`, from the data of `inpaint` with unit `noise`"
+        def grid(n): return self.times(n, inpaint.strength, spacing_of(sampler))
+        def sigmas(times): return sigma_from_alpha_bar(times.levels)
+        times, often = resampling_schedule(grid, self.steps if steps is None else steps, inpaint, sigmas)
+        x = q_sample(inpaint.x0, noise, times.levels[:1].expand(len(noise)))
+        eps = replace_known_noise(eps, inpaint, self.alpha_bar, generator)
         return with_resampling(sampler, often, q_sample_further)(eps, x, times, generator=generator, **options)

@@ -16,7 +16,8 @@ from functools import cached_property, partial
 from typing import Callable, ClassVar, NamedTuple
 import torch
 from torch.nn import functional as F
-from ..core import Logits, check, rand
+from ..core import check, rand
+from ..logits import Logits
 from .ddpm import check_betas, strided_timesteps
 from .samplers import resampling_schedule
 from .schedules import alpha_bar, cosine_betas, append_dims, sigma_from_alpha_bar
@@ -33,7 +34,8 @@ def q_sample_codes(x0,              # integers (b, c, t)
 
 # %% ../../nbs/14_paradigms.discdpm.ipynb #c010
 class ReverseStep(NamedTuple):
-    "A step back from t to s: shares of tokens kept (alpha) and, for each class, the share that resampling adds ((1-alpha)/K), each `(b, 1)`"
+    """A step back from t to s: shares of tokens kept (alpha) and, for each class, the share that resampling adds
+    ((1-alpha)/K), each `(b, 1)`"""
     keep: torch.Tensor      # from s to t
     keep_s: torch.Tensor    # from 0 to s
     keep_t: torch.Tensor    # from 0 to t
@@ -52,7 +54,8 @@ def reverse_step(abar_s, abar_t, K:int, dtype=torch.float32, device='cpu') -> Re
 # %% ../../nbs/14_paradigms.discdpm.ipynb #c012
 def posterior(same,  # is x_t the same as x_0? (b, t)
               step:ReverseStep) -> tuple:
-    "q(x_s | x_t, x_0) where x_s is x_t, where it is x_0, and for any other class, each `(b, t)` (report, eq. 2.15-2.17)"
+    """q(x_s | x_t, x_0) where x_s is x_t, where it is x_0, and for any other class, each `(b, t)` (report, eq. 2.15 to
+    2.17)"""
     C = step.keep_t*same + step.noise_t
     at_xt = (step.keep + step.noise)*(step.keep_s*same + step.noise_s)/C
     at_x0 = (step.keep*same + step.noise)*(step.keep_s + step.noise_s)/C
@@ -61,19 +64,21 @@ def posterior(same,  # is x_t the same as x_0? (b, t)
 # %% ../../nbs/14_paradigms.discdpm.ipynb #c018
 def log_gain(log_pi, keep, noise):
     "ln(1 + r pi): how much likelier than by noise alone a class is that the network gives exp(`log_pi`)"
-    return F.softplus(log_pi + (keep/noise.clamp(min=1e-35)).log())     # no noise at all (s = 0) is as good as hardly any
+    return F.softplus(log_pi + (keep/noise.clamp(min=1e-35)).log())     # no noise (s = 0) counts as hardly any
 
 # %% ../../nbs/14_paradigms.discdpm.ipynb #c019
 def kl_divergence(logits,    # of x_0, (b, K, t)
        x0, xt,    # integers (b, t)
        step:ReverseStep) -> torch.Tensor:
-    "KL(q(x_s | x_t, x_0) || p(x_s | x_t)) of every token in nats, `(b, t)` (report, eq. 2.19); at s = 0 it is -ln p(x_0 | x_1)"
+    """KL(q(x_s | x_t, x_0) || p(x_s | x_t)) of every token in nats, `(b, t)` (report, eq. 2.19); at s = 0 it is
+    -ln p(x_0 | x_1)"""
     same, log_pi = x0 == xt, logits.log_softmax(1)
     at_xt, at_x0, rest = posterior(same, step)
     def at(x, y): return x.gather(1, y[:, None])[:, 0]
     gains = log_gain(log_pi, step.keep_s[..., None], step.noise_s[..., None])
     g_x0, g_xt = at(gains, x0), at(gains, xt).masked_fill(same, 0)
-    certain = log_gain(torch.zeros_like(g_x0), step.keep_s, step.noise_s), log_gain(torch.zeros_like(g_x0), step.keep_t, step.noise_t)
+    sure = torch.zeros_like(g_x0)
+    certain = log_gain(sure, step.keep_s, step.noise_s), log_gain(sure, step.keep_t, step.noise_t)
     normaliser = log_gain(at(log_pi, xt), step.keep_t, step.noise_t) - certain[1]*same
     return at_x0*(certain[0] - g_x0) - at_xt*g_xt - rest*(gains.sum(1) - g_x0 - g_xt) + normaliser
 
@@ -95,14 +100,16 @@ def take_chunk(tensors, i, rows) -> list:
     return [tensors[0][rows], tensors[1][i], tensors[2][i]] if len(tensors) == 3 else [tensors[0][rows, i]]
 
 def chunk_logits(parts, product=None):
-    "The logits of a piece, `(b, K, t)`, in float32 at least; their matrix product in the type `product`, None: as it comes"
+    """The logits of a piece, `(b, K, t)`, in float32 at least; their matrix product in the type `product`, or as it
+    comes"""
     out = Logits(parts[0], parts[1][None], parts[2][None], product)[0] if len(parts) == 3 else parts[0]
     return out.to(torch.promote_types(out.dtype, torch.float32))
 
 # %% ../../nbs/14_paradigms.discdpm.ipynb #c028
 def iterate_chunks(out):
     "All pieces of logits one after the other, as `(logits, codebook, items)`"
-    for i, rows in logit_chunks(out): yield chunk_logits(take_chunk(logit_factors(out), i, rows), getattr(out, 'product', None)), i, rows
+    factors, product = logit_factors(out), getattr(out, 'product', None)
+    for i, rows in logit_chunks(out): yield chunk_logits(take_chunk(factors, i, rows), product), i, rows
 
 # %% ../../nbs/14_paradigms.discdpm.ipynb #c032
 class ChunkedSum(torch.autograd.Function):
@@ -126,13 +133,16 @@ class ChunkedSum(torch.autograd.Function):
 
 # %% ../../nbs/14_paradigms.discdpm.ipynb #c033
 def chunked_sum(f, out):
-    "The sum of `f(logits, codebook, items)` over all pieces of `out`, differentiable with respect to whatever `out` depends on"
-    if torch.is_grad_enabled() and any(x.requires_grad for x in logit_factors(out)): return ChunkedSum.apply(f, getattr(out, 'product', None), *logit_factors(out))
+    "The sum of `f(logits, codebook, items)` over all pieces of `out`, differentiable in whatever `out` depends on"
+    factors = logit_factors(out)
+    if torch.is_grad_enabled() and any(x.requires_grad for x in factors):
+        return ChunkedSum.apply(f, getattr(out, 'product', None), *factors)
     return sum(f(*piece).sum() for piece in iterate_chunks(out))
 
 # %% ../../nbs/14_paradigms.discdpm.ipynb #c041
 def sample_categorical(p, u):
-    "Classes `(b, t)` from weights `p` `(b, K, t)`: the first at which the running sum passes the share `u` `(b, t)` of the total"
+    """Classes `(b, t)` from weights `p` `(b, K, t)`: the first at which the running sum passes the share `u` `(b, t)`
+    of the total"""
     total = p.cumsum(1)
     return (total <= u[:, None]*total[:, -1:]).sum(1).clamp(max=p.shape[1] - 1)
 
@@ -165,38 +175,47 @@ class MultinomialChain:
         return ((a + (1 - a)/K)*torch.log1p((K - 1)*a) + (K - 1)/K*(1 - a)*torch.log1p(-a)).item()
 
     def strides(self, steps=None, strength=1.) -> list:
-        "Pairs (t, s) of times that lead from T to 0 in `steps` steps (None: T); `strength` takes that share of the chain and of the steps"
+        """Pairs (t, s) of times that lead from T to 0 in `steps` steps (None: T); `strength` takes that share of the
+        chain and of the steps"""
         top, steps = max(1, round(strength*self.T)), self.T if steps is None else steps
         times = strided_timesteps(top, steps if strength == 1 else min(top, math.ceil(strength*steps)))
         return list(zip(times, times[1:]))
 
     @property
     def steps(self): return min(100, self.T)     # of sampling, unless said
-    def count(self, steps=None, strength=1.): return len(self.strides(self.steps if steps is None else steps, strength))     # steps that sampling takes
+    def count(self, steps=None, strength=1.):
+        "Steps that sampling takes"
+        return len(self.strides(self.steps if steps is None else steps, strength))
 
 # %% ../../nbs/14_paradigms.discdpm.ipynb #c049
 def predict_logits(chain:MultinomialChain, net, xt, times, cond=None) -> tuple:
     "The logits that `net` gives for `xt`, and the `ReverseStep` between the `times` `(t, s)`, each `(b,)` integers"
     t, s = times
     out = net(xt, (t - 1).to(xt.device, torch.float32), cond)
-    check(out.shape[2] == chain.K, f"the network answers with {out.shape[2]} classes, but the chain has {chain.K}; build both for the same format")
+    K = out.shape[2]
+    mend = "build both for the same format"
+    check(K == chain.K, f"the network answers with {K} classes, but the chain has {chain.K}; {mend}")
     dtype = torch.promote_types(out.dtype, torch.float32)
     return out, reverse_step(chain.alpha_bar[s], chain.alpha_bar[t], chain.K, dtype, xt.device)
 
 # %% ../../nbs/14_paradigms.discdpm.ipynb #c050
 def kl_terms(chain:MultinomialChain, net, x0, times, cond=None, generator=None) -> tuple:
     "The logits for `x0` noised to the time t of `times` `(t, s)`, and a function that gives each piece's KL"
-    check(not x0.is_floating_point(), f"codes must be integers, not {x0.dtype}; DiscDPM goes with formats that have classes")
+    codes = not x0.is_floating_point()
+    check(codes, f"codes must be integers, not {x0.dtype}; DiscDPM goes with formats that have classes")
     xt = q_sample_codes(x0, chain.alpha_bar[times[0]], chain.K, generator)
     out, step = predict_logits(chain, net, xt, times, cond)
     return out, lambda logits, i, rows: kl_divergence(logits, x0[rows, i], xt[rows, i], step.rows(rows))
 
 # %% ../../nbs/14_paradigms.discdpm.ipynb #c051b
 def replace_known_tokens(chain:MultinomialChain, inpaint, shape, generator=None):
-    "A function `(x, t)` that gives the tokens `x` `(b, c, t)` with those that `inpaint` knows in their place, as they are at time `t` of the chain"
+    """A function `(x, t)` that gives the tokens `x` `(b, c, t)` with those that `inpaint` knows in their place, as
+    they are at time `t` of the chain"""
     x0 = inpaint.x0.expand(shape)
     kept = rand(shape, generator, x0) < inpaint.mask
-    def replaced(x, t): return torch.where(kept, q_sample_codes(x0, chain.alpha_bar[[t]].expand(len(x0)), chain.K, generator), x)
+    def replaced(x, t):
+        noisy = q_sample_codes(x0, chain.alpha_bar[[t]].expand(len(x0)), chain.K, generator)
+        return torch.where(kept, noisy, x)
     return replaced
 
 # %% ../../nbs/14_paradigms.discdpm.ipynb #sfbafca
@@ -211,15 +230,22 @@ def denoise_step(chain:MultinomialChain, net, x, times, cond=None, generator=Non
     "The tokens `x` `(b, c, t)`, those of the time t of `times` `(t, s)`, at the time s"
     out, step = predict_logits(chain, net, x, torch.tensor(times)[:, None].expand(2, len(x)), cond)
     u, v, new = rand(x.shape, generator, x), rand(x.shape, generator, x), torch.empty_like(x)
-    for logits, i, rows in iterate_chunks(out): new[rows, i] = sample_posterior(logits, x[rows, i], step.rows(rows), u[rows, i], v[rows, i])
+    for logits, i, rows in iterate_chunks(out):
+        new[rows, i] = sample_posterior(logits, x[rows, i], step.rows(rows), u[rows, i], v[rows, i])
     return new
 
 @torch.no_grad()
-def sample_chain(chain:MultinomialChain, net, x, strides, cond=None, generator=None, progress=None, replaced=lambda x, t: x):
-    "The tokens `x` after the `strides` `[(t, s)]`, noised again where one begins above the end of the last; before each, and at the end, some are `replaced(x, t)`"
+def sample_chain(chain:MultinomialChain, net,
+                 x,                     # integers (b, c, t)
+                 strides,               # [(t, s)]; noise is added where one begins above the end of the last
+                 cond=None, generator=None, progress=None,
+                 replaced=lambda x, t: x,     # applied before each stride, and at the end
+):
+    "The tokens `x` after the `strides`"
     for n, (t, s) in enumerate(strides):
         now = strides[n - 1][1] if n else t
-        if now < t: x = q_sample_codes(x, (chain.alpha_bar[[t]]/chain.alpha_bar[[now]]).expand(len(x)), chain.K, generator)
+        kept = (chain.alpha_bar[[t]]/chain.alpha_bar[[now]]).expand(len(x))
+        if now < t: x = q_sample_codes(x, kept, chain.K, generator)
         x = denoise_step(chain, net, replaced(x, t), (t, s), cond, generator)
         if progress: progress(n)
     return replaced(x, 0)
@@ -227,7 +253,8 @@ def sample_chain(chain:MultinomialChain, net, x, strides, cond=None, generator=N
 # %% ../../nbs/14_paradigms.discdpm.ipynb #c052
 @dataclass(frozen=True)
 class DiscDPM(MultinomialChain):
-    "Multinomial diffusion (Hoogeboom et al. 2021) of integers `(b, c, t)` for a network `net(x, t, cond)` that answers with logits of x_0"
+    """Multinomial diffusion (Hoogeboom et al. 2021) of integers `(b, c, t)` for a network `net(x, t, cond)` that
+    answers with logits of x_0"""
     discrete: ClassVar[bool] = True
     def __post_init__(self): check_betas(self.schedule(self.T), self.T)
 
@@ -238,11 +265,14 @@ class DiscDPM(MultinomialChain):
         return self.T/x0.numel()*chunked_sum(f, out) + self.prior
 
     def sample(self, net, shape, cond=None, steps=None, generator=None, progress=None, inpaint=None):
-        "Draw integers of `shape` `(b, c, t)` in `steps` steps, 100 unless said, T for the whole chain; `generator` may be one per item, `progress` is called with each step's number, `inpaint` is taken over"
-        x, steps = (rand(shape, generator, next(net.parameters(), torch.empty(0)))*self.K).long(), self.steps if steps is None else steps
+        """Draw integers of `shape` `(b, c, t)` in `steps` steps, 100 unless said, T for the whole chain; `generator`
+        may be one per item, `progress` is called with each step's number, `inpaint` is an `Inpaint`"""
+        x = (rand(shape, generator, next(net.parameters(), torch.empty(0)))*self.K).long()
+        steps = self.steps if steps is None else steps
         if inpaint is None: return sample_chain(self, net, x, self.strides(steps), cond, generator, progress)
-        strides, replaced = resampled_strides(self, steps, inpaint), replace_known_tokens(self, inpaint, shape, generator)
-        if inpaint.strength < 1: x = q_sample_codes(inpaint.x0.expand(shape), self.alpha_bar[[strides[0][0]]].expand(len(x)), self.K, generator)
+        strides = resampled_strides(self, steps, inpaint)
+        replaced, abar = replace_known_tokens(self, inpaint, shape, generator), self.alpha_bar[[strides[0][0]]]
+        if inpaint.strength < 1: x = q_sample_codes(inpaint.x0.expand(shape), abar.expand(len(x)), self.K, generator)
         return sample_chain(self, net, x, strides, cond, generator, progress, replaced)
 
 # %% ../../nbs/14_paradigms.discdpm.ipynb #c054

@@ -32,7 +32,7 @@ def measure_sigma_data(x) -> float:
 
 # %% ../../nbs/13_paradigms.edm.ipynb #c013
 def truncated_sigmas(steps, strength, low, high, rho):
-    "Karras sigmas; a `strength` below 1 takes that share of the steps, from that share of the way up (in sigma^(1/rho))"
+    "Karras sigmas; `strength` below 1 takes that share of the steps, from that share of the way up (in sigma^(1/rho))"
     if strength == 1: return karras_sigmas(steps, low, high, rho)
     top = (low**(1/rho) + strength*(high**(1/rho) - low**(1/rho)))**rho
     return karras_sigmas(math.ceil(strength*steps), low, top, rho)
@@ -54,7 +54,7 @@ class NoiseLevels:
         steps = self.steps if steps is None else steps
         return truncated_sigmas(steps, strength, self.sigma_min, self.sigma_max, self.rho)
 
-    def count(self, steps=None, strength=1.): return len(self.sigmas(steps, strength)) - 1     # steps that sampling takes
+    def count(self, steps=None, strength=1.): return len(self.sigmas(steps, strength)) - 1   # steps that sampling takes
 
 # %% ../../nbs/13_paradigms.edm.ipynb #c015
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ class EDM(NoiseLevels):
         return torch.zeros_like(x)
 
     def sample(self, net, shape, cond=None, steps=None, generator=None, sampler=heun, inpaint=None, **options):
-        """Draw `shape` `(b, c, ..., t)` in `steps` steps, by default those of the class; `generator` may be one per item,
-        `inpaint` an `Inpaint`, `options` go to the `sampler` (progress, churn)"""
+        """Draw `shape` `(b, c, ..., t)` in `steps` steps, by default those of the class; `generator` may be one per
+        item, `inpaint` an `Inpaint`, `options` go to the `sampler` (progress, churn)"""
         def D(x, sigma): return self.denoise(net_at(net, sigma), x, expand_to_batch(sigma, x), cond)
         noise = randn(shape, generator, next(net.parameters(), torch.empty(0)))
         if inpaint is not None: return self.inpainted(D, noise, inpaint, steps, sampler, generator, **options)

@@ -19,8 +19,10 @@ from .schedules import net_at
 # %% ../../nbs/15_paradigms.guidance.ipynb #c005
 def feature_scales(guidance,   # a number for all features, or a dict with some of them; None: 1
                    cond:Cond) -> dict:
-    "The guidance scale of each feature of `cond`, 1 (as learned) for those not named; ValueError for a name that is no feature"
-    given = guidance if isinstance(guidance, dict) else dict.fromkeys(cond.features, 1. if guidance is None else guidance)
+    """The guidance scale of each feature of `cond`, 1 (as learned) for those not named; ValueError for a name that is
+    no feature"""
+    same = 1. if guidance is None else guidance
+    given = guidance if isinstance(guidance, dict) else dict.fromkeys(cond.features, same)
     unknown = [k for k in given if k not in cond.features]
     check(not unknown, f"guidance for {', '.join(unknown)}, but the control has {', '.join(cond.features)}")
     return {k: float(given.get(k, 1.)) for k in cond.features}
@@ -36,7 +38,8 @@ def nested_conditions(cond:Cond, scales:dict) -> list:
 
 # %% ../../nbs/15_paradigms.guidance.ipynb #cg3
 def guidance_terms(cond:Cond, guidance) -> list:
-    "`[(weight, condition)]` of the answers whose weighted sum is the guided answer; the weights add up to 1 and none is 0; `guidance` as for `feature_scales`"
+    """`[(weight, condition)]` of the answers whose weighted sum is the guided answer; the weights add up to 1 and none
+    is 0; `guidance` as for `feature_scales`"""
     nested = nested_conditions(cond, feature_scales(guidance, cond))
     s = [1., *(scale for scale, _ in nested), 0.]
     terms = zip(s, s[1:], [switch_off(cond), *(condition for _, condition in nested)])
@@ -46,7 +49,8 @@ def guidance_terms(cond:Cond, guidance) -> list:
 def to_float32(out): return out.float() if out.dtype in (torch.bfloat16, torch.float16) else out
 
 class ClassifierFreeGuidance(nn.Module):
-    "`net` guided by `guidance`, as for `feature_scales`; outside of the `interval` of sigma (low, high) scales above 1 count as 1"
+    """`net` guided by `guidance`, as for `feature_scales`; outside of the `interval` of sigma (low, high) scales above
+    1 count as 1"""
     def __init__(self, net, guidance, interval=(0., float('inf'))):
         super().__init__()
         self.net, self.guidance, self.interval = net, guidance, interval
@@ -68,11 +72,16 @@ class ClassifierFreeGuidance(nn.Module):
         return reduce(add, (w*o for w, o in zip(weights, out)))
 
 # %% ../../nbs/15_paradigms.guidance.ipynb #c011
-def cap_scales(guidance): return {k: min(s, 1.) for k, s in guidance.items()} if isinstance(guidance, dict) else min(guidance, 1.)
+def cap_scales(guidance):
+    "`guidance` with no scale above 1"
+    if isinstance(guidance, dict): return {k: min(s, 1.) for k, s in guidance.items()}
+    return min(guidance, 1.)
 
 def with_guidance(net, guidance, interval=(0., float('inf'))) -> nn.Module:
-    "`net` with classifier-free guidance, one scale for all features (a number) or one each (a dict); `net` itself where nothing would change"
-    plain = guidance is None or all(s == 1 for s in (guidance.values() if isinstance(guidance, dict) else [guidance]))
+    """`net` with classifier-free guidance, one scale for all features (a number) or one each (a dict); `net` itself
+    where nothing would change"""
+    scales = guidance.values() if isinstance(guidance, dict) else [guidance]
+    plain = guidance is None or all(s == 1 for s in scales)
     return net if plain else ClassifierFreeGuidance(net, guidance, interval)
 
 # %% ../../nbs/15_paradigms.guidance.ipynb #cg19
@@ -83,13 +92,14 @@ def drop_zero_scales(cond:Cond, guidance) -> Cond:
 
 # %% ../../nbs/15_paradigms.guidance.ipynb #c027
 def uncontrolled_share(cond:Cond) -> torch.Tensor:
-    "How much of the control is left open at each frame, `(b, t)` in 0..1 (`(b, 1)` without curves): the mean over its features"
+    "How much of the control is left open at each frame, `(b, t)` in 0..1 (`(b, 1)` without curves): mean over features"
     def share(v): return (v < 0).float().mean(1, keepdim=v.ndim < 3)
     return sum(share(v) for v in cond.features.values())/len(cond.features)
 
 # %% ../../nbs/15_paradigms.guidance.ipynb #cg11
 def uncontrolled_share_like(cond:Cond, x) -> torch.Tensor:
-    "`uncontrolled_share` for data `x` `(b, c, ..., t)`, as `(b, 1, ..., t)`; curves at another rate are read at the middle of each frame of the data"
+    """`uncontrolled_share` for data `x` `(b, c, ..., t)`, as `(b, 1, ..., t)`; curves at another rate are read at the
+    middle of each frame of the data"""
     share = uncontrolled_share(cond)[:, None]
     if share.shape[-1] not in (1, x.shape[-1]): share = F.interpolate(share, x.shape[-1], mode='nearest-exact')
     return share.to(x).view(len(share), *[1]*(x.ndim - 2), -1)
@@ -101,7 +111,8 @@ def uncontrolled_share_or_none(cond:Cond, x) -> torch.Tensor|None:
 
 # %% ../../nbs/15_paradigms.guidance.ipynb #c029
 class UnconditionalScale(nn.Module):
-    "`net` whose output, counted from `uninformed(x, t)`, is multiplied by `scale` in frames that are all open, and by less in those that are partly so; at noise levels below `above` it is not"
+    """`net` whose output, counted from `uninformed(x, t)`, is multiplied by `scale` in frames that are all open, and
+    by less in those that are partly so; at noise levels below `above` it is not"""
     def __init__(self, net, scale:float, uninformed, above:float=0.):
         super().__init__()
         self.net, self.scale, self.uninformed, self.above = net, scale, uninformed, above
@@ -111,10 +122,13 @@ class UnconditionalScale(nn.Module):
         return UnconditionalScale(net, self.scale, self.uninformed) if sigma >= self.above else net
 
     def forward(self, x, t, cond):
-        out, share = to_float32(self.net(x, t, cond)), from_cache(cond, (uncontrolled_share_like, x.shape), lambda c: uncontrolled_share_or_none(c, x))
+        out = to_float32(self.net(x, t, cond))
+        share = from_cache(cond, (uncontrolled_share_like, x.shape), lambda c: uncontrolled_share_or_none(c, x))
         return out if share is None else out + (self.scale - 1)*share*(out - self.uninformed(x, t))
 
 # %% ../../nbs/15_paradigms.guidance.ipynb #c030
 def with_unconditional_scale(net, scale:float|None, paradigm, above:float=0.) -> nn.Module:
-    "`net` with its output scaled where nothing is asked (1 or None: as it is), at noise levels from `above`; paradigms that do not say what knowing nothing is are left alone"
-    return net if scale in (None, 1) or not hasattr(paradigm, 'uninformed') else UnconditionalScale(net, scale, paradigm.uninformed, above)
+    """`net` with its output scaled where nothing is asked (1 or None: as it is), at noise levels from `above`; a
+    paradigm without `uninformed` is left as it is"""
+    if scale in (None, 1) or not hasattr(paradigm, 'uninformed'): return net
+    return UnconditionalScale(net, scale, paradigm.uninformed, above)

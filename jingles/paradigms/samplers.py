@@ -45,7 +45,8 @@ class Churn(NamedTuple):
 
 # %% ../../nbs/11_paradigms.samplers.ipynb #c020
 def add_churn(x, sigma, churn, n, generator=None):
-    "`x` with fresh noise, and its raised noise level; noise is drawn even if none is added, so that the limits do not shift later draws"
+    """`x` with fresh noise, and its raised noise level; noise is drawn even if none is added, so that the limits do not
+    shift later draws"""
     hat = sigma*(1 + churn.gamma(float(sigma), n))
     return x + (hat**2 - sigma**2).sqrt()*churn.s_noise*randn(x.shape, generator, x), hat
 
@@ -80,7 +81,8 @@ def make_heun(middle):
     "Heun's method with `middle(sigma, after)` as the level of the second look in long steps"
     @torch.no_grad()
     def heun(D, x, sigmas, churn=Churn(), generator=None, progress=None):
-        "Solve the probability-flow ODE with Heun steps (Karras et al. 2022, algorithms 1 and 2), long ones by their middle; arguments as for `euler`"
+        """Solve the probability-flow ODE with Heun steps (Karras et al. 2022, algorithms 1 and 2), long ones by the
+        midpoint rule; arguments as for `euler`"""
         n, steps = len(sigmas) - 1, heun_steps(sigmas, partial(midpoint, middle=middle))
         for i, (sigma, after, step) in enumerate(zip(sigmas[:-1], sigmas[1:], steps)):
             if churn.s_churn > 0: x, sigma = add_churn(x, sigma, churn, n, generator)
@@ -93,14 +95,16 @@ heun = make_heun(rho_midpoint)
 
 # %% ../../nbs/11_paradigms.samplers.ipynb #c038
 def denoised_midpoint(now, before, sigmas):
-    "The denoiser's answer half-way (in ln sigma) through the step, from those at the `sigmas` before it, at its start and end"
+    """The denoised data half-way (in ln sigma) through a step, extrapolated from those at its start (`now`) and at the
+    level before; `sigmas` are three: before, start and end"""
     h_before, h = -sigmas.log().diff()
     return now + (now - before)*h/(2*h_before)
 
 # %% ../../nbs/11_paradigms.samplers.ipynb #c039
 @torch.no_grad()
 def dpmpp_2m(D, x, sigmas, progress=None, generator=None):
-    "Solve the probability-flow ODE with DPM-Solver++(2M) (Lu et al. 2022, algorithm 2), one evaluation of `D` per step; arguments as for `euler`"
+    """Solve the probability-flow ODE with DPM-Solver++(2M) (Lu et al. 2022, algorithm 2), one evaluation of `D` per
+    step; arguments as for `euler`"""
     for i, (sigma, after) in enumerate(zip(sigmas[:-1], sigmas[1:])):
         now = D(x, sigma)
         guess = now if i == 0 or after == 0 else denoised_midpoint(now, before, sigmas[i-1:i+2])
@@ -112,21 +116,23 @@ def dpmpp_2m(D, x, sigmas, progress=None, generator=None):
 # %% ../../nbs/11_paradigms.samplers.ipynb #c049b
 @dataclass(frozen=True)
 class Inpaint:
-    "Clean data `x0` `(b, c, ..., t)` that a draw takes over: all where `mask` `(t,)` is 1, none where 0, a mixture between; noise begins at the share `strength` of the way"
-    x0: torch.Tensor
-    mask: torch.Tensor|float = 0.
-    strength: float = 1.
-    times: int = 4             # how often steps from noise levels between the next two are taken
+    "Clean data that sampling takes over, all or in part"
+    x0: torch.Tensor               # (b, c, ..., t)
+    mask: torch.Tensor|float = 0.  # (t,): 1 as it was, 0 new, a mixture in between
+    strength: float = 1.           # share of the way to pure noise at which sampling begins; 1: all the way
+    times: int = 4                 # how often steps from noise levels between the next two are taken
     sigma_min: float = 0.2
     sigma_max: float = 3.
 
     def __post_init__(self):
         mask = torch.as_tensor(self.mask).float()       # looked at where it is, before it goes to a GPU
-        check(0 < self.strength <= 1, f"strength is {self.strength}; expected more than 0 (as it was) and at most 1 (all new)")
-        check(((mask >= 0) & (mask <= 1)).all(), f"mask holds {mask.min():g}..{mask.max():g}; expected 0 (new) to 1 (as it was)")
-        check(mask.ndim == 0 or mask.shape == self.x0.shape[-1:], f"mask has shape {tuple(mask.shape)}; expected one number for each of the {self.x0.shape[-1]} frames")
+        strong, inside, frames = 0 < self.strength <= 1, ((mask >= 0) & (mask <= 1)).all(), self.x0.shape[-1]
+        check(strong, f"strength is {self.strength}; expected more than 0 (as it was) and at most 1 (all new)")
+        check(inside, f"mask holds {mask.min():g}..{mask.max():g}; expected 0 (new) to 1 (as it was)")
+        fits = mask.ndim == 0 or mask.shape == (frames,)
+        check(fits, f"mask has shape {tuple(mask.shape)}; expected one number for each of the {frames} frames")
         check(self.times >= 1, f"times is {self.times}; expected 1 (no step is repeated) or more")
-        if not mask.any(): object.__setattr__(self, 'times', 1)                     # nothing is known that a repeated step could fit
+        if not mask.any(): object.__setattr__(self, 'times', 1)     # nothing is known that a repeated step could fit
         object.__setattr__(self, 'mask', mask.to(self.x0.device))
 
 # %% ../../nbs/11_paradigms.samplers.ipynb #sa3e0b1
@@ -141,8 +147,13 @@ def replace_known(D, inpaint:Inpaint, generator=None):
 # %% ../../nbs/11_paradigms.samplers.ipynb #c049f
 MIN_LEVELS = 6     # levels that a grid must have to be walked with repeated steps
 
-def resampling_schedule(grid, steps:int, inpaint:Inpaint, sigmas=lambda levels: levels) -> tuple:
-    "The levels `grid(n)` of an `n` up to `steps`, and how often the step from each is taken, together as many as `grid(steps)` has; `sigmas` of levels"
+def resampling_schedule(grid,                # number of steps -> levels
+                        steps:int,           # in all
+                        inpaint:Inpaint,
+                        sigmas=lambda levels: levels,     # levels -> noise levels
+) -> tuple:
+    """Levels, fewer than `grid(steps)`, and how often the step from each is taken, so that there are as many steps in
+    all"""
     total = len(sigmas(grid(steps))) - 1
     for n in range(steps - 1, MIN_LEVELS - 1, -1) if inpaint.times > 1 else ():
         inside = [inpaint.sigma_min <= s <= inpaint.sigma_max for s in sigmas(grid(n)).tolist()[:-1]]
@@ -164,14 +175,15 @@ def resampling_runs(often) -> list:
 
 # %% ../../nbs/11_paradigms.samplers.ipynb #sb4453b
 def with_resampling(sampler, often, add_noise=add_noise):
-    "`sampler` `(D, x, levels, ...)` that takes the step from the i-th level `often[i]` times, with fresh noise in between"
+    "`sampler` `(D, x, levels, ...)` that takes the step from level i `often[i]` times, with fresh noise in between"
     if sum(often) == len(often): return sampler
     def sample(D, x, levels, progress=None, generator=None, **options):
         done, total, now, churn = 0, sum(often), 0, options.pop('churn', None)
         for start, stop in resampling_runs(often):
             if churn: options['churn'] = churn._replace(s_churn=churn.s_churn*(stop - start)/total)
             if now > start: x = add_noise(x, levels, now, start, generator)
-            x = sampler(D, x, levels[start:stop + 1], generator=generator, progress=progress and (lambda i, done=done: progress(done + i)), **options)
+            counted = progress and (lambda i, done=done: progress(done + i))
+            x = sampler(D, x, levels[start:stop + 1], generator=generator, progress=counted, **options)
             done, now = done + stop - start, stop
         return x
     return sample

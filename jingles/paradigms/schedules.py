@@ -20,7 +20,8 @@ def karras_sigmas(n:int=18,                 # number of steps
 ) -> torch.Tensor:
     "The `n` noise levels of Karras et al. (2022, eq. 5), falling, and a final 0: `(n+1,)`, float64"
     check(n >= 1, f"{n} sampling steps; at least 1 is needed")
-    check(0 < sigma_min < sigma_max, f"sigma_min {sigma_min} and sigma_max {sigma_max}; expected 0 < sigma_min < sigma_max")
+    ordered = 0 < sigma_min < sigma_max
+    check(ordered, f"sigma_min {sigma_min} and sigma_max {sigma_max}; expected 0 < sigma_min < sigma_max")
     ramp = torch.linspace(0, 1, n, dtype=torch.float64)
     low, high = sigma_min**(1/rho), sigma_max**(1/rho)
     return torch.cat([(high + ramp*(low - high))**rho, torch.zeros(1, dtype=torch.float64)])
@@ -33,7 +34,8 @@ def lognormal_sigmas(n:int, mean:float=-1.2, std:float=1.2, generator=None) -> t
 # %% ../../nbs/10_paradigms.schedules.ipynb #c017
 def linear_betas(T:int=1000, low:float=1e-4, high:float=0.02) -> torch.Tensor:
     "Noise variance of steps 1..T, evenly spaced from `low` to `high` (Ho et al. 2020): `(T,)`, float64"
-    check(T >= 1 and 0 < low <= high < 1, f"{T} steps of {low}..{high}; expected at least 1 step and 0 < low <= high < 1")
+    good = T >= 1 and 0 < low <= high < 1
+    check(good, f"{T} steps of {low}..{high}; expected at least 1 step and 0 < low <= high < 1")
     return torch.linspace(low, high, T, dtype=torch.float64)
 
 # %% ../../nbs/10_paradigms.schedules.ipynb #c020
@@ -43,7 +45,8 @@ def alpha_bar(betas) -> torch.Tensor:
 
 # %% ../../nbs/10_paradigms.schedules.ipynb #c024
 def cosine_betas(T:int=1000, s:float=0.008, most:float=0.999, power:float=2.) -> torch.Tensor:
-    "Noise variance of steps 1..T for a squared-cosine alpha-bar (Nichol and Dhariwal 2021, eq. 17), at most `most`: `(T,)`, float64; `power` 1: the cosine itself"
+    """Noise variance of steps 1..T, at most `most`, for a cosine alpha-bar to the `power`: `(T,)`, float64
+    (Nichol and Dhariwal 2021, eq. 17)"""
     check(T >= 1, f"{T} steps; at least 1 is needed")
     t = torch.arange(T + 1, dtype=torch.float64)/T
     f = ((t + s)/(1 + s)*math.pi/2).cos()**power
@@ -61,11 +64,12 @@ def alpha_bar_from_sigma(sigma):
 
 # %% ../../nbs/10_paradigms.schedules.ipynb #sb02
 def bounded_cosine_betas(T:int=1000, sigma_max:float=80.) -> torch.Tensor:
-    "`cosine_betas` whose largest are limited so that the noise beside the data ends at `sigma_max` or below: `(T,)`, float64"
+    "`cosine_betas` with the largest limited so that the noise level ends at `sigma_max` or below: `(T,)`, float64"
+    def last_sigma(most): return sigma_from_alpha_bar(alpha_bar(cosine_betas(T, most=most))[-1])
     low, high = 1e-6, 0.999
-    for _ in range(60):
+    for _ in range(60):      # bisection
         most = (low + high)/2
-        low, high = (low, most) if sigma_from_alpha_bar(alpha_bar(cosine_betas(T, most=most))[-1]) > sigma_max else (most, high)
+        low, high = (low, most) if last_sigma(most) > sigma_max else (most, high)
     return cosine_betas(T, most=low)
 
 # %% ../../nbs/10_paradigms.schedules.ipynb #c034
@@ -87,5 +91,5 @@ def net_at(net, sigma:float):
 
 # %% ../../nbs/10_paradigms.schedules.ipynb #n7334554
 def at_progress(paradigm, share:float):
-    "The paradigm to train with after `share` (0..1) of the steps: what its own `at_progress` gives, if it has one, else itself"
+    "The paradigm to train with after `share` (0..1) of the steps: by its own `at_progress`, if it has one, else itself"
     return paradigm.at_progress(share) if hasattr(paradigm, 'at_progress') else paradigm

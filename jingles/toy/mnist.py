@@ -31,17 +31,22 @@ class Digits(NamedTuple):
 # %% ../../nbs/31_toy.mnist.ipynb #c006
 def digits_from_arrays(images, labels, source, white=255) -> Digits:
     "`Digits` from arrays of grey levels 0..`white`, `(n, rows, columns)`, and labels"
-    check(images.ndim == 3 and images.shape[:1] == labels.shape, f"pictures {images.shape} and labels {labels.shape} from {source}; expected (n, rows, columns) and (n,)")
-    return Digits(torch.tensor(images, dtype=torch.float32)[:, None]/(white/2) - 1, torch.tensor(labels, dtype=torch.long), source)
+    fits = images.ndim == 3 and images.shape[:1] == labels.shape
+    found = f"pictures {images.shape} and labels {labels.shape} from {source}"
+    check(fits, f"{found}; expected (n, rows, columns) and (n,)")
+    x = torch.tensor(images, dtype=torch.float32)[:, None]/(white/2) - 1
+    return Digits(x, torch.tensor(labels, dtype=torch.long), source)
 
 # %% ../../nbs/31_toy.mnist.ipynb #c008
 def parse_idx(content:bytes, name='idx data') -> np.ndarray:
     "The array of bytes in an idx file's `content`; ValueError that mentions `name` if it is none"
-    check(content[:3] == b'\0\0\x08', f"{name} begins with {content[:3].hex(' ') or 'nothing'}; expected an idx file of bytes, 00 00 08")
+    begins = content[:3].hex(' ')
+    check(begins == '00 00 08', f"{name} begins with {begins or 'nothing'}; expected an idx file of bytes, 00 00 08")
     start = 4 + 4*content[3] if len(content) > 3 else 4
     check(len(content) >= max(4, start), f"{name} ends within its head; copy it again")
     shape = np.frombuffer(content[4:start], '>u4')
-    check(len(content) - start == shape.prod(dtype=int), f"{name} has {len(content) - start} numbers for the shape {tuple(map(int, shape))}; copy it again")
+    n, wanted = len(content) - start, tuple(map(int, shape))
+    check(n == math.prod(wanted), f"{name} has {n} numbers for the shape {wanted}; copy it again")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 # %% ../../nbs/31_toy.mnist.ipynb #c010
@@ -56,12 +61,16 @@ def read_idx(folder, name:str) -> np.ndarray:
 # %% ../../nbs/31_toy.mnist.ipynb #c012
 def from_folder(folder) -> tuple:
     "MNIST from a folder of idx files: to learn from, and held out"
-    def part(name): return digits_from_arrays(read_idx(folder, f'{name}-images-idx3-ubyte'), read_idx(folder, f'{name}-labels-idx1-ubyte'), 'MNIST, idx files')
+    def part(name):
+        images, labels = (read_idx(folder, f'{name}-{kind}-ubyte') for kind in ('images-idx3', 'labels-idx1'))
+        return digits_from_arrays(images, labels, 'MNIST, idx files')
     return part('train'), part('t10k')
 
 def from_keras(path) -> tuple:
     "MNIST as Keras keeps it, in one .npz: to learn from, and held out"
-    with np.load(path, allow_pickle=False) as file: return tuple(digits_from_arrays(file[f'x_{k}'], file[f'y_{k}'], "MNIST, Keras's copy") for k in ('train', 'test'))
+    with np.load(path, allow_pickle=False) as file:
+        def part(k): return digits_from_arrays(file[f'x_{k}'], file[f'y_{k}'], "MNIST, Keras's copy")
+        return part('train'), part('test')
 
 def from_sklearn() -> tuple:
     "scikit-learn's digits of 8 x 8 pixels: to learn from, and held out"
@@ -74,11 +83,13 @@ def from_sklearn() -> tuple:
 KERAS_PATH = '~/.keras/datasets/mnist.npz'
 
 def digits(path=None) -> tuple:
-    "Digits to learn from, and held out: MNIST from `path` (a folder, or an .npz), from $JINGLES_MNIST, or from Keras's cache; else scikit-learn's"
+    """Digits to learn from, and held out: MNIST from `path` (a folder, or an .npz), from $JINGLES_MNIST, or from
+    Keras's cache; else scikit-learn's"""
     path = path or os.environ.get('JINGLES_MNIST') or KERAS_PATH
     where = Path(path).expanduser()
     if where.suffix == '.npz' and where.is_file(): return from_keras(where)
-    check(path == KERAS_PATH or where.is_dir(), f"no MNIST at {path}; give the folder of its idx files, or Keras's mnist.npz", FileNotFoundError)
+    there = path == KERAS_PATH or where.is_dir()
+    check(there, f"no MNIST at {path}; give the folder of its idx files, or Keras's mnist.npz", FileNotFoundError)
     return from_sklearn() if path == KERAS_PATH else from_folder(where)
 
 # %% ../../nbs/31_toy.mnist.ipynb #c016
@@ -95,7 +106,8 @@ def flatten_images(x): return x.clamp(-1, 1).flatten(1)     # pictures as rows o
 
 class DigitClassifier:
     "A classifier of digits, fitted to at most `most` of `known`"
-    def __init__(self, known, most:int=5000): self.svc = SVC(C=10).fit(flatten_images(known.images[:most]), known.labels[:most])
+    def __init__(self, known, most:int=5000):
+        self.svc = SVC(C=10).fit(flatten_images(known.images[:most]), known.labels[:most])
     def __call__(self, x): return torch.tensor(self.svc.predict(flatten_images(x)))
     def accuracy(self, x, labels): return (self(x) == labels).double().mean().item()
 
@@ -131,7 +143,9 @@ class DigitScore(NamedTuple):
     imbalance: float   # total variation of the digits' shares, where none was asked for
     distance: float    # sliced Wasserstein, to digits held out
 
-    def within(self, bound): return self.accuracy > bound.accuracy and self.imbalance < bound.imbalance and self.distance < bound.distance
+    def within(self, bound):
+        near = self.imbalance < bound.imbalance and self.distance < bound.distance
+        return near and self.accuracy > bound.accuracy
 
 DIGIT_BOUND = DigitScore(0.4, 0.4, 0.2)     # of samples that pass, 300 of them; by chance 0.1 are right
 

@@ -25,7 +25,8 @@ SIZE = math.sqrt((9.75*math.pi**2 - CENTRE[0]**2 - CENTRE[1]**2)/2 + NOISE**2)  
 
 # %% ../../nbs/30_toy.swissroll.ipynb #c007
 def swiss_roll(n:int, frames:int=1, generator=None, noise=NOISE) -> torch.Tensor:
-    "`n` series of `frames` points in order along the roll, mean 0 and variance 1: `(n, 2, frames)` (scikit-learn's make_swiss_roll, its section)"
+    """`n` series of `frames` points in order along the roll, mean 0 and variance 1: `(n, 2, frames)` (the section of
+    scikit-learn's make_swiss_roll)"""
     seed = torch.randint(2**31, (1,), generator=generator).item()
     x, angle = make_swiss_roll(n*frames, noise=noise, random_state=seed)
     order = angle.reshape(n, frames).argsort(1)[..., None]
@@ -40,7 +41,8 @@ def to_points(x) -> torch.Tensor:
 # %% ../../nbs/30_toy.swissroll.ipynb #c011
 def scatter_panels(panels:dict, size=2.):
     "Scatter plots side by side from `{title: points (n, 2)}`, on the same axes"
-    fig, axes = plt.subplots(1, len(panels), figsize=(size*len(panels) + 0.5, size + 0.5), sharex=True, sharey=True, squeeze=False)
+    n = len(panels)
+    fig, axes = plt.subplots(1, n, figsize=(size*n + 0.5, size + 0.5), sharex=True, sharey=True, squeeze=False)
     for ax, (title, x) in zip(axes[0], panels.items()):
         ax.scatter(*x.T, s=1, lw=0)
         ax.set(title=title, xlabel='x', xlim=(-2.5, 2.5), ylim=(-2.5, 2.5), aspect='equal')
@@ -55,15 +57,18 @@ def random_directions(dim:int, n:int=64, generator=None) -> torch.Tensor:
 
 # %% ../../nbs/30_toy.swissroll.ipynb #c016
 def sliced_wasserstein(a, b, projections:int=64, generator=None) -> float:
-    "Sliced Wasserstein distance W_2 between two sets of the same number of points, `(n, d)` each, seen from `projections` directions; ValueError for unlike sets"
-    check(a.ndim == 2 and a.shape == b.shape, f"sets of shapes {tuple(a.shape)} and {tuple(b.shape)}; expected two of the same (n, d)")
+    """Sliced Wasserstein distance W_2 between two sets of the same number of points, `(n, d)` each, seen from
+    `projections` directions; ValueError for other shapes"""
+    same = a.ndim == 2 and a.shape == b.shape
+    check(same, f"sets of shapes {tuple(a.shape)} and {tuple(b.shape)}; expected two of the same (n, d)")
     views = random_directions(a.shape[1], projections, generator).T
     ordered = [(x.double() @ views).sort(0).values for x in (a, b)]
     return (ordered[0] - ordered[1]).square().mean().sqrt().item()
 
 # %% ../../nbs/30_toy.swissroll.ipynb #c022
 def nearest_on_roll(x) -> tuple:
-    "The angle and the distance of the point of the noise-free roll that is nearest to each of the points `x` `(n, 2)`; `(n,)` each"
+    """The angle and the distance of the point of the noise-free roll that is nearest to each of the points `x` `(n,
+    2)`; `(n,)` each"""
     angle = torch.linspace(START, END, 2000)
     roll = (torch.stack([angle*angle.cos(), angle*angle.sin()], 1) - torch.tensor(CENTRE))/SIZE
     distance, i = torch.cdist(x.float(), roll, compute_mode='donot_use_mm_for_euclid_dist').min(1)

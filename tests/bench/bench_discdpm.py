@@ -14,7 +14,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
-from jingles.core import Logits, generator
+from jingles.core import generator
+from jingles.logits import Logits
 from jingles.paradigms import discdpm
 from jingles.paradigms.discdpm import DiscDPM
 
