@@ -20,7 +20,8 @@ __all__ = ['OLD_OPTIONS', 'app', 'CLOCK', 'VERSION', 'Velocity', 'Chroma', 'Inst
            'export_line', 'export_summary', 'export_databases', 'export', 'check_databases', 'card', 'train_codec',
            'train_codes', 'train', 'sampling_of_options', 'sample_and_write', 'sample_sounds', 'clips_of',
            'write_metrics', 'report_overlap', 'evaluate_and_write', 'evaluate', 'compare_models', 'settings', 'models',
-           'exit_with', 'interrupt_message', 'use_temporary_caches', 'error_line', 'main']
+           'served_hosts', 'serve_studio', 'exit_with', 'interrupt_message', 'use_temporary_caches', 'error_line',
+           'main']
 
 # %% ../nbs/81_cli.ipynb #scd3858
 import time
@@ -953,6 +954,37 @@ def models():
         default = ', the default' if name == DEFAULT_MODEL else ''
         about = f"{kept['paradigm']} on {kept['format']}, follows {kept['features']}{default}"
         print(f"{name:16}{about}; {folder/'README.md'}")
+
+# %% ../nbs/81_cli.ipynb #n2146341
+def served_hosts(host:str) -> tuple:
+    "The names that a server on `host` may be called by; none are excluded where it listens to all"
+    return () if host in ('0.0.0.0', '::') else tuple(dict.fromkeys((host, '127.0.0.1', 'localhost')))
+
+@app.command('serve')
+def serve_studio(
+    host: option(str, "The address to listen on; 0.0.0.0 for other machines, too.") = '127.0.0.1',
+    port: option(int, "The port.", min=1, max=65535) = 8321,
+    token: option(str, "What a client has to know; empty: nothing. [default: a new one]") = None,
+    waiting: option(int, "Requests that may wait.", min=1) = 32,
+    pages: option(int, "Pages that may be open at once.", min=1) = 16,
+    model: ModelFolder = None, codec: CodecFolder = None,
+):
+    """Show the studio as a page, and generate sounds for other programs: JSON curves in, WAV out.
+
+    \b
+        jingles serve
+        curl -H "Authorization: Bearer TOKEN" -H "Accept: audio/wav" -o a.wav
+             -d '{"curves": {"velocity": [0.8, 0.8, 0]}, "rate": 2}' http://127.0.0.1:8321/api/jobs
+    """
+    private = host in ('127.0.0.1', 'localhost')
+    require(token != '' or private, "an empty --token is for this machine only; leave --host out")
+    from importlib import import_module
+    from jingles.system import load_model
+    server = import_module('jingles.serve')
+    room = dict(waiting=waiting, pages=pages)
+    made = server.make_server(load_model(model, codec=codec), token=token, hosts=served_hosts(host), **room)
+    print(f"http://{host}:{port}/{f'?token={made.token}' if made.token else ''}", flush=True)
+    server.run_server(made, host, port)
 
 # %% ../nbs/81_cli.ipynb #c062
 def exit_with(message:str, code:int):

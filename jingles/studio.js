@@ -170,7 +170,7 @@ export function studio({ model, el }) {
   bar.after(...generateBar(s)); notice.parentNode.append(s.strip, advanced(s));
   if (model.get("limit_text")) s.root.append(make("div", { className: "limits" }, model.get("limit_text")));
   s.root.append(make("style", {}, STUDIO));
-  const heard = { "change:settings": () => showSettings(s), "change:strip": () => showTakes(s), "change:status": () => showProgress(s), "change:busy": () => showProgress(s), "change:progress": () => showProgress(s),
+  const heard = { "change:settings": () => showSettings(s), "change:message": () => showSettings(s), "change:strip": () => showTakes(s), "change:status": () => showProgress(s), "change:busy": () => showProgress(s), "change:progress": () => showProgress(s),
     "msg:custom": (content, buffers) => { if (content?.kind === "take") fetched(s, content, buffers); } };
   for (const [event, f] of Object.entries(heard)) model.on(event, f);
   showSettings(s); showProgress(s); showTakes(s);

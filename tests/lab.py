@@ -90,27 +90,16 @@ class Kernel:
     def close(self): self.client.stop_channels()
 
 
-class Page:
-    "The notebook in the browser"
-    def __init__(self, browser, folder, url, before=''):
-        self.page, self.folder, self.url, self.faults = browser.new_page(viewport=dict(width=1200, height=1300), has_touch=True), folder, url, []
-        self.page.set_default_timeout(90_000)
-        if before: self.page.add_init_script(before)
-        self.page.on('pageerror', lambda e: self.faults.append(f'{e} {e.stack}'))
-        self.page.goto(f'{url}/doc/tree/draw.ipynb')
-        self.ready()
-
-    def ready(self): self.page.wait_for_function(READY)
-    def command(self, name): self.page.evaluate(f"void jupyterapp.commands.execute('{name}')")
-
+class Board:
+    "A page with a board on it, `page`: what a person does there"
     def board(self):
         "Wait until the board is painted"
-        self.page.wait_for_selector('.jingles-draw canvas[data-place]')
-        self.page.locator('.jingles-draw canvas').scroll_into_view_if_needed()
+        self.page.wait_for_selector('.jingles-draw .field > canvas[data-place]')
+        self.page.locator('.jingles-draw .field > canvas').scroll_into_view_if_needed()
 
     def point(self, label, share, value):
         "Where on the page `share` of the time and `value` of a lane are"
-        canvas = self.page.locator('.jingles-draw canvas')
+        canvas = self.page.locator('.jingles-draw .field > canvas')
         place, box = json.loads(canvas.get_attribute('data-place')), canvas.bounding_box()
         top, height = place['lanes'][label]
         y = top + height*(1 - (11*value + 0.5)/12) if label == 'chroma' else top + 3 + (height - 6)*(1 - value)
@@ -131,7 +120,7 @@ class Page:
             cdp.send('Input.dispatchTouchEvent', dict(type='touchMove' if k else 'touchStart', touchPoints=[dict(x=x, y=y)]))
         cdp.send('Input.dispatchTouchEvent', dict(type='touchEnd', touchPoints=[]))
 
-    def picture(self): return self.page.locator('.jingles-draw canvas').evaluate('canvas => canvas.toDataURL()')
+    def picture(self): return self.page.locator('.jingles-draw .field > canvas').evaluate('canvas => canvas.toDataURL()')
 
     def choose(self, menu, item):
         "An item of one of the board's menus, by its name for those who cannot see it"
@@ -144,9 +133,25 @@ class Page:
 
     def generate(self):
         "Press Generate, and wait until the takes are there and measured"
+        newest = "document.querySelector('.take')?.dataset.take"
+        before = self.page.evaluate(f'{newest} ?? null')
         self.page.click('.jingles-generate')
-        self.page.wait_for_selector('.jingles-draw[data-busy=true]')
+        self.page.wait_for_function(f"({newest} ?? null) !== {json.dumps(before)}")
         self.page.wait_for_selector('.jingles-draw[data-busy=false][data-status=done]')
+
+
+class Page(Board):
+    "The notebook in the browser"
+    def __init__(self, browser, folder, url, before=''):
+        self.page, self.folder, self.url, self.faults = browser.new_page(viewport=dict(width=1200, height=1300), has_touch=True), folder, url, []
+        self.page.set_default_timeout(90_000)
+        if before: self.page.add_init_script(before)
+        self.page.on('pageerror', lambda e: self.faults.append(f'{e} {e.stack}'))
+        self.page.goto(f'{url}/doc/tree/draw.ipynb')
+        self.ready()
+
+    def ready(self): self.page.wait_for_function(READY)
+    def command(self, name): self.page.evaluate(f"void jupyterapp.commands.execute('{name}')")
 
 
 def soon(get, ok, seconds=10):

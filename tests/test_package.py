@@ -44,7 +44,7 @@ def test_wheel_carries_what_is_needed(wheel):
     assert shipped() and set(shipped()) <= names, f'not in the wheel: {sorted(set(shipped()) - names)}'
     modules = {p.relative_to(ROOT).as_posix() for p in project_files() if ROOT/'jingles' in p.parents and p.suffix == '.py'}
     assert {n for n in names if n.endswith('.py')} == modules
-    assert {'jingles/control/draw.js', 'jingles/studio.js'} <= set(names), 'the drawing board has nothing to draw with'
+    assert {'jingles/control/draw.js', 'jingles/studio.js', 'jingles/serve.js'} <= set(names), 'the drawing board has nothing to draw with'
     assert any(n.endswith('LICENSE') for n in names)
     assert not any(n.startswith(('tests/', 'nbs/', 'build/')) for n in names)
 
@@ -55,7 +55,7 @@ def test_wheel_says_what_it_is(wheel):
     about = read('METADATA')
     import jingles
     assert f'\nVersion: {jingles.__version__}\n' in about
-    assert all(f'Provides-Extra: {extra}' in about for extra in ('train', 'lab', 'dev', 'docs'))
+    assert all(f'Provides-Extra: {extra}' in about for extra in ('train', 'lab', 'serve', 'dev', 'docs'))
     assert 'made from nbs/index.ipynb' in about, 'README.md is the long description'
     assert 'jingles = jingles.cli:main' in read('entry_points.txt')
 
