@@ -21,8 +21,9 @@ from torch.nn import functional as F
 
 from ..audio import mel_filterbank
 from ..core import SAMPLE_RATE, Spec, check, generator, load_tensors, read_json
-from .codec import (HOP, N_BINS, N_FFT, WEIGHTS, check_codec_config, check_latents, convnext_stack, istft,
-                                   pad_to_frames, stft, unit_penalty)
+from jingles.formats.codec import (
+    HOP, N_BINS, N_FFT, WEIGHTS, check_codec_config, check_latents, convnext_stack, istft, pad_to_frames, stft,
+    unit_penalty)
 
 # %% ../../nbs/44_formats.spectral.ipynb #s006
 FLOOR = 1e-4      # magnitude that counts as silence to the encoder
