@@ -122,7 +122,7 @@ def score_points(x, fresh) -> RollScore:
     return RollScore(sliced_wasserstein(x, fresh, generator=torch.Generator().manual_seed(0)), rms_distance_to_roll(x))
 
 # %% ../../nbs/30_toy.swissroll.ipynb #c049
-CODE_RANGE = 2.4     # coordinates are cut into bins between -LIMIT and LIMIT
+CODE_RANGE = 2.4     # coordinates are cut into bins between -CODE_RANGE and CODE_RANGE
 
 def quantise(x, classes:int=40) -> torch.Tensor:
     "Coordinates to integers 0..`classes`-1, bins of equal width; what lies outside goes to the last bin"
