@@ -979,7 +979,7 @@ def serve_studio(
     private = host in ('127.0.0.1', 'localhost')
     require(token != '' or private, "an empty --token is for this machine only; leave --host out")
     from importlib import import_module
-    from jingles.system import load_model
+    from jingles.models import load_model
     server = import_module('jingles.serve')
     room = dict(waiting=waiting, pages=pages)
     made = server.make_server(load_model(model, codec=codec), token=token, hosts=served_hosts(host), **room)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from .config import RunConfig
+from .config import RunConfig, current_settings
 from .core import (
     atomic_write, check, default_device, differing_options, fingerprint, load_tensors, options_text, read_json,
     weights_sha256)
@@ -29,12 +29,12 @@ MODEL_VERSION = 2       # of the layout of a model folder; 2 tells the config of
 LEGACY_DEFAULTS = dict(                                                # what a setting means that a model does not name
     format='codec', format_config='', codec='', books=16, paradigm='edm', times=1000, schedule='own', beta_min=1e-4, beta_max=0.02, sigma_data=1., sigma_mean=-0.6, sigma_std=1.3,
     consistency_stages=8, consistency_teacher=False,
-    backbone='unet', widths=(128, 192, 256, 256), up_widths=(), depth=1, emb=256, injection='concat', features='pvt', instruments='piano,violin,trumpet', embedding='spelled',
+    backbone='unet', widths=(128, 192, 256, 256), up_widths=(), depth=1, emb=256, injection='concat', features='pvt', instruments='piano,violin,trumpet', embedding='embedded',
     control_channels=32, control_rate=0., global_features='none', drop=0.3, drop_all=0.1, drop_stretch=0.2, drop_global=0.,
     sampler='own', sampling_steps=0, sigma_min=0.002, sigma_max=80., rho=7., s_churn=0., s_min=0., s_max=1e9, s_noise=1., eta=0.,
     ancestral_variance='fixed_small', guidance=2., guidance_sigma_min=0.2, guidance_sigma_max=20., unconditional_scale=2.4, unconditional_sigma_min=2.,
-    start_from='', seconds=4., batch=16, accumulate=1, streams=1, steps=7000, lr=6e-4, warmup=200, cooldown=0.4, fall='linear', clip=1.,
-    averaging='exponential', ema=0.999, ema_width=0.1, seed=0, epoch_steps=1000, save_every=500, log_every=50, keep_last=1, tries=64,
+    start_from='', seconds=4., batch=16, accumulate=1, streams=1, steps=7000, lr=6e-4, warmup=200, cooldown=0.4, lr_decay='linear', clip=1.,
+    averaging='exponential', ema=0.999, ema_width=0.1, seed=0, epoch_steps=1000, save_every=500, log_every=50, keep_last=1, valid_clips=64,
     precision='auto', compile=False, tensorboard=False)
 
 def read_config(folder) -> tuple:
@@ -51,7 +51,7 @@ def read_config(folder) -> tuple:
     check(plain, f"format_config in {folder} is {config!r}; expected an object, the config of its format")
     known = getattr(FORMATS.get(kept.get('format')), 'options', {})
     options = {k: v for k, v in (config or {}).items() if k in known}        # all of them, were the defaults others by now
-    told = kept | dict(format_config=options_text(options, dict.fromkeys(options)))
+    told = current_settings(kept) | dict(format_config=options_text(options, dict.fromkeys(options)))
     return configure(**LEGACY_DEFAULTS | told | (dict(schedule='cosine') if squared else {})), expected, config
 
 # %% ../nbs/61_models.ipynb #cl60d

@@ -28,7 +28,7 @@ from .core import check
 from .generate import generate
 from .limits import SECONDS, SEEDS, STEPS, Limit
 from .studio import Limits, Studio
-from .system import load_model
+from .models import load_model
 
 # %% ../nbs/83_serve.ipynb #sv005
 MAX_BODY = 4_000_000      # bytes of a request

@@ -30,7 +30,7 @@ from .backbones.control import (
     RawEmbedding, SoftOneHotEmbedding, takes_any_rate, ZeroConv)
 from .backbones.toy import CNN, MLP
 from .backbones.unet import REPORT_SIZES, UNet, UNetExpand
-from .config import ORDERED, check_ranges, parse_setting, RunConfig, SamplingDefaults
+from .config import ORDERED, check_ranges, current_settings, parse_setting, RunConfig, SamplingDefaults
 from .control.curves import STYLE_NAMES, fill_features, resample_curves, to_cond
 from .control.features import feature_set, FeatureSet
 from .core import check, Cond, options_text, with_options
@@ -64,6 +64,7 @@ def features_of(cfg) -> FeatureSet:
 
 def configure(base:RunConfig=RunConfig(), **changes) -> RunConfig:
     "`base` with `changes`, names and types checked; ValueError"
+    changes = current_settings(changes)
     examples = {f.name: f.default for f in fields(RunConfig)}
     for name in changes: check(name in examples, f"no setting {name!r}; there are {', '.join(examples)}")
     cfg = replace(base, **format_settings({k: parse_setting(k, v, examples[k]) for k, v in changes.items()}, base.format))
@@ -74,7 +75,7 @@ def configure(base:RunConfig=RunConfig(), **changes) -> RunConfig:
 # %% ../nbs/60_system.ipynb #c010
 EMBEDDERS = dict(fourier=lambda f: FourierEmbedding(f.channels), one_hot=lambda f: OneHotEmbedding(f.classes), soft_one_hot=lambda f: SoftOneHotEmbedding(f.classes),
                  gate=lambda f: GateEmbedding(f.channels))     # by the name that a feature has for its embedding
-EMBEDDINGS = dict(spelled=lambda f: EMBEDDERS[f.embedding](f), raw=lambda f: RawEmbedding(f.channels))
+EMBEDDINGS = dict(embedded=lambda f: EMBEDDERS[f.embedding](f), raw=lambda f: RawEmbedding(f.channels))
 INJECTORS = dict(concat=Concat, film=FiLM, zero=ZeroConv, attention=CrossAttention, condconv=CondConv)
 GLOBAL_FEATURES = dict(none=(), style=STYLE_NAMES)     # arrays of a database that become the global vector, and their numbers
 
@@ -237,11 +238,11 @@ EMA_SCHEDULES = dict(exponential=lambda cfg: exponential_ema(cfg.ema), power=lam
 # %% ../nbs/60_system.ipynb #new34730379
 PRECISIONS = dict(auto=None, fp32='no', bf16='bf16')     # as Accelerate names them; None: what the device has
 TABLES = dict(format=FORMATS, paradigm=PARADIGMS, schedule=SCHEDULES, backbone=BACKBONES, injection=INJECTORS, global_features=GLOBAL_FEATURES,
-              embedding=EMBEDDINGS, fall=LR_DECAYS, ancestral_variance=VARIANCES, averaging=EMA_SCHEDULES, precision=PRECISIONS)
+              embedding=EMBEDDINGS, lr_decay=LR_DECAYS, ancestral_variance=VARIANCES, averaging=EMA_SCHEDULES, precision=PRECISIONS)
 
 def training_objects(cfg) -> dict:
     "What the names among the settings of learning stand for"
-    return dict(fall=LR_DECAYS[cfg.fall], average=EMA_SCHEDULES[cfg.averaging](cfg), precision=PRECISIONS[cfg.precision])
+    return dict(lr_decay=LR_DECAYS[cfg.lr_decay], average=EMA_SCHEDULES[cfg.averaging](cfg), precision=PRECISIONS[cfg.precision])
 
 # %% ../nbs/60_system.ipynb #c016
 def make_format(cfg:RunConfig): return FORMATS[cfg.format](cfg)
@@ -269,7 +270,7 @@ def parse_formats(text:str, folder='') -> dict:
 # %% ../nbs/60_system.ipynb #new38227274
 def report_settings(size, batch, steps=500_000, **changes) -> dict:
     "The settings of a run of the report"
-    return dict(REPORT_SIZES[size], batch=batch, streams=4, steps=steps, epoch_steps=10_000, lr=1e-4, warmup=2000, fall='cosine', cooldown=1., ema=0.9999, drop_all=0., drop_stretch=0., drop_global=0.,
+    return dict(REPORT_SIZES[size], batch=batch, streams=4, steps=steps, epoch_steps=10_000, lr=1e-4, warmup=2000, lr_decay='cosine', cooldown=1., ema=0.9999, drop_all=0., drop_stretch=0., drop_global=0.,
                 sigma_mean=-1.2, sigma_std=1.2, save_every=2500, keep_last=2, **changes)
 
 # %% ../nbs/60_system.ipynb #new39222995
@@ -286,7 +287,7 @@ PRESETS = {
     'small-on': dict(start_from='runs/small-start', sigma_mean=0.3, sigma_std=1.6, drop_all=0.15, steps=5600),
     'smoke': dict(
         widths=(16, 24), emb=32, control_channels=8, seconds=0.5, batch=4, streams=2, steps=12, epoch_steps=6, lr=3e-3,
-        warmup=2, save_every=3, log_every=2, ema=0.9, tries=4),
+        warmup=2, save_every=3, log_every=2, ema=0.9, valid_clips=4),
     'ddpm-cqt': report_settings('report-cqt', 16, format='cqt', paradigm='ddpm'),
     'edm-cqt': report_settings('report-cqt', 16, format='cqt', paradigm='edm'),
     'ddpm-encodec': report_settings('report-latents', 64, format='encodec', paradigm='ddpm'),

@@ -135,14 +135,14 @@ def training_data_records(cfg, data, out) -> list:
 # %% ../nbs/67_training.ipynb #new77431283
 @torch.no_grad()
 def held_out_loss(model, net, data, batch:int=None) -> float:
-    "Mean loss of `net` on the first `tries` clips that the export `data` holds out, `batch` at a time (None: as in training by one process), always with the same draws"
+    "Mean loss of `net` on the first `valid_clips` clips that the export `data` holds out, `batch` at a time (None: as in training by one process), always with the same draws"
     from jingles.data.records import Records
     cfg, total, seen = model.config, 0., 0
-    for b in Records(Path(data)/'valid', batch=min(batch or max(1, cfg.batch//cfg.accumulate), cfg.tries)):
-        n = min(len(b['x']), cfg.tries - seen)
+    for b in Records(Path(data)/'valid', batch=min(batch or max(1, cfg.batch//cfg.accumulate), cfg.valid_clips)):
+        n = min(len(b['x']), cfg.valid_clips - seen)
         part = MicroBatch({k: v[:n] for k, v in b.items()}, clip_generators(cfg.seed, -1 % 2**32, range(seen, seen + n)))
         total, seen = total + n*model.paradigm.loss(net, *to_batch(part, model, cfg), part.draws).item(), seen + n
-        if seen >= cfg.tries: break
+        if seen >= cfg.valid_clips: break
     return total/seen
 
 # %% ../nbs/67_training.ipynb #new78549379
@@ -161,7 +161,7 @@ class TrainingRun:
         def loss(net, part): return at_progress(model.paradigm, self.run.step/self.run.plan.steps).loss(net, *to_batch(part, model, cfg), part.draws)
         def save(net, folder): save_model(replace(model, net=net), folder)
         def judge(net): return held_out_loss(model, net, self.data, max(1, cfg.batch//self.run.place.world//cfg.accumulate))      # what fits in training, fits
-        tried = cfg.tries and require_manifest(self.data).get('counts', {}).get('valid')
+        tried = cfg.valid_clips and require_manifest(self.data).get('counts', {}).get('valid')
         return train_loop(self.run, loss, make_batches(train, cfg.batch, cfg.seed, streams=cfg.streams, accumulate=cfg.accumulate), save, judge if tried else None)
 
 # %% ../nbs/67_training.ipynb #new79532339

@@ -11,7 +11,8 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from ..core import Cond, Logits, from_cache, with_cache
+from ..core import Cond, from_cache, with_cache
+from ..logits import Logits
 
 # %% ../../nbs/24_backbones.circular.ipynb #r24e2fdc6
 def circular_index(n:int, around:int, device=None) -> torch.Tensor:

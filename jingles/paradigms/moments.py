@@ -12,7 +12,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..core import Cond, Logits, cat_conds, check, from_cache, switch_off, with_cache
+from ..core import Cond, cat_conds, check, from_cache, switch_off, with_cache
+from ..logits import Logits
 from .guidance import is_uncontrolled, to_float32
 
 # %% ../../nbs/17_paradigms.moments.ipynb #r17dd91b0

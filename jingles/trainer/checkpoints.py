@@ -20,6 +20,7 @@ import torch
 from safetensors import safe_open, SafetensorError
 from safetensors.torch import load_file, save_file
 
+from ..config import current_settings
 from ..core import atomic_write, check, read_json, rng_for, seed_everything
 from ..data.batches import Rank
 from ..system import LR_DECAYS, exponential_ema
@@ -32,7 +33,7 @@ class Plan(NamedTuple):
     lr: float = 1e-3                            # learning rate after the warm-up
     warmup: int = 200                           # steps of linear rise
     cooldown: float = 0.3                       # share of the steps over which the rate falls to zero at the end
-    fall: Callable = LR_DECAYS['linear']            # share of the fall that is left -> share of the rate
+    lr_decay: Callable = LR_DECAYS['linear']        # share of the fall that is left -> share of the rate
     clip: float = 1.                            # gradients are scaled down to this norm
     average: Callable = exponential_ema(0.999)      # number of an update -> decay of the averaged weights
     batch: int = 0                              # clips per step, for the log
@@ -50,7 +51,7 @@ def learning_rate(step:int, plan:Plan) -> float:
     "Learning rate of `step` (from 0)"
     up = (step + 1)/max(plan.warmup, 1)
     left = (plan.steps - step)/max(plan.cooldown*plan.steps, 1)
-    return plan.lr * min(1., up, plan.fall(min(1., left)))
+    return plan.lr * min(1., up, plan.lr_decay(min(1., left)))
 
 # %% ../../nbs/64_trainer.checkpoints.ipynb #c009
 @torch.no_grad()
@@ -150,7 +151,7 @@ def training_cost(folder) -> dict|None:
 def resume(run):
     "Take a run up where its last checkpoint was saved, if there is one"
     run.step, facts, state = load_checkpoint(run.last)
-    held = facts.get('settings', {})
+    held = current_settings(facts.get('settings', {}))
     for k, v in (held and dict(format_config='') | held).items():       # an older run has a format with its own options
         mine = json.loads(json.dumps(run.settings.get(k, v)))
         check(mine == v, f"{run.out} holds a run with {k}={v}, and this one has {k}={mine}; choose another folder, or the same setting")
