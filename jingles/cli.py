@@ -977,7 +977,7 @@ def serve_studio(
              -d '{"curves": {"velocity": [0.8, 0.8, 0]}, "rate": 2}' http://127.0.0.1:8321/api/jobs
     """
     private = host in ('127.0.0.1', 'localhost')
-    require(token != '' or private, "an empty --token is for this machine only; leave --host out")
+    check(token != '' or private, "an empty --token is for this machine only; leave --host out")
     from importlib import import_module
     from jingles.models import load_model
     server = import_module('jingles.serve')
