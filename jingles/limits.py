@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['SECONDS', 'STEPS', 'VARIATIONS', 'SEEDS', 'SAFE_INTEGERS', 'STRENGTH', 'FRACTION', 'SOUND_ENDINGS', 'TABLE_ENDINGS',
-           'DEFAULT_MODEL', 'WEIGHTS_DIR', 'check', 'Limit', 'has_suffix', 'shipped_models', 'model_folder']
+           'BITS', 'FILE_RATES', 'DEFAULT_MODEL', 'WEIGHTS_DIR', 'check', 'Limit', 'has_suffix', 'shipped_models',
+           'model_folder']
 
 # %% ../nbs/00_limits.ipynb #lc143b2
 from pathlib import Path
@@ -40,6 +41,9 @@ SOUND_ENDINGS = ('.wav', '.flac', '.ogg', '.oga', '.opus', '.mp3', '.aif', '.aif
 TABLE_ENDINGS = ('.csv', '.json', '.npz')
 
 def has_suffix(name, endings) -> bool: return str(name).lower().endswith(endings)
+
+BITS = ('16', '24', 'float')               # how the samples of a file may be written, the first one where nothing is said,
+FILE_RATES = (24000, 44100, 48000)         # and its sample rates, Hz
 
 # %% ../nbs/00_limits.ipynb #lf6a002
 DEFAULT_MODEL = 'notes'     # the model that is taken where none is named

@@ -123,9 +123,10 @@ function takeCard(s, id) {              // one take of the strip; `show` brings 
   const view = make("button", { type: "button", className: "seen", title: "Show on the board and play", onclick: () => ask(s, { kind: "show", id, share: 0 }) }, canvas);
   const keep = make("button", { type: "button", title: "Keep: unmarked takes make room for new ones", ariaLabel: "Keep", onclick: () => ask(s, { kind: "keep", id, keep: keep.ariaPressed !== "true" }) }, "★");
   const file = make("button", { type: "button", title: "Download as a WAV file", ariaLabel: "Download", onclick: () => ask(s, { kind: "fetch", id, part: "file" }) }, "⤓");
+  const midi = make("button", { type: "button", title: "Download what was drawn and what is heard as a MIDI file", ariaLabel: "Download MIDI", onclick: () => ask(s, { kind: "fetch", id, part: "midi" }) }, "♪");
   const shares = s.model.get("shares");
   const curves = menu("Curves ▾", "Use the curves of this take", [["", shares.map((share) => `${Math.round(100 * share)} %`)]], (_, name) => ask(s, { kind: "show", id, share: shares.find((share) => name === `${Math.round(100 * share)} %`) }));
-  const card = { id, root: make("div", { className: "take" }, view, how, group(keep, file, curves)), drawn: null };
+  const card = { id, root: make("div", { className: "take" }, view, how, group(keep, file, midi, curves)), drawn: null };
   card.show = (take) => {
     how.textContent = how.title = take.how; keep.ariaPressed = String(take.keep);
     card.root.className = `take${take.shown ? " shown" : ""}`; card.root.dataset.state = take.state; card.root.dataset.take = id;
