@@ -21,7 +21,8 @@ from .paradigms.samplers import Inpaint
 
 # %% ../nbs/75_variations.ipynb #c008
 def fade_ramp(inside, fade:int):
-    "For each frame how far (in frames) it lies inside of the stretches `inside` (bool `(t,)`), as a share of `fade`, at most 1; in a short stretch of a shorter fade"
+    """For each frame how far (in frames) it lies inside of the stretches `inside` (bool `(t,)`), as a share of `fade`,
+    at most 1; in a short stretch of a shorter fade"""
     inside = np.asarray(inside, bool)
     outside = np.append(np.flatnonzero(~inside), [-10**9, 10**9])
     distance = np.abs(np.arange(len(inside))[:, None] - outside).min(1)
@@ -32,21 +33,29 @@ def fade_ramp(inside, fade:int):
 # %% ../nbs/75_variations.ipynb #c009
 def keep_mask_outside(frames:int, start:float, stop:float, rate:float=75, fade:float=0.05):
     "What `inpaint_sound` keeps, float32 `(frames,)`, when only `start`..`stop` (in seconds) is to be new; ValueError"
-    check(0 <= start < stop <= frames/rate + 1e-6, f"cannot redraw {start:g}..{stop:g} s of {frames/rate:g} s; expected 0 <= start < stop <= the length")
+    check(0 <= start < stop <= frames/rate + 1e-6,
+          f"cannot redraw {start:g}..{stop:g} s of {frames/rate:g} s; expected 0 <= start < stop <= the length")
     t = (np.arange(frames) + 0.5)/rate
     inside = (t > start) & (t < stop)
-    check(inside.sum() > 2, f"{start:g}..{stop:g} s are {inside.sum()} frames; expected at least 3 of 1/{rate:g} s, one to draw anew between two that fade")
+    check(inside.sum() > 2,
+          f"{start:g}..{stop:g} s are {inside.sum()} frames; expected at least 3 of 1/{rate:g} s, one to draw anew "
+          f"between two that fade")
     return torch.as_tensor(1 - fade_ramp(inside, round(fade*rate)), dtype=torch.float32)
 
 # %% ../nbs/75_variations.ipynb #c010
 def keep_mask_unchanged(before:Cond, after:Cond, rate:float=75, fade:float=0.1):
-    "What `inpaint_sound` keeps when the curves changed: all but where they differ and `fade` seconds around; ValueError where nothing does"
-    check(before.local.keys() == after.local.keys(), f"curves of {', '.join(before.local)} and of {', '.join(after.local)}; both must have the same features")
-    check(before.frames == after.frames, f"the curves were {before.frames} frames long and are {after.frames} now; resample_curves makes them equally long")
+    """What `inpaint_sound` keeps when the curves changed: all but where they differ and `fade` seconds around;
+    ValueError where nothing does"""
+    check(before.local.keys() == after.local.keys(),
+          f"curves of {', '.join(before.local)} and of {', '.join(after.local)}; both must have the same features")
+    check(before.frames == after.frames,
+          f"the curves were {before.frames} frames long and are {after.frames} now; resample_curves makes them equally "
+          f"long")
     reach = round(fade*rate)
     changed = torch.stack([(before[k] != after[k]).any(1).any(0) for k in after.local]).any(0).numpy()
     check(changed.any(), "the curves are what they were; change one, or name a stretch")
-    near = np.convolve(changed, np.ones(2*reach + 1), 'same')[:len(changed)] > 0 if len(changed) > 2*reach else np.full(len(changed), True)
+    near = np.convolve(changed, np.ones(2*reach + 1),
+                       'same')[:len(changed)] > 0 if len(changed) > 2*reach else np.full(len(changed), True)
     return torch.as_tensor(1 - np.maximum(fade_ramp(near, reach), changed), dtype=torch.float32)
 
 # %% ../nbs/75_variations.ipynb #c013
@@ -54,7 +63,8 @@ def encode_sound(model, wav, frames:int):
     "The clean data `(1, c, ..., frames)` of the sound `wav` `(n,)`, cut or followed by silence; ValueError"
     wav, n = np.asarray(wav, np.float32), round(frames/model.spec.rate*model.spec.sample_rate)
     check(wav.ndim == 1 and len(wav), f"a sound of shape {wav.shape}; expected (samples,)")
-    with torch.inference_mode(): return model.encode(torch.as_tensor(np.pad(wav[:n], (0, max(0, n - len(wav)))))[None])[..., :frames]
+    with torch.inference_mode():
+        return model.encode(torch.as_tensor(np.pad(wav[:n], (0, max(0, n - len(wav)))))[None])[..., :frames]
 
 # %% ../nbs/75_variations.ipynb #c014
 def keep_per_data_frame(keep, fold:int) -> torch.Tensor:
@@ -72,22 +82,27 @@ def inpaint_sound(model,              # from `load_model`
 ) -> np.ndarray:
     "Versions `(b, n)` of `wav` that follow `cond` where they are new, and are `wav` where `keep` is 1"
     check(len(keep) == cond.frames, f"keep holds {len(keep)} frames; expected {cond.frames}, as many as the curves")
-    inpaint = Inpaint(encode_sound(model, wav, model.frames(cond)), keep_per_data_frame(keep, model.spec.curves_per_frame), times=times)
+    inpaint = Inpaint(encode_sound(model, wav, model.frames(cond)),
+                      keep_per_data_frame(keep, model.spec.curves_per_frame), times=times)
     new = generate(model, cond, seed=seed, inpaint=inpaint, **options)
     n = new.shape[1]
     old = np.pad(np.asarray(wav, np.float32)[:n], (0, max(0, n - len(wav))))
     near = np.pad(np.asarray(keep, np.float32), 1, 'edge')
-    weight = np.interp(np.arange(n), (np.arange(len(keep)) + 0.5)*n/len(keep), np.maximum(near[1:-1], np.maximum(near[:-2], near[2:]))).astype(np.float32)
+    weight = np.interp(np.arange(n), (np.arange(len(keep)) + 0.5)*n/len(keep),
+                       np.maximum(near[1:-1], np.maximum(near[:-2], near[2:]))).astype(np.float32)
     return np.where(weight == 1, old, weight*old + (1 - weight)*new)
 
 # %% ../nbs/75_variations.ipynb #c021
 def vary(model, wav, cond:Cond, strength:float=0.5, seed:int=0, **options) -> np.ndarray:
-    "Sounds `(b, n)` like `wav` `(n,)`: nearly the same for a small `strength`, new ones that follow `cond` for 1; `options` as in `generate`"
-    return generate(model, cond, seed=seed, inpaint=Inpaint(encode_sound(model, wav, model.frames(cond)), strength=strength), **options)
+    """Sounds `(b, n)` like `wav` `(n,)`: nearly the same for a small `strength`, new ones that follow `cond` for 1;
+    `options` as in `generate`"""
+    return generate(model, cond, seed=seed, inpaint=Inpaint(encode_sound(model, wav, model.frames(cond)),
+                                                            strength=strength), **options)
 
 # %% ../nbs/75_variations.ipynb #gv01
 def interpolate_vectors(a, b, share:float):
-    "The style at `share` of the way from `a` to `b`, each (b, d) or None; a number that one of them leaves open is the nearer one's"
+    """The style at `share` of the way from `a` to `b`, each (b, d) or None; a number that one of them leaves open is
+    the nearer one's"""
     if a is None and b is None: return None
     a, b = (torch.full_like(b if a is None else a, -1) if v is None else v for v in (a, b))
     return torch.where((a < 0) | (b < 0), a if share < 0.5 else b, (1 - share)*a + share*b)
@@ -96,13 +111,15 @@ def interpolate_vectors(a, b, share:float):
 def morph(a:Cond, b:Cond, share:float, features='pvt') -> Cond:
     "Curves at `share` (0..1) of the way from `a` to `b`; ValueError when they cannot be mixed"
     check(0 <= share <= 1, f"share is {share}; expected 0 (the first) to 1 (the second)")
-    check(a.local.keys() == b.local.keys(), f"curves of {', '.join(a.local)} and of {', '.join(b.local)}; both must have the same features")
+    check(a.local.keys() == b.local.keys(),
+          f"curves of {', '.join(a.local)} and of {', '.join(b.local)}; both must have the same features")
     check(a.frames == b.frames, f"curves of {a.frames} and {b.frames} frames; resample_curves makes them equally long")
     nearer, rows = a if share < 0.5 else b, known_features(features)
     def silent(c, name, rest): return c[rest] == 0 if rest in c.local else torch.zeros_like(c[name], dtype=torch.bool)
     def one(name):
         f, left = rows[name], (a[name] < 0) | (b[name] < 0)
-        return torch.where(left, nearer[name], f.mix(a[name], b[name], share, [silent(c, name, f.rest) for c in (a, b)]))
+        return torch.where(left, nearer[name], f.mix(a[name], b[name], share,
+                                                     [silent(c, name, f.rest) for c in (a, b)]))
     if share in (0, 1): return nearer
     mixed = Cond({name: one(name) for name in a.local}, interpolate_vectors(a.vector, b.vector, share))
     return validate(mixed, features=rows)
@@ -111,7 +128,8 @@ def morph(a:Cond, b:Cond, share:float, features='pvt') -> Cond:
 def combine(features='pvt', **choices) -> tuple:
     "Names and one batch of curves for all combinations of `{feature: {name: curve [c, t] or [t]}}`; ValueError"
     unknown = [k for k in choices if k not in known_features(features)]
-    check(choices and not unknown, f"no feature {unknown[0] if unknown else 'at all'}; the features are {known_features(features)}")
+    check(choices and not unknown,
+          f"no feature {unknown[0] if unknown else 'at all'}; the features are {known_features(features)}")
     for k, v in choices.items(): check(v, f"no choices for {k}; give at least one curve, or leave it out")
     picks = list(product(*(v.items() for v in choices.values())))
     names = ['-'.join(name for name, _ in pick) for pick in picks]

@@ -181,7 +181,7 @@ def tiny(**changes):
 def test_a_model_of_240_frames_a_second_is_evaluated(classifier, monkeypatch):
     "The whole evaluation of a tiny untrained CQT model: curves of 240 Hz ask, the measures answer on their own clock"
     model = tiny(format='cqt')
-    monkeypatch.setattr(tables, 'instrument_classifier', lambda clips: classifier)
+    monkeypatch.setattr(tables, 'cached_classifier', lambda source, model, teach: classifier)
     found = tables.evaluate(model, count=2, sampling=SamplingOptions(steps=1, guidance=1, unconditional_scale=1), workers=1, teach=1)
     def mean(name, measure): return next(r['mean'] for r in found['follow'][name] if r['measure'] == measure)
     assert mean('real clips', 'pitch class') > 0.9 and mean('through the codec', 'pitch class') > 0.9

@@ -175,3 +175,28 @@ def test_evaluate(tmp_path):
     assert status == 0, words[-3000:]
     assert json.loads((tmp_path/'metrics.json').read_text())['clips'] == 2 and 'pitch class' in (tmp_path/'metrics.md').read_text()
     assert len(players(tmp_path/'evaluate.ipynb')) == 2 and 'pitch class' in said(tmp_path/'evaluate.ipynb')
+
+
+def test_table_4_1_at_its_smallest(tmp_path):
+    "All five pairs trained twice and compared; a second run makes nothing again"
+    run = dict(scale='smoke', out=tmp_path/'table', minutes=0., workers=1)
+    status, words = ended(launch('reproduce_table_4_1', tmp_path/'table.ipynb', **run))
+    assert status == 0, words[-3000:]
+    pairs = ['ddpm-cqt', 'edm-cqt', 'ddpm-latents', 'edm-latents', 'discdpm-codes']
+    for table in ('equal-time', 'equal-parameters'):
+        rows = (tmp_path/'table'/'tables'/table/'table.csv').read_text().splitlines()
+        assert rows[0].split(',')[1:6] == pairs and any(r.startswith('nearest training clip') for r in rows)
+    assert said(tmp_path/'table.ipynb').count('Cheapest to sample') == 2
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path/'table').rglob('*.safetensors')}
+    assert len([p for p in before if p.name == 'model.safetensors']) >= 10
+    status, words = ended(launch('reproduce_table_4_1', tmp_path/'again.ipynb', **run, only='edm-latents'))
+    assert status == 0 and {p: p.stat().st_mtime_ns for p in before} == before, words[-3000:]
+
+
+def test_a_sweep_of_sampling(tmp_path):
+    "Two ways of sampling the shipped model: a table and a sentence for each measure, nothing trained"
+    status, words = ended(launch('sweep', tmp_path/'sweep.ipynb', model='notes', setting='sampler+sampling_steps', values='dpmpp+2,euler+2', out=tmp_path, clips=2, workers=1))
+    assert status == 0, words[-3000:]
+    found = said(tmp_path/'sweep.ipynb')
+    assert 'onset F1: ' in found and '| pitch class |' in found and 'sampler=euler, sampling_steps=2' in found
+    assert shown(tmp_path/'sweep.ipynb', 'image/jpeg') and not list(tmp_path.rglob('*.safetensors'))

