@@ -157,8 +157,8 @@ def decode_clip(item:dict, model, audio:bool, seconds:float) -> ReferenceClip:
     curves in the frames of the format of `model`"""
     frames, rate = curve_grid(model.format, seconds)
     with torch.inference_mode():
-        n = round(seconds*model.spec.sample_rate)
-        sound = item['x'][:, 0] if audio else model.format.decode(item['x'].to(model.device), n)
+        if audio: sound = item['x'][:, 0]
+        else: sound = model.format.decode(item['x'].to(model.device), round(seconds*model.spec.sample_rate))
     cond = resample_curves(Cond({k: item[k] for k in features_of(model.config)}), frames)
     found = {k: v[0].numpy() for k, v in cond.local.items()}
     instrument = instruments_of(model)[found[PLAYED_BY.name].mean(1).argmax()] if PLAYED_BY.name in found else None
@@ -267,7 +267,7 @@ def describe_overlap(found:TrainingOverlap, noun:str='songs') -> str:
     if seen is None:
         return (f"Whether the {songs} {noun} that clips are held out of were among the model's training {noun} is not "
                 f"known.")
-    rest = '' if whole else f"; not all of its training data are recorded"
+    rest = '' if whole else "; not all of its training data are recorded"
     if not seen:
         return f"None of the {songs} {noun} that clips are held out of was among the model's training {noun}{rest}."
     return f"{seen} of {songs} {noun} were among the model's training {noun}; the figures flatter it{rest}."
@@ -277,7 +277,6 @@ def check_unseen(found:TrainingOverlap, noun:str='songs'):
     check(not found.seen or found.seen < found.songs,
           f"all {found.songs} {noun} that clips are held out of were among the model's training {noun}; give others, "
           f"or measure its memory with --force")
-
 
 # %% ../../nbs/73_evaluation.tables.ipynb #c009
 class SamplingOptions(NamedTuple):
@@ -303,7 +302,7 @@ def generate_clips(model, clips, controlled:bool=True, sampling=SamplingOptions(
     sounds = []
     for i in tqdm(range(0, len(clips), batch), desc='generating', leave=False):
         cond = cat_conds([cond_from_arrays(model.config, c.curves | dict(style=c.style)) for c in clips[i:i + batch]])
-        if not controlled: cond = switch_off(cond)
+        if not controlled: cond = Cond(switch_off(cond).local)
         sounds += list(generate(model, cond, **sampling.options(i)))
     return sounds
 
