@@ -46,6 +46,7 @@ def synchronize_device(device):
     "Until an accelerator has done what it was told to"
     if device.type != 'cpu': torch.accelerator.synchronize()
 
+# %% ../../nbs/77_evaluation.frameworks.ipynb #n0809010
 def median_time(f, device, repeats:int=3) -> float:
     "Seconds that `f()` takes on `device`: the median of `repeats` calls after one to warm up"
     def once():
@@ -54,6 +55,7 @@ def median_time(f, device, repeats:int=3) -> float:
     once()
     return float(np.median([once() for _ in range(repeats)]))
 
+# %% ../../nbs/77_evaluation.frameworks.ipynb #n9098526
 def count_evaluations(net, f) -> int:
     "How many items `net` was asked about during `f()`"
     asked = []
@@ -68,6 +70,7 @@ def process_memory(name:str) -> float:
     return next(float(line.split()[1])*1024 for line in Path('/proc/self/status').read_text().splitlines()
                 if line.startswith(name))
 
+# %% ../../nbs/77_evaluation.frameworks.ipynb #n9145892
 def peak_bytes(f, device) -> float:
     """The most memory that is in use during `f()`, in bytes: the accelerator's, else all of this process'; NaN where
     that cannot be found out"""
@@ -96,6 +99,7 @@ class ModelCost(NamedTuple):
     @property
     def real_time(self): return self.batch*self.seconds/self.inference      # seconds of sound in a second
 
+# %% ../../nbs/77_evaluation.frameworks.ipynb #n5837372
 def model_cost(model, folder=None, batch:int=8, seconds:float=4, sampling=SamplingOptions(),
                repeats:int=3) -> ModelCost:
     "`ModelCost` of a model from `load_model`, whose run is in `folder`; what is open costs as much as what is asked"
@@ -114,6 +118,7 @@ def mel_vector(wav) -> np.ndarray:
                                          n_mels=40, fmin=60, fmax=11_000)
     return librosa.power_to_db(mel, ref=max(mel.max(), 1e-10), top_db=60).ravel().astype(np.float32)
 
+# %% ../../nbs/77_evaluation.frameworks.ipynb #n5094295
 def database_sounds(data, split:str, model=None, count:int|None=None):
     "Yields the sounds [n] of a split of a database, of raw audio or in the format of `model`, which decodes them"
     held = require_manifest(data)['parameters']
@@ -137,6 +142,7 @@ def nearest_distances(queries, references, block:int=256) -> np.ndarray:
     check(np.isfinite(best).all(), "no training clips to compare with; give a database that has some")
     return np.sqrt(np.maximum(best, 0)/queries.shape[1])
 
+# %% ../../nbs/77_evaluation.frameworks.ipynb #n2495413
 def memorization_metrics(samples, held_out, training, quantile=0.05) -> dict:
     """What the distances to the nearest training clip say of `samples` and of `held_out` clips, [n, d] both: medians,
     and the share of samples that are nearer than the nearest `quantile` of held-out clips"""
@@ -156,6 +162,7 @@ def diversity_metrics(vectors, repeats:int) -> dict:
     within, between = (float(apart[where].mean()) if where.any() else math.nan for where in (same & other, ~same))
     return {'spread under one curve': within, 'spread between curves': between}
 
+# %% ../../nbs/77_evaluation.frameworks.ipynb #n2538193
 def sample_repeatedly(out, model, asked, count:int, repeats:int, seconds:float=8, sampling=SamplingOptions(),
                       workers:int=1) -> dict:
     """Like `sample_database` of chapter 73, with `repeats` answers to each of the first `count` requests of the
@@ -171,6 +178,7 @@ def report_column(framework, format, parameters, batch, steps, hours, inference,
             'batch size / GPU': str(batch), 'training time': f'{hours} h ({steps})',
             f'inference time ({sounds})': f'{inference} s', 'FAD (VGGish)': str(fad)}
 
+# %% ../../nbs/77_evaluation.frameworks.ipynb #n8842128
 TABLE_4_1 = [report_column(*column[:4], '500 k steps', *column[4:6], '8 x 4 s', column[6]) for column in (
     ('DDPM', 'CQT', 56.9, 4, 75.7, 1216.2, 7.23), ('EDM', 'CQT', 56.9, 4, 80.2, 45.0, 4.63),
     ('DDPM', 'float codes', 225.8, 16, 36.3, 39.6, 73.84),
@@ -188,6 +196,7 @@ def format_duration(seconds:float) -> str:
     "`seconds` in words; nothing is known of 0"
     return '-' if not seconds else f'{seconds/3600:.1f} h' if seconds >= 3600 else f'{seconds/60:.0f} min'
 
+# %% ../../nbs/77_evaluation.frameworks.ipynb #n4552701
 def cost_column(config, found:ModelCost) -> dict:
     "A model's `ModelCost` as a column of the table"
     memory = '-' if math.isnan(found.memory) else f'{found.memory/2**20:.0f} MiB'
@@ -198,10 +207,12 @@ def cost_column(config, found:ModelCost) -> dict:
             'network evaluations': f'{found.evaluations:g}', 'times real time': f'{found.real_time:.2f}',
             'peak memory': memory, 'measured on': found.device}
 
+# %% ../../nbs/77_evaluation.frameworks.ipynb #n2607616
 def figure_column(rows:list) -> dict:
     "Rows of an adherence report, plain values, as a column of the table"
     return {r['measure']: f"{r['mean']:.3g} ({r['low']:.3g}..{r['high']:.3g})" for r in rows if r['clips']}
 
+# %% ../../nbs/77_evaluation.frameworks.ipynb #n9364764
 def distance_rows(metrics:dict, name:str='model') -> list:
     "The distances of `evaluate`'s `metrics` as rows of a report, plain values: FAD with endlessly many clips, and KAD"
     found = metrics.get('distances', {}).get(name)
@@ -212,8 +223,10 @@ def distance_rows(metrics:dict, name:str='model') -> list:
     fad = found['infinite'], found['low'], found['high']
     return [row(f"FAD-{found['embedding']}, endlessly many", found['clips'], *fad), kad]
 
+# %% ../../nbs/77_evaluation.frameworks.ipynb #n4041309
 def model_rows(metrics:dict) -> list: return metrics['follow']['model'] + distance_rows(metrics)
 
+# %% ../../nbs/77_evaluation.frameworks.ipynb #n5531400
 def plain_column(figures:dict) -> dict: return {k: f'{v:.3g}' for k, v in figures.items()}
 
 # %% ../../nbs/77_evaluation.frameworks.ipynb #fc1254c
@@ -222,10 +235,12 @@ def table_cells(columns:dict) -> list:
     names = list(dict.fromkeys(k for c in columns.values() for k in c))
     return [['', *columns]] + [[name, *(c.get(name, '') for c in columns.values())] for name in names]
 
+# %% ../../nbs/77_evaluation.frameworks.ipynb #n2173324
 def as_markdown(cells) -> str:
     "Rows of text as a Markdown table"
     return '\n'.join('| ' + ' | '.join(line) + ' |' for line in [cells[0], ['---']*len(cells[0]), *cells[1:]]) + '\n'
 
+# %% ../../nbs/77_evaluation.frameworks.ipynb #n4678800
 def as_csv(cells) -> str:
     "Rows of text as CSV"
     out = io.StringIO(newline='')
@@ -241,6 +256,7 @@ def shown_measures(found:dict) -> list:
     names = list(dict.fromkeys(m for rows in found.values() for m in rows))
     return [m for shown in SHOWN for m in names if m == shown or m.startswith(f'{shown}-')]
 
+# %% ../../nbs/77_evaluation.frameworks.ipynb #n3496987
 def plot_frameworks(columns:dict, real:list|None=None):
     """A panel for each of the `SHOWN` measures: mean and interval of each model, from `{name: rows}`, and those of
     `real` clips as a band; returns the figure"""
@@ -273,6 +289,7 @@ def memory_and_spread(model, source, samples, count:int, sampling, workers:int, 
     spread = diversity_metrics([mel_vector(w) for w in database_sounds(out, 'valid')], repeats)
     return remembered | spread
 
+# %% ../../nbs/77_evaluation.frameworks.ipynb #n5987665
 def evaluate_model(folder, out, source=None, count:int=200, sampling=SamplingOptions(), workers:int=2, batch:int=8,
                    seconds:float=4, teach:int=300, train_clips:int=500) -> dict:
     "`{'metrics', 'cost', 'config'}` of the model in `folder`; measured once, and kept in `out` with its sounds"
@@ -295,6 +312,7 @@ def model_titles(folders) -> list:
     names = [Path(f).resolve().name for f in folders]
     return [n if names.count(n) == 1 else str(f).strip('/').replace('/', '-') for n, f in zip(names, folders)]
 
+# %% ../../nbs/77_evaluation.frameworks.ipynb #n0044300
 def comparison_tables(found:dict) -> dict:
     "The table of what `evaluate_model` gave for models, `{name: ...}`, as text: `{'md', 'csv'}`"
     real = next(iter(found.values()))['metrics']['follow']['real clips']
@@ -310,6 +328,7 @@ def comparison_tables(found:dict) -> dict:
                 f"between answers are of coarse mel spectrograms, in dB. The report's figures:\n\n{notes}\n",
                 csv=as_csv(ours))
 
+# %% ../../nbs/77_evaluation.frameworks.ipynb #n0279582
 def compare_frameworks(folders, out, names=None, **how) -> dict:
     """Write `table.md`, `table.csv` and `table.png` for the models in `folders` into the folder `out`, and return their
     paths; `names` are titles, `how` is that of `evaluate_model`"""
@@ -333,6 +352,7 @@ def sampling_variants(model, setting:str, values) -> dict:
     return {', '.join(f'{k}={v}' for k, v in changes(value).items()): with_sampling(model, **changes(value))
             for value in values}
 
+# %% ../../nbs/77_evaluation.frameworks.ipynb #n3360572
 def sweep_sampling(variants:dict, out, source=None, count:int=32, workers:int=2, embedding=None) -> dict:
     "`{label: rows}`, plain values, of the real clips and of the sounds of each of `variants`, which stay in `out`"
     check(variants, "no variants to compare; give the values of a setting")
@@ -352,6 +372,7 @@ def sweep_sampling(variants:dict, out, source=None, count:int=32, workers:int=2,
     far = dict(distances=embedding_distances(sets, tools.embedding, tuple(variants)))
     return {k: v + distance_rows(far, k) for k, v in rows.items()}
 
+# %% ../../nbs/77_evaluation.frameworks.ipynb #n8370756
 def sweep_sentence(rows:dict, measure:str, lower_is_better:bool=False) -> str:
     "What `sweep_sampling` says of one measure: the best value, the first one, and whether their intervals overlap"
     found = {k: r for k, v in rows.items() for r in v if r['measure'] == measure and r['clips'] and k != 'real clips'}
@@ -379,6 +400,7 @@ class TableScale(NamedTuple):
     parameters: dict     # millions for cqt, latents and codes; {}: those of the presets
     settings: dict       # of every run
 
+# %% ../../nbs/77_evaluation.frameworks.ipynb #n0603986
 OWN_CODEC = dict(cqt='cqt', latents='codec', codes='codec-codes')
 SMALL = dict(widths=(32, 48, 64), emb=64, depth=1, control_channels=16, streams=1, sampling_steps=20, cooldown=0.5)
 TABLE_SCALES = dict(
@@ -389,6 +411,7 @@ TABLE_SCALES = dict(
     full=TableScale(dict(cqt='cqt', latents='encodec', codes='encodec-codes'), (100_000, 20_000), 8., 2000, 300, 0., {},
                     dict()))
 
+# %% ../../nbs/77_evaluation.frameworks.ipynb #n9190175
 def match_parameters(cfg:RunConfig, millions:float) -> RunConfig:
     "`cfg` with its widths scaled so that the network has about so many `millions` of parameters"
     spec, base = make_format(cfg).spec, np.array(cfg.widths)
@@ -397,6 +420,7 @@ def match_parameters(cfg:RunConfig, millions:float) -> RunConfig:
     def distance(c): return abs(math.log(sum(p.numel() for p in build_net(c, spec).parameters())/1e6/millions))
     return min((scaled(f) for f in 2.**np.arange(-3, 2.1, 0.25)), key=distance)
 
+# %% ../../nbs/77_evaluation.frameworks.ipynb #n6213022
 def framework_configs(scale:TableScale, equal_parameters:bool=False) -> dict:
     "`{'paradigm-format': RunConfig}` of the five pairs; with `equal_parameters` all are as large as that of latents"
     def one(paradigm, kind):
@@ -422,6 +446,7 @@ def steps_in(cfg:RunConfig, data, out, minutes:float, probe:int=6) -> RunConfig:
     steps = read_json(kept)['steps']
     return configure(cfg, steps=steps, epoch_steps=max(1, steps//4), warmup=min(cfg.warmup, steps//10))
 
+# %% ../../nbs/77_evaluation.frameworks.ipynb #n2258756
 def export_for_table(scale:TableScale, out, midi=None, workers:int=2) -> dict:
     "`{'cqt', 'latents', 'codes': folder}` of the databases of a scale, under `out`; made or completed"
     books = f":books={scale.settings['books']}" if 'books' in scale.settings else ''
@@ -430,6 +455,7 @@ def export_for_table(scale:TableScale, out, midi=None, workers:int=2) -> dict:
                   ExportSettings(scale.clips, scale.seconds), workers)
     return {kind: Path(out)/manifest['name'] for kind, manifest in zip(names, made.values())}
 
+# %% ../../nbs/77_evaluation.frameworks.ipynb #n8068461
 def train_frameworks(scale:TableScale, data:dict, out, equal_parameters:bool=False, only:str=''):
     """Train the five pairs, or `only` one, on the databases `data`, one after the other in folders under `out`;
     yields `(name, folder)` of each that is done"""
@@ -452,6 +478,7 @@ def best_framework(found:dict, measure:str, choose=max) -> str:
     rest = f"its interval overlaps those of {', '.join(tied)}" if tied else 'apart from all others'
     return f"{measure}: {first} is best, {have[first]['mean']:.3g} ({low:.3g}..{high:.3g}), {rest}. "
 
+# %% ../../nbs/77_evaluation.frameworks.ipynb #n1238187
 def table_conclusion(found:dict) -> str:
     "Does the report's conclusion hold? What `evaluate_model` gave for the five pairs, `{name: ...}`, in sentences"
     rows = {k: {r['measure']: r for r in model_rows(one['metrics']) if r['clips']} for k, one in found.items()}

@@ -152,6 +152,7 @@ def check_database_fits(model, data):
     if name != 'audio': check_database_format(cfg, model.format, data)
     check_database_curves(cfg, data)
 
+# %% ../../nbs/73_evaluation.tables.ipynb #n8801540
 def decode_clip(item:dict, model, audio:bool, seconds:float) -> ReferenceClip:
     """The `ReferenceClip` of a record `item`, a batch of one: `x` decoded, or the sound itself for raw `audio`; its
     curves in the frames of the format of `model`"""
@@ -170,8 +171,8 @@ class DatabaseClips:
     "What clips of an evaluation are taken from: the part `valid` of the export `data`. ValueError, FileNotFoundError"
     def __init__(self, data):
         self.data, held = Path(data), require_manifest(data)
-        self.name, self.source, self.counts, p = held.get('name'), held.get('source', {}), held.get('counts',
-            {}), held.get('parameters', {})
+        self.name, self.source = held.get('name'), held.get('source', {})
+        self.counts, p = held.get('counts', {}), held.get('parameters', {})
         self.audio, self.seconds = p.get('format', {}).get('name') == 'audio', p.get('seconds')
         self.noun, self.decoded = 'sounds' if self.source.get('kind') == 'sound' else 'songs', not self.audio
 
@@ -182,18 +183,14 @@ class DatabaseClips:
 
     def clips(self, model, count:int) -> list:
         "The first `count` clips that are held out, all where there are fewer; ValueError for less than two"
-        found = self.take(model, 'valid', count)
-        check(len(found) > 1,
-              f"{self.data} holds out {len(found)} clips; expected 2 or more, which `jingles export --valid` sets")
-        return found
+        return self.take(model, 'valid', self.held_out(model, count))
 
     def held_out(self, model, count:int) -> int:
         "`count`, or all clips where there are fewer; ValueError for less than two"
         check_database_fits(model, self.data)
-        check(self.counts['valid'] > 1,
-              f"{self.data} holds out {self.counts['valid']} clips; expected 2 or more, which `jingles export --valid` "
-              f"sets")
-        return min(count, self.counts['valid'])
+        held = self.counts['valid']
+        check(held > 1, f"{self.data} holds out {held} clips; expected 2 or more, which `jingles export --valid` sets")
+        return min(count, held)
 
     def requests(self, model, parcel, count:int) -> tuple:
         "As for `MidiClips`"
@@ -224,6 +221,7 @@ class TrainingOverlap(NamedTuple):
     seen: int|None      # None: not known
     whole: bool = True  # is all of the model's training data on record?
 
+# %% ../../nbs/73_evaluation.tables.ipynb #n1262762
 def shared_hashes(record, source:dict) -> set|None:
     """The hashes of held-out songs of `source` that the database of `record`, one of a model's `data`, trains with;
     None when it is not known"""
@@ -234,6 +232,7 @@ def shared_hashes(record, source:dict) -> set|None:
     known = record.get('hashes') is not None and 'hashes' in source
     return set(record['hashes'].split()) & set(source['hashes']['valid'].split()) if known else None
 
+# %% ../../nbs/73_evaluation.tables.ipynb #n6752061
 def training_overlap(data:list, source:dict) -> TrainingOverlap:
     """The `TrainingOverlap` of what a model was trained on, its `data`, and the held-out part of `source`, as manifests
     describe it"""
@@ -243,7 +242,6 @@ def training_overlap(data:list, source:dict) -> TrainingOverlap:
     seen = set().union(*known)
     count = sum(h in seen for h in source['hashes']['valid'].split()) if seen else 0
     return TrainingOverlap(source['valid'], count if known or not found else None, len(known) == len(found))
-
 
 # %% ../../nbs/73_evaluation.tables.ipynb #ev08
 def describe_database(record) -> str:
@@ -255,11 +253,13 @@ def describe_database(record) -> str:
     return (f"{name} ({record['clips'][0]} clips of {record['seconds']:g} s of "
             f"{kind.get(source.get('kind'), 'unknown source')})")
 
+# %% ../../nbs/73_evaluation.tables.ipynb #n8751617
 def describe_training_data(data:list) -> str:
     "What a model was trained on, its `data`, in a sentence"
     if data == [None]: return "The model's training data are not recorded."
     return f"The model was trained on {', then on '.join(map(describe_database, data)) or 'nothing'}."
 
+# %% ../../nbs/73_evaluation.tables.ipynb #n6700701
 def describe_overlap(found:TrainingOverlap, noun:str='songs') -> str:
     "An `TrainingOverlap` in a sentence"
     songs, seen, whole = found
@@ -272,6 +272,7 @@ def describe_overlap(found:TrainingOverlap, noun:str='songs') -> str:
         return f"None of the {songs} {noun} that clips are held out of was among the model's training {noun}{rest}."
     return f"{seen} of {songs} {noun} were among the model's training {noun}; the figures flatter it{rest}."
 
+# %% ../../nbs/73_evaluation.tables.ipynb #n6462730
 def check_unseen(found:TrainingOverlap, noun:str='songs'):
     "ValueError when a model was trained on all that it would be asked for"
     check(not found.seen or found.seen < found.songs,
@@ -312,6 +313,7 @@ def fit_length(sounds, n:int) -> np.ndarray:
     sounds = np.asarray(sounds, np.float32)[:, :n]
     return np.pad(sounds, ((0, 0), (0, n - sounds.shape[1])))
 
+# %% ../../nbs/73_evaluation.tables.ipynb #n0742524
 class ModelRenderer(NamedTuple):
     "The maker that a model is: `model` is its `SharedObject`"
     model: SharedObject
@@ -383,6 +385,7 @@ def sample_database(out, model, asked, count:int, seconds:float=8, sampling=Samp
     return export(out, requests, dict(audio=None), ExportSettings((0, count), seconds, sampling.seed),
                   process_count(model, workers), part)['audio']
 
+# %% ../../nbs/73_evaluation.tables.ipynb #n5784104
 def render_conditions(out, model, source, count:int, sampling=SamplingOptions(), workers:int=1) -> dict:
     "The real sounds, their reconstruction, what the model makes with and without control: `{name: folder}` under `out`"
     folders, seconds = render_real_sounds(out, model, source, count, workers)
@@ -438,12 +441,14 @@ class ClipAnalysis(NamedTuple):
     codec: dict
     embeddings: dict = {}     # of each sound, (k, d)
 
+# %% ../../nbs/73_evaluation.tables.ipynb #n9676444
 class AnalysisTools(NamedTuple):
     "What `analyze_clip` measures with"
     classifiers: dict = {}                  # row -> f(wav) that names the instrument
     embedding: str|None = None              # name of a learned embedding
     centres: NearestCentre|None = None      # of instruments in it
 
+# %% ../../nbs/73_evaluation.tables.ipynb #n4891548
 def analyze_clip(sounds:dict, curves:dict, instrument, tools=AnalysisTools(), tracker=track_pitch_wide) -> ClipAnalysis:
     "`ClipAnalysis` of one clip's `{name: sound}`, all against `curves` of 75 frames a second"
     pitches = {k: tracker(wav) for k, wav in sounds.items()}
@@ -511,14 +516,15 @@ def diversity(heard, classifier=None, scaler=None) -> dict:
                 pitch_classes=len(set().union(*(h.pitch_classes for h in heard))),
                 distance=float(pairs.mean()), rms=float(np.median([h.rms for h in heard])))
 
+# %% ../../nbs/73_evaluation.tables.ipynb #n4852717
 def instrument_shares(timbres, classifier) -> dict:
     "Shares of the instruments that a classifier hears in `timbres` `(n, 38)`, and how sure it is"
     sure = classifier.model.predict_proba(timbres)
     return {str(n): float((sure.argmax(1) == i).mean())
             for i, n in enumerate(classifier.model.classes_)} | dict(certainty=float(sure.max(1).mean()))
 
+# %% ../../nbs/73_evaluation.tables.ipynb #n8250511
 def timbre_scaler(heard): return StandardScaler().fit([h.timbre for h in heard])
-
 
 # %% ../../nbs/73_evaluation.tables.ipynb #sa66ae3
 # a low and a high value, as `style_vector` takes them
@@ -536,14 +542,17 @@ def style_requests(model, seconds:float) -> dict:
 def generate_batch(model:SharedObject, cond, sampling) -> list:
     return list(generate(model.content, cond, **sampling.options()))
 
+# %% ../../nbs/73_evaluation.tables.ipynb #n6050574
 def generate_styles(model, count:int, seconds:float=4., sampling=SamplingOptions(), workers:int=1) -> dict:
     "`count` sounds of each of `style_requests`, of the same seeds: `{request: [sound]}`"
     requests, shared = style_requests(model, seconds), SharedObject(model)
     items = tqdm([(shared, cat_conds([c]*count), sampling) for c in requests.values()], desc='styles', leave=False)
     return dict(zip(requests, parallel_starmap(generate_batch, items, process_count(model, workers))))
 
+# %% ../../nbs/73_evaluation.tables.ipynb #n5794392
 def measure_style_wide(wav) -> dict: return measure_style(wav, track_pitch_wide(wav))     # not by pYIN: 10 times faster
 
+# %% ../../nbs/73_evaluation.tables.ipynb #n5643831
 def style_table(sounds:dict, workers:int=1) -> dict:
     """`{number: dict(asked, low, open, high, r)}` of `generate_styles`: means of what is heard, and r between asked and
     heard"""
@@ -560,6 +569,7 @@ def style_table(sounds:dict, workers:int=1) -> dict:
             high=high).items()}, r=r)
     return {name: line(name) for name in STYLE_LEVELS}
 
+# %% ../../nbs/73_evaluation.tables.ipynb #n7627553
 def nanmean_or_nan(values) -> float: return float(np.nanmean(values)) if np.isfinite(values).any() else np.nan
 
 # %% ../../nbs/73_evaluation.tables.ipynb #sddabf5
@@ -605,6 +615,7 @@ def evaluation_tables(folders:dict, features, count:int, classifier=None, worker
         found['distances'] = embedding_distances(sets, tools.embedding, ('through the codec', 'model'))
     return found
 
+# %% ../../nbs/73_evaluation.tables.ipynb #n0004783
 @contextmanager
 def samples_folder(samples=None):
     "Yields the folder `samples`, or a temporary one for None"
@@ -615,10 +626,12 @@ def samples_folder(samples=None):
 # %% ../../nbs/73_evaluation.tables.ipynb #n5509461
 def code_of(*functions) -> str: return repr([(f.__code__.co_code, f.__code__.co_consts) for f in functions])
 
+# %% ../../nbs/73_evaluation.tables.ipynb #n8977525
 def pack_names(names) -> np.ndarray: return np.frombuffer('\n'.join(names).encode(), np.uint8)
 def unpack_names(packed) -> np.ndarray:
     return np.array(bytes(packed).decode().split('\n')) if len(packed) else np.array([], str)
 
+# %% ../../nbs/73_evaluation.tables.ipynb #n5579185
 def cached_classifier(source, model, teach:int):
     "The `instrument_classifier` of `teach` clips of `source`, kept in the cache folder; None where there are too few"
     def make():
@@ -628,6 +641,7 @@ def cached_classifier(source, model, teach:int):
     found = Timbres(unpack_names(kept['names']), kept['clean'], kept['degraded'])
     return fit_classifier(found) if len(found.names) else None
 
+# %% ../../nbs/73_evaluation.tables.ipynb #n3177655
 def cached_centres(source, model, name:str, count:int=60) -> NearestCentre|None:
     "The centres of instruments in the embedding called `name`, of `count` clips of `source`; None where there are none"
     embedding = shared_embedding(name)
@@ -645,6 +659,7 @@ class ParcelCall(NamedTuple):
     parcel: SharedObject
     def __call__(self, wav): return self.parcel.content(wav)
 
+# %% ../../nbs/73_evaluation.tables.ipynb #n0765551
 def analysis_tools(source, model, teach:int, embedders:dict={}, embedding=None) -> tuple:
     """`(classifier, AnalysisTools, why)` for clips of `source`; `why` there is no learned embedding, or the one that is
     no name but a function"""
@@ -659,6 +674,7 @@ def analysis_tools(source, model, teach:int, embedders:dict={}, embedding=None) 
     centres = cached_centres(source, model, name) if classifier else None
     return classifier, AnalysisTools(extra, name, centres), None
 
+# %% ../../nbs/73_evaluation.tables.ipynb #n7773803
 def evaluate(model, source=None, count:int=200, sampling=SamplingOptions(), workers:int=2, teach:int=300, samples=None,
              embedders:dict={}, embedding=None) -> dict:
     """`evaluation_tables` on `count` clips that `source`, `MidiClips` (None: invented ones) or `DatabaseClips`, holds
@@ -678,6 +694,7 @@ def evaluate(model, source=None, count:int=200, sampling=SamplingOptions(), work
             tables['style'] = style_table(sounds, workers)
     return tables | evaluation_facts(model, source, count, sampling, classifier)
 
+# %% ../../nbs/73_evaluation.tables.ipynb #n4506804
 def evaluation_facts(model, source, count:int, sampling, classifier) -> dict:
     "What the figures of `evaluate` were measured on and with"
     how = sampling_to_json(model, **sampling.options())
@@ -701,6 +718,7 @@ def describe_metrics(metrics:dict) -> str:
     training = f" {describe_training(metrics['training'])}" if 'training' in metrics else ''
     return f"{metrics['clips']} held-out clips; mean and 95 % interval.{second}{tracked}{training}"
 
+# %% ../../nbs/73_evaluation.tables.ipynb #n9700429
 def metrics_markdown(metrics:dict) -> str:
     "All tables of what `evaluate` gave, in Markdown"
     from jingles.evaluation.adherence import MetricRow
