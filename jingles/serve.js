@@ -45,7 +45,10 @@ export class PageModel {
   listen(ready) {
     this.events = new EventSource(`${this.address}/events`);
     this.events.onmessage = (e) => { this.receive(JSON.parse(e.data)); if (ready) ready(); ready = null; };
-    this.events.onerror = () => { if (this.events.readyState === EventSource.CLOSED) this.lost(); };
+    this.events.onerror = () => {       // a connection that broke is taken up again by itself, unless nobody answers any more
+      if (this.events.readyState === EventSource.CLOSED) this.lost();
+      else fetch("health").catch(() => this.lost());
+    };
   }
 }
 
