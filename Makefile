@@ -17,6 +17,8 @@ BENCH   ?=
 MINUTES ?= 8
 # General MIDI programs that the spectral codec's decoder is trained with: half piano, violin and trumpet, half others
 PROGRAMS := 0,0,0,0,0,0,40,40,40,40,40,40,56,56,56,56,56,56,6,11,12,16,19,24,42,45,46,48,52,60,65,68,71,73,75
+# General MIDI programs that the model `sound` hears
+SOUND_PROGRAMS := 0,6,11,12,16,19,24,40,42,45,46,48,52,56,60,65,68,71,73,75
 # JupyterLab's defaults here, which a user's own settings go before: drawings are saved in the notebook
 LABCONFIG := $(CURDIR)/nbs/explore/.jupyter
 STARTED := $(shell date +%s)
@@ -129,6 +131,13 @@ weights: system dev  ## train the shipped models again, from nothing: hours (MID
 	$(BIN)/jingles train --data data/notes --preset notes --out runs/notes
 	cp runs/notes/model.safetensors runs/notes/config.json runs/notes/data.json jingles/weights/notes/
 	$(BIN)/jingles evaluate $(if $(MIDI),--midi '$(MIDI)') --force --out jingles/weights/notes/metrics.json
+	$(BIN)/jingles train --data data/notes --preset notes-few --out runs/notes-few
+	$(BIN)/jingles export data/sound --format spectral --playing expressive --invented 0.35 --train 4000 --valid 160 --seed 4 --programs $(SOUND_PROGRAMS) $(if $(MIDI),--midi '$(MIDI)')
+	$(BIN)/jingles train --data data/sound --preset sound --out runs/sound
+	for model in notes-few sound; do \
+	    cp runs/$$model/model.safetensors runs/$$model/config.json runs/$$model/data.json jingles/weights/$$model/; \
+	    $(BIN)/jingles evaluate --model $$model $(if $(MIDI),--midi '$(MIDI)') --force --out jingles/weights/$$model/metrics.json; \
+	done
 
 gpu-train: dev  ## train the shipped models in MINUTES=8 on one GPU, from nothing (MIDI=folder of MIDI files); see gpu/README.md
 	$(BIN)/python gpu/train.py out/gpu --minutes $(MINUTES) $(if $(MIDI),--midi '$(MIDI)')

@@ -281,7 +281,7 @@ PRESETS = {
     'small': dict(),
     'notes': NOTES,
     'notes-few': NOTES | dict(
-        paradigm='consistency', start_from='notes', consistency_teacher=True, lr=2e-4, sigma_std=1.8, guidance=1.,
+        paradigm='consistency', start_from='notes', consistency_teacher=True, steps=1800, lr=2e-4, sigma_std=1.8, guidance=1.,
         unconditional_scale=1.),
     'sound': NOTES | dict(features='descriptors', global_features='none', steps=5000),
     'small-on': dict(start_from='runs/small-start', sigma_mean=0.3, sigma_std=1.6, drop_all=0.15, steps=5600),

@@ -9,9 +9,10 @@ from jingles.data.clips import MelodySource
 from jingles.data.export import ExportSettings, export, read_manifest
 from jingles.evaluation import tables
 from jingles.formats.codec import load_codec
-from jingles.models import load_model, save_model
+from jingles.limits import model_folder
+from jingles.models import load_model, read_training_data, save_model
 from jingles.system import configure, preset
-from jingles.training import train
+from jingles.training import train, training_data_records
 from symusic import Note, Score, Track
 from test_command_line import said
 from test_faults import rejected
@@ -48,6 +49,12 @@ def moved(model, folder, data):
     shutil.copytree(model, folder)
     (folder/'data.json').write_text(json.dumps(dict(trained_on=data)))
     return folder
+
+
+def test_a_start_that_is_named_by_a_shipped_model_keeps_its_record(trained, tmp_path):
+    shipped = read_training_data(model_folder('notes'))
+    found = training_data_records(preset('notes-few'), trained/'db', tmp_path/'new')
+    assert found[:-1] == shipped and found[-1]['database'] == 'PVT-codec'
 
 
 def test_every_copy_knows(trained, tmp_path):
