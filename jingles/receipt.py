@@ -7,10 +7,12 @@ __all__ = ['TOLERANCES', 'Heard', 'TimbreClassifier', 'load_timbre_classifier', 
            'pitch_error', 'chroma_error', 'voiced_error', 'level_error', 'constant_runs', 'instrument_error',
            'rests_kept', 'onsets_kept', 'value_error', 'inside_tolerance', 'Receipt', 'mean_or_nan', 'asked_features',
            'make_receipt', 'complete_receipt', 'lapses', 'stretches', 'receipt_lines', 'receipt_for', 'Best',
-           'pick_best', 'best_of', 'mark_lapses', 'failing_frames', 'redraw_failing', 'redraw_until']
+           'pick_best', 'best_of', 'mark_lapses', 'failing_frames', 'redraw_failing', 'redraw_until', 'with_bands',
+           'generate_in_bands']
 
-# %% ../nbs/78_receipt.ipynb #r78719b4f
+# %% ../nbs/78_receipt.ipynb #r78daaadc
 import json
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
@@ -26,6 +28,8 @@ from .evaluation.adherence import (RATE, as_mono, audio_features, detect_onsets,
                                           target_curve, target_onsets, timbre, track_pitch_wide)
 from .generate import generate
 from .limits import WEIGHTS_DIR
+from .paradigms.guidance import feature_scales
+from .paradigms.moments import GuidanceOverTime, scale_for_tolerance
 from .variations import fade_ramp, inpaint_sound
 
 # %% ../nbs/78_receipt.ipynb #r787270db
@@ -314,3 +318,17 @@ def redraw_until(model, cond:Cond, best:Best, target:float=0.95, rounds:int=4, n
     while len(found) <= rounds and found[-1].receipt.score < target and failing_frames(found[-1].receipt).any():
         found.append(redraw_failing(model, cond, found[-1], n, seed + n*len(found), **options))
     return found
+
+# %% ../nbs/78_receipt.ipynb #r78e31a64
+def with_bands(model, cond:Cond, tolerance:dict, guidance=None):
+    """`model` guided by the bands of `cond` `{feature: half the width, a number or (t,)}`; `guidance` of the other features,
+    None the model's own. To be sampled with guidance 1"""
+    cfg = model.config
+    scales = feature_scales(cfg.guidance if guidance is None else guidance, cond)
+    scales |= {k: scale_for_tolerance(w) for k, w in tolerance.items()}
+    return replace(model, net=GuidanceOverTime(model.net, scales, (cfg.guidance_sigma_min, cfg.guidance_sigma_max)))
+
+# %% ../nbs/78_receipt.ipynb #r78fa7adb
+def generate_in_bands(model, cond:Cond, tolerance:dict, guidance=None, **options) -> np.ndarray:
+    "Sounds `(b, n)` that follow the bands of `cond`; `options` as for `generate`"
+    return generate(with_bands(model, cond, tolerance, guidance), cond, guidance=1., **options)

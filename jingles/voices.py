@@ -56,8 +56,9 @@ def separate_voices(notes, k:int) -> list:
         chord = outer_notes(chord, k)
         cost = [[voice_cost(n, v[-1] if v else None, r) for v, r in zip(voices, places)] for n in chord]
         for i, j in zip(*linear_sum_assignment(np.array(cost))):
-            if voices[j] and voices[j][-1].end > chord[i].start: voices[j][-1] = voices[j][-1]._replace(end=chord[i].start)
-            voices[j].append(chord[i])
+            voice, note = voices[j], chord[i]
+            if voice: voice[-1] = voice[-1]._replace(end=min(voice[-1].end, note.start))
+            voice.append(note)
     return [tuple(n for n in v if n.end > n.start) for v in voices]
 
 # %% ../nbs/47_voices.ipynb #r47b62a95

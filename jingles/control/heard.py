@@ -6,7 +6,7 @@
 __all__ = ['FULL_LEVEL', 'frame_levels', 'hold_semitones', 'velocity_from_sound', 'notes_from_sound', 'chroma_from_sound',
            'note_pitch_from_sound', 'from_sound', 'open_in_silence', 'measure_curves', 'curve_over_notes',
            'sung_pitch_from_notes', 'voiced_from_notes', 'loudness_from_notes', 'from_notes', 'curves_from_midi',
-           'curves_from_audio', 'curves_from_result']
+           'voices_from_midi', 'curves_from_audio', 'curves_from_result']
 
 # %% ../../nbs/54_control.heard.ipynb #c004
 import numpy as np
@@ -16,6 +16,9 @@ from .descriptors import AudioAnalysis, delay_half_frame, check_audio, measure_f
 from .features import (CHROMA, LOUDNESS, PITCH_MIN, PITCH, PITCH_SEMITONES, MEASURED_PITCH, VELOCITY, VOICED, Performance, feature_set,
                                       midi_to_hz, implements)
 from ..core import SAMPLE_RATE, Cond, check
+from ..core import cat_conds
+from ..data.melody import EXPRESSIVE_RANGE, cut_melody, fit_range, read_midi, separate_notes
+from ..voices import separate_voices
 
 # %% ../../nbs/54_control.heard.ipynb #c006
 def frame_levels(wav, frames:int, floor:float=-60.) -> np.ndarray:
@@ -109,6 +112,19 @@ def curves_from_midi(file, seconds:float=8, rate:float=75, features='pvt', instr
     `centred`; `choice` of `voice` and `track`. BadMelody, ValueError, FileNotFoundError"""
     melody = melody_from_midi(file, seconds, start, **choice)
     return from_notes(melody, instrument, round(seconds*rate) + centred, rate, features, centred)
+
+# %% ../../nbs/54_control.heard.ipynb #n7494951
+def voices_from_midi(file, k:int, seconds:float=8, rate:float=75, features='pvt', instruments=None, start=None) -> Cond:
+    """The curves of `k` voices of a MIDI file (path or bytes) as one batch, the highest first, from `start` on, else from
+    the first note; `instruments` are one for all or one for each. BadMelody, ValueError, FileNotFoundError"""
+    notes = [n for t in read_midi(file) if not t.is_drum for n in t.notes]
+    who = list(instruments or [None])*(k if len(instruments or [None]) == 1 else 1)
+    check(len(who) == k, f"{len(who)} instruments for {k} voices; give one, or one for each")
+    start = min((n.start for n in notes), default=0) if start is None else start
+    def part(v): return cut_melody(separate_notes(fit_range(v, *EXPRESSIVE_RANGE)), start, seconds) if v else ()
+    voices = [part(v) for v in separate_voices(notes, k)]
+    check(any(voices), f"no notes in the {seconds:g} s after {start:g} s of this MIDI file; choose another start")
+    return cat_conds(from_notes(v, w, round(seconds*rate), rate, features) for v, w in zip(voices, who))
 
 # %% ../../nbs/54_control.heard.ipynb #c025
 def curves_from_audio(wav, seconds:float, rate:float=75, features='pvt', centred:bool=False) -> Cond:
