@@ -322,7 +322,7 @@ def test_crossfade_has_no_gap(page, kernel):
 
 def test_reload(page, kernel):
     "A page reload shows the board as it was, and it still draws; after a restart of the kernel the cell finds the drawing again"
-    kernel('setattr(studio.board, "cond", __import__("jingles.generate").generate.demo(2, features="notes"))')        # no lane is open
+    kernel('setattr(studio.board, "cond", __import__("jingles.generate").generate.demo_curves(2, features="notes"))')        # no lane is open
     rows = kernel.rows
     assert saved_with(page, rows), 'the drawing is not in the saved notebook'
     page.page.reload(); page.ready(); page.board()
@@ -355,7 +355,7 @@ def test_another_day(lab, page):
     "Without its kernel the board is seen as it was saved in the notebook; with a new one the same cell brings the drawing back from the file that it is kept in, and what was drawn without one"
     assert f'JUPYTER_CONFIG_PATH="{LABCONFIG}' in subprocess.run(['make', '--dry-run', 'lab'], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     kernel = Kernel(*lab)
-    kernel('setattr(studio.board, "cond", __import__("jingles.generate").generate.demo(2, "violin", features="notes"))')      # not what the cell would draw by itself
+    kernel('setattr(studio.board, "cond", __import__("jingles.generate").generate.demo_curves(2, "violin", features="notes"))')      # not what the cell would draw by itself
     rows = kernel.rows
     assert (rows != to_rows(demo_curves(2), 'notes')).any() and saved_with(page, rows)
     seen = page.picture()

@@ -106,7 +106,7 @@ def peak_memory(configs) -> list:
     "The `memory_growth` of each of `configs` (None: raw audio) in bytes; NaN where processes cannot be forked"
     if not hasattr(os, 'fork'): return [math.nan for _ in configs]
     settings = json.dumps([c and asdict(c) for c in configs])
-    code = 'import sys; from jingles.evaluation.formats import fork_each; fork_each(sys.stdin.read())'
+    code = 'import sys; from jingles.evaluation.formats import measure_in_forks; measure_in_forks(sys.stdin.read())'
     done = subprocess.run([sys.executable, '-c', code], input=settings, capture_output=True, text=True,
                           env=dict(os.environ, OMP_NUM_THREADS='1'))
     check(not done.returncode,
