@@ -46,9 +46,12 @@ const plain = AudioNode.prototype.connect;              // all that goes to the 
 window.heard = [];
 AudioNode.prototype.connect = function (to, ...rest) {
   if (to instanceof AudioDestinationNode) {
-    const tap = this.context.createScriptProcessor(1024, 1, 1);
-    tap.onaudioprocess = (e) => window.heard.push(...e.inputBuffer.getChannelData(0));
-    plain.call(this, tap); plain.call(tap, to);
+    if (!this.context.tap) {                            // one for all sounds: it hears their sum
+      const tap = this.context.tap = this.context.createScriptProcessor(1024, 1, 1);
+      tap.onaudioprocess = (e) => window.heard.push(...e.inputBuffer.getChannelData(0));
+      plain.call(tap, to);
+    }
+    plain.call(this, this.context.tap);
   }
   return plain.call(this, to, ...rest);
 };"""

@@ -424,13 +424,14 @@ function voice(s, buffer, offset, when, fade) {         // play `buffer` from `o
   if (fade) gain.gain.linearRampToValueAtTime(1, when + fade);
   source.connect(gain); gain.connect(s.context.destination);
   source.start(when, offset % buffer.duration);
-  s.voice = { source, gain: gain.gain, began: when - offset % buffer.duration };
+  s.voice = { source, gain: gain.gain, began: when - offset % buffer.duration, full: when + fade };
   source.onended = () => { if (s.voice?.source === source) { s.voice = null; refresh(s); } };
 }
 
 function fadeOut(s, when) {
-  const { source, gain } = s.voice;
-  if (gain.cancelAndHoldAtTime) gain.cancelAndHoldAtTime(when); else gain.setValueAtTime(gain.value, when);
+  const { source, gain, full } = s.voice;
+  gain.cancelScheduledValues(when);     // of a fade that is not over, its part up to `when` is put back
+  gain.linearRampToValueAtTime(Math.max(0, Math.min(1, 1 - (full - when) / FADE)), when);
   gain.linearRampToValueAtTime(0, when + FADE); source.stop(when + FADE);
 }
 
