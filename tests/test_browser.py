@@ -12,7 +12,7 @@ from jingles.control.curves import read_curves, save_curves
 from jingles.control.draw import preset_curve, to_rows
 from jingles.control.heard import curves_from_midi
 from jingles.generate import demo_curves
-from lab import CHROMIUM, LABCONFIG, Kernel, Page, answers, chromium, free_port, jupyterlab, soon, stop
+from lab import CHROMIUM, LABCONFIG, Board, Kernel, Page, answers, chromium, free_port, jupyterlab, soon, stop
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason='no Chromium; as root: apt-get install chromium')
 CELL = """
@@ -396,8 +396,13 @@ def test_app(lab, browser):
         page.click('.jingles-generate')
         page.wait_for_selector('.jingles-draw[data-status=done][data-sounds]')
         page.wait_for_selector('.take')
-        page.click('.jingles-draw .live')                       # the same here
-        page.wait_for_selector('.jingles-draw[data-status=refined][data-playing=true]')
+        page.click('.jingles-draw .live')                       # nothing is new yet
+        page.wait_for_selector('.jingles-draw[data-status=refined]')
+        board = Board()
+        board.page = page
+        board.drag('velocity', (0.7, 0.2), (0.95, 0.2))
+        page.wait_for_selector('.jingles-draw[data-playing=true]')
+        page.wait_for_selector('.jingles-draw[data-status=refined]')
         page.screenshot(path=folder/'app.png', full_page=True)
         page.close()
     finally: stop(app)
