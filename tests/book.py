@@ -10,7 +10,7 @@ ANYWHERE = {'__pycache__', '.pytest_cache', '.ipynb_checkpoints'}
 
 
 # the tens of the chapters' numbers
-PARTS = {0: 'Foundations', 1: 'Diffusion', 2: 'Networks', 3: 'Toy checks', 4: 'Sound and formats', 5: 'Data and curves', 6: 'System and training', 7: 'Use and evaluation', 8: 'Hands on'}
+PARTS = {0: 'Foundations', 1: 'Diffusion', 2: 'Networks', 3: 'Toy checks', 4: 'Sound and formats', 5: 'Data and curves', 6: 'System and training', 7: 'Use and evaluation', 8: 'Hands on', 9: 'Served'}
 
 
 class Cell(NamedTuple):
