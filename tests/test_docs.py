@@ -90,6 +90,7 @@ def test_search_in_a_browser_without_a_server(site):
     with sync_playwright() as p:
         browser = p.chromium.launch(executable_path=chromium, args=['--no-sandbox'])
         page = browser.new_page()
+        page.set_default_timeout(120_000)                       # a busy machine
         errors = []
         page.on('pageerror', lambda e: errors.append(str(e)))
         page.goto((site/'index.html').as_uri())
