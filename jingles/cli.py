@@ -6,24 +6,27 @@
 __all__ = ['OLD_OPTIONS', 'app', 'CLOCK', 'VERSION', 'Velocity', 'Chroma', 'Instrument', 'Feature', 'Seconds', 'Style', 'Midi',
            'Voice', 'TrackName', 'Start', 'Modulation', 'Curves', 'OWN', 'Seed', 'Variations', 'Steps', 'Sampler',
            'SamplingSettings', 'Guidance', 'UnconditionalScale', 'InitAudio', 'Strength', 'InpaintStretch',
-           'PreviousCurves', 'Morph', 'Share', 'Loudness', 'CodecFolder', 'ModelFolder', 'Sound', 'Picture', 'Bits',
-           'FileRate', 'WriteMidi', 'Force', 'JingleFile', 'current_name', 'show_version', 'common_options',
-           'is_file_name', 'is_sound_name', 'parse_number', 'parse_curve', 'MidiMelody', 'midi_curves',
-           'check_one_source', 'recording_curves', 'base_curves', 'parse_features', 'feature_for_option',
-           'curve_options', 'style_pairs', 'style_value', 'parse_style', 'with_style', 'check_consistent',
-           'base_or_demo', 'control_curves', 'check_writable', 'output_paths', 'existing', 'numbered', 'free_path',
-           'sound_path', 'pick_seed', 'write_sounds', 'draw_pictures', 'progress_bar', 'parse_region', 'morphed',
-           'keep_mask', 'generate_or_edit', 'option', 'many', 'flag', 'within', 'sampling_pairs',
-           'with_sampling_options', 'parse_guidance', 'at_loudness', 'requested_curves', 'check_source_options',
-           'check_edit_options', 'check_curve_texts', 'check_files', 'elapsed', 'timing_line', 'check_encoding',
-           'Options', 'check_options', 'sound_requests', 'recipe_writer', 'write_midi_files', 'requested_control',
-           'sample_jingles', 'write_jingles', 'generate', 'choice_name', 'check_choices', 'curve_choices',
-           'combined_curves', 'write_combinations', 'combine', 'export_line', 'export_summary', 'export_databases',
-           'export', 'check_databases', 'card', 'train_codec', 'train_codes', 'train', 'sampling_of_options',
-           'sample_and_write', 'sample_sounds', 'clips_of', 'write_metrics', 'report_overlap', 'evaluate_and_write',
-           'evaluate', 'compare_models', 'settings', 'models', 'about', 'again', 'recipe_control', 'to_midi',
-           'whole_numbers', 'drawn_envelope', 'sample_instrument', 'served_hosts', 'serve_studio', 'exit_with',
-           'interrupt_message', 'use_temporary_caches', 'error_line', 'main']
+           'PreviousCurves', 'Morph', 'Share', 'Loudness', 'BestOf', 'Until', 'SeamlessLoop', 'Tolerance', 'Voices',
+           'CodecFolder', 'ModelFolder', 'Sound', 'Picture', 'Bits', 'FileRate', 'WriteMidi', 'Force', 'NO_RECIPE',
+           'JingleFile', 'current_name', 'show_version', 'common_options', 'is_file_name', 'is_sound_name',
+           'parse_number', 'parse_curve', 'MidiMelody', 'midi_curves', 'check_one_source', 'recording_curves',
+           'base_curves', 'parse_features', 'feature_for_option', 'curve_options', 'style_pairs', 'style_value',
+           'parse_style', 'with_style', 'check_consistent', 'base_or_demo', 'control_curves', 'check_writable',
+           'output_paths', 'existing', 'numbered', 'free_path', 'sound_path', 'pick_seed', 'write_sounds',
+           'draw_pictures', 'progress_bar', 'parse_region', 'morphed', 'keep_mask', 'generate_or_edit', 'option',
+           'many', 'flag', 'within', 'sampling_pairs', 'with_sampling_options', 'parse_guidance', 'at_loudness',
+           'requested_curves', 'check_source_options', 'check_edit_options', 'check_curve_texts', 'check_files',
+           'elapsed', 'timing_line', 'check_encoding', 'Options', 'check_options', 'keeps_best', 'seeds_used',
+           'check_best_loop_voices', 'band_widths', 'adapted_model', 'best_sounds', 'voices_control', 'mixed_voices',
+           'init_of_options', 'redrawn_from', 'best_request', 'sound_requests', 'recipe_writer', 'without_recipe',
+           'plain_writer', 'write_midi_files', 'requested_control', 'sample_jingles', 'write_jingles', 'generate',
+           'choice_name', 'check_choices', 'curve_choices', 'combined_curves', 'write_combinations', 'combine',
+           'export_line', 'export_summary', 'export_databases', 'export', 'check_databases', 'card', 'train_codec',
+           'train_codes', 'train', 'sampling_of_options', 'sample_and_write', 'sample_sounds', 'clips_of',
+           'write_metrics', 'report_overlap', 'evaluate_and_write', 'evaluate', 'compare_models', 'settings', 'models',
+           'kept_recipe', 'about', 'again', 'recipe_control', 'to_midi', 'whole_numbers', 'drawn_envelope',
+           'sample_instrument', 'served_hosts', 'serve_studio', 'exit_with', 'interrupt_message',
+           'use_temporary_caches', 'error_line', 'main']
 
 # %% ../nbs/88_cli.ipynb #scd3858
 import time
@@ -39,7 +42,7 @@ from typing import Annotated, NamedTuple, Optional
 import typer
 
 from .limits import (BITS, DEFAULT_MODEL, FILE_RATES, FRACTION, SECONDS, SEEDS, SOUND_ENDINGS, STEPS, STRENGTH,
-                            TABLE_ENDINGS, VARIATIONS, check, has_suffix, model_folder, shipped_models)
+                            TABLE_ENDINGS, VARIATIONS, Limit, check, has_suffix, model_folder, shipped_models)
 
 # %% ../nbs/88_cli.ipynb #c004
 OLD_OPTIONS = {     # options by their old names, which go on working unseen
@@ -140,14 +143,14 @@ def base_curves(midi, curves, seconds:float|None, instrument, rate:float, featur
     return resample_curves(cond, frames_in(seconds, rate) + centred) if seconds else cond
 
 # %% ../nbs/88_cli.ipynb #c014
-def parse_features(pairs) -> dict:
+def parse_features(pairs, option='feature') -> dict:
     "`{feature: [text, ...]}` of a list of NAME=VALUE; ValueError"
     from jingles.control.features import FEATURES
     found = {}
     for pair in pairs or ():
         name, sign, text = pair.partition('=')
         known = sign and name in FEATURES
-        check(known, f"--feature is {pair!r}; expected NAME=VALUE with a name of {', '.join(FEATURES)}")
+        check(known, f"--{option} is {pair!r}; expected NAME=VALUE with a name of {', '.join(FEATURES)}")
         found.setdefault(name, []).append(text)
     return found
 
@@ -431,6 +434,17 @@ Morph = option(Path, "A file of curves to morph to.")
 Share = within(float, FRACTION, "How far to morph: 0 is no change, 1 the curves of --morph.")
 Loudness = option(float, "Normalise the loudness to this many LUFS, e.g. -16. [default: as generated]", max=0)
 
+# %% ../nbs/88_cli.ipynb #n5612142
+BestOf = within(int, VARIATIONS, "Generate so many, measure each against its curves, keep the best and say how it "
+                                 "follows.")
+Until = option(float, "Then redraw the stretches that do not follow, up to four times, until the score is this, 0..1.",
+               min=0, max=1)
+SeamlessLoop = flag('--loop', "A seamless loop of exactly --seconds, or of the length of the curves.")
+Tolerance = many(str, "NAME=WIDTH: a band in place of a line, half its width in the units of the curve, a number or a "
+                      "file.")
+Voices = within(int, Limit(2, 8), "Of --midi: so many voices at once, mixed; --instrument may name one for each, with "
+                                   "commas.")
+
 # %% ../nbs/88_cli.ipynb #c035
 CodecFolder = option(Path, "Folder of the weights of the format, where the model has none. [default: its own]")
 ModelFolder = option(Path, "Folder of a trained model, or the name of one that comes with jingles (`jingles models`). "
@@ -520,34 +534,158 @@ class Options(SimpleNamespace):
 
 def check_options(o):
     "What is wrong with the options themselves; ValueError, FileNotFoundError"
-    o.seed, o.guidance = pick_seed(o.seed, o.variations), parse_guidance(o.guidance)
+    o.seed, o.guidance = pick_seed(o.seed, seeds_used(o)), parse_guidance(o.guidance)
     of_midi = dict(voice=o.voice, track=o.track, start=o.start, modulation=o.modulation)
     check_source_options(o.midi, o.curves, o.seconds, of_midi)
     check_edit_options(o.init_audio, o.inpaint, o.previous_curves)
+    check_best_loop_voices(o)
     check_curve_texts(velocity=o.velocity, chroma=o.chroma)
     files = ('midi', 'curves', 'init_audio', 'previous_curves', 'morph')
     check_files(**{name: getattr(o, name) for name in files})
     model_folder(o.model)
     sampling_pairs(o.sampling)
     o.names = [f'seed{o.seed + i}' for i in range(o.variations)]
+    if o.voices: o.names = ['mix', *(f'voice{i + 1}' for i in range(o.voices))]
     o.out = sound_path(o.out, o.force, names=o.names, picture=o.picture)
     check_encoding(o)
 
+# %% ../nbs/88_cli.ipynb #n3051176
+def keeps_best(o) -> bool: return o.best_of is not None or o.until is not None
+
+def seeds_used(o) -> int:
+    "How many seeds the options take, from --seed on: --until redraws up to four times"
+    if keeps_best(o): return (o.best_of or 8)*(1 if o.until is None else 6)
+    return o.voices or o.variations
+
+def check_best_loop_voices(o):
+    "ValueError for ways to make a sound that cannot go together"
+    check(not (keeps_best(o) and (o.variations > 1 or o.voices or o.init_audio)),
+          "--best-of and --until keep one new sound; leave --variations, --voices and --init-audio out")
+    check(not (o.loop and o.init_audio), "--loop makes a new sound; leave --init-audio out")
+    check(not (o.loop and o.until is not None),
+          "--until redraws parts of a sound that has a start and an end; leave --loop out")
+    check(not (o.loop and o.rate), f"--loop is written with {FILE_RATES[0]} samples a second, so that its end meets its "
+                                   "start; leave --rate out")
+    check(not o.voices or o.midi and o.variations == 1,
+          "--voices are those of one --midi; name it, and leave --variations out")
+    others = 'voice', 'track', 'modulation', 'velocity', 'chroma', 'feature', 'style', 'morph', 'init_audio', 'write_midi'
+    idle = [f"--{k.replace('_', '-')}" for k in others if o.voices and getattr(o, k)]
+    check(not idle, f"--voices take their curves from all tracks of --midi and no more; leave {', '.join(idle)} out")
+
+# %% ../nbs/88_cli.ipynb #n1529481
+def band_widths(o, model, cond) -> dict:
+    "`{feature: half the width of its band (t,)}` of --tolerance; open is half of the range; ValueError"
+    texts = {k: v[-1] for k, v in parse_features(o.tolerance, 'tolerance').items()}
+    foreign = ', '.join(k for k in texts if k not in cond.local)
+    check(not foreign, f"--tolerance names {foreign}, but this model follows {', '.join(cond.local)}")
+    curves = {k: parse_curve(k, v, cond.frames, model.features)[0, 0].numpy() for k, v in texts.items()}
+    return {k: abs(v)*(v >= 0) + 0.5*(v < 0) for k, v in curves.items()}
+
+# %% ../nbs/88_cli.ipynb #n5601545
+def adapted_model(o, model, cond) -> tuple:
+    "The model, curves and guidance for a loop, or for bands, where the options ask for them, and the widths of these"
+    from jingles.loops import circular_model, loop_curves
+    seconds = o.seconds or cond.frames/model.spec.curve_rate
+    if o.loop: model, cond = circular_model(model, seconds), loop_curves(model, cond, seconds)
+    widths = band_widths(o, model, cond)
+    if not widths: return model, cond, o.guidance, {}
+    from jingles.receipt import with_bands
+    return with_bands(model, cond, widths, o.guidance), cond, 1., widths
+
+# %% ../nbs/88_cli.ipynb #n4127392
+def best_sounds(o, model, cond, widths, how) -> list:
+    "The best of several, and each time that it was redrawn where it fails, if that is asked for; prints the receipt"
+    from jingles.receipt import best_of, receipt_lines, redraw_until
+    n = o.best_of or 8
+    found = [best_of(model, cond, n, o.seed, widths, **how)]
+    again = {k: v for k, v in how.items() if k not in ('lead_in', 'progress')}
+    if o.until is not None:
+        found = redraw_until(model, cond, found[0], o.until, n=n, seed=o.seed + n, tolerance=widths, **again)
+    better = sum(a is not b for a, b in zip(found, found[1:]))
+    print(f"best of {n}: seed {found[0].seed}, {min(found[0].scores):.2f} to {max(found[0].scores):.2f}"
+          + f"; redrawn {len(found) - 1} times, {better} of them better"*(len(found) > 1))
+    print(*receipt_lines(found[-1].receipt), sep='\n')
+    return found
+
+# %% ../nbs/88_cli.ipynb #n2827713
+def voices_control(o, model):
+    "The curves of the voices of a MIDI file, a batch"
+    from jingles.control.curves import resample_curves
+    from jingles.control.heard import voices_from_midi
+    seconds, names = o.seconds or 8, o.instrument and o.instrument.split(',')
+    cond = voices_from_midi(o.midi, o.voices, seconds, model.spec.curve_rate, model.features, names, o.start)
+    return resample_curves(cond, model.curve_frames(seconds))
+
+def mixed_voices(sounds, loudness) -> list:
+    "The mix of the voices, and each of them as it is in it"
+    from jingles.voices import mix_voices
+    mix = mix_voices(sounds, -16. if loudness is None else loudness)
+    return [mix.wav, *mix.stems]
+
 # %% ../nbs/88_cli.ipynb #n1685586
-def sound_requests(o, cond, old, keep) -> list:
-    "What decides each of the sounds that the options ask for"
-    from jingles.files.recipe import InitSound, SoundRequest, samples_sha256
+def init_of_options(o, old, keep):
+    "What the sound that was named by --init-audio, `old` `(n,)`, is to a recipe; None for none"
+    from jingles.files.recipe import InitSound, samples_sha256
+    if not o.init_audio: return None
+    kept = () if keep is None else tuple(keep.tolist())
+    return InitSound(Path(o.init_audio).name, samples_sha256(old), o.strength, kept)
+
+def redrawn_from(model, cond, best, request, name):
+    "What `best` of `cond`, made by `request`, is to the recipe of the next, in which what fails is drawn again"
+    import numpy as np
+    from jingles.files.recipe import InitSound, make_recipe, samples_sha256
+    from jingles.receipt import failing_frames
+    from jingles.variations import fade_ramp
+    wrong = failing_frames(best.receipt)
+    at = (np.arange(cond.frames) + 0.5)*len(wrong)/cond.frames            # as `redraw_failing` does
+    keep = tuple(np.float32(1 - fade_ramp(wrong[at.astype(int)], 4)).tolist())
+    recipe = make_recipe(model, request, best.wav, name)
+    return InitSound('the one before', samples_sha256(best.wav), keep=keep, recipe=recipe)
+
+def best_request(o, model, cond, found, options):
+    "What decides the last of the sounds that `best_sounds` found"
+    from jingles.files.recipe import SoundRequest
+    n, name = len(found[0].scores), o.model or DEFAULT_MODEL
+    request = SoundRequest(cond, o.seed, n, found[0].seed - o.seed, options)
+    for i, (old, new) in enumerate(zip(found, found[1:]), 1):
+        if new is old: continue
+        seed = o.seed + n + n*i      # as `redraw_until` counts
+        init = redrawn_from(model, cond, old, request, name)
+        request = SoundRequest(cond, seed, n, new.seed - seed, options, init)
+    return request._replace(loudness=o.loudness)
+
+# %% ../nbs/88_cli.ipynb #n1685587
+def sound_requests(o, model, cond, old, keep, found=()) -> list:
+    "What decides each of the sounds that the options ask for; `found` by `best_sounds`"
+    from jingles.files.recipe import SoundRequest
     given = dict(steps=o.steps, guidance=o.guidance, unconditional_scale=o.unconditional_scale)
-    options, init = {k: v for k, v in given.items() if v is not None}, None
-    if o.init_audio:
-        kept = () if keep is None else tuple(keep.tolist())
-        init = InitSound(Path(o.init_audio).name, samples_sha256(old), o.strength, kept)
+    options = {k: v for k, v in given.items() if v is not None}
+    if found: return [best_request(o, model, cond, found, options)]
+    init = init_of_options(o, old, keep)
     return [SoundRequest(cond, o.seed, o.variations, i, options, init, o.loudness) for i in range(o.variations)]
 
 def recipe_writer(model, requests, name, encoding):
     "A function `(path, wav, i)` that writes a sound of the i-th of `requests` with its recipe"
     from jingles.files.recipe import make_recipe, save_with_recipe
     def write(path, wav, i): save_with_recipe(path, wav, make_recipe(model, requests[i], wav, name), encoding)
+    return write
+
+# %% ../nbs/88_cli.ipynb #n1685588
+NO_RECIPE = 'no recipe is kept'
+
+def without_recipe(o) -> list: return [f'--{k}' for k in ('loop', 'tolerance', 'voices') if getattr(o, k)]
+
+def plain_writer(o, encoding):
+    "A function `(path, wav, i)` that writes a sound, why it carries no recipe, and where a loop begins and ends"
+    from jingles import __version__
+    from jingles.files.recipe import CLAIM
+    from jingles.files.wave import Extras, Loop, save_sound
+    name, options = Path(o.model or DEFAULT_MODEL).name, ' and '.join(without_recipe(o))
+    why = f"{NO_RECIPE} of a sound made with {options}; give its options again, with --seed {o.seed} and --model {name}"
+    tags = dict(title=f'jingle, model {name}, seed {o.seed}', software=f'jingles {__version__}', copyright=CLAIM)
+    def write(path, wav, i):
+        loop = Loop(0, len(wav)) if o.loop and has_suffix(path, ('.wav',)) else None
+        save_sound(path, wav, encoding, Extras(tags | dict(comment=why), loop=loop))
     return write
 
 def write_midi_files(model, cond, sounds, paths):
@@ -561,22 +699,30 @@ def write_midi_files(model, cond, sounds, paths):
 # %% ../nbs/88_cli.ipynb #n3587508
 def requested_control(o, model, old):
     "The curves that the options ask of the loaded `model`; `old` is the sound `(n,)` to start from, or None"
+    if o.voices: return voices_control(o, model)
     tune = o.midi and MidiMelody(o.midi, o.voice or 'melody', o.track, o.start, o.modulation or 'vibrato')
     given = curve_options(o.velocity, o.chroma, o.instrument, o.feature)
     cond = requested_curves(model, given, tune, o.curves, o.seconds, old, bool(o.style))
     return with_style(morphed(cond, o.morph, o.share), o.style)
 
-def sample_jingles(o, model, cond, old, keep):
-    "The sounds, with a progress bar"
+def sample_jingles(o, model, cond, old, keep) -> tuple:
+    "The sounds, with a progress bar, and what `best_sounds` found, () where it was not asked"
     from jingles.core import cat_conds
     from jingles.system import sampling_to_json
     part = o.strength if o.init_audio and keep is None else 1.      # of the sampler's steps
     bar, progress = progress_bar(model.paradigm.count(sampling_to_json(model, steps=o.steps)['steps'], part))
-    how = dict(steps=o.steps, seed=o.seed, guidance=o.guidance, unconditional_scale=o.unconditional_scale)
+    how = dict(steps=o.steps, guidance=o.guidance, unconditional_scale=o.unconditional_scale)
+    found, widths = (), {}
+    if o.loop or o.tolerance: model, cond, how['guidance'], widths = adapted_model(o, model, cond)
+    if o.loop: how['lead_in'] = 0
+    how['progress'] = progress
     with bar:
-        made = generate_or_edit(model, cat_conds([cond]*o.variations), old, o.strength, keep, progress=progress, **how)
-    return at_loudness(made, o.loudness)
+        if keeps_best(o): found = best_sounds(o, model, cond, widths, how)
+        else: made = generate_or_edit(model, cat_conds([cond]*o.variations), old, o.strength, keep, seed=o.seed, **how)
+    if found: made = found[-1].wav[None]
+    return mixed_voices(made, o.loudness) if o.voices else at_loudness(made, o.loudness), found
 
+# %% ../nbs/88_cli.ipynb #n8685986
 def write_jingles(o):
     "Load, generate and write what the checked options ask for"
     from jingles.audio import load
@@ -586,12 +732,14 @@ def write_jingles(o):
     model = with_sampling_options(load_model(o.model, codec=o.codec), o.sampler, o.sampling)
     cond = requested_control(o, model, old)
     keep, loading = keep_mask(cond, o.inpaint, o.previous_curves, model.spec.curve_rate), elapsed()
-    sounds = sample_jingles(o, model, cond, old, keep)
-    requests, encoding = sound_requests(o, cond, old, keep), Encoding(o.bits, o.rate)
-    write = recipe_writer(model, requests, o.model or DEFAULT_MODEL, encoding)
+    sounds, found = sample_jingles(o, model, cond, old, keep)
+    encoding, name = Encoding(o.bits, o.rate), o.model or DEFAULT_MODEL
+    if without_recipe(o): write = plain_writer(o, encoding)
+    else: write = recipe_writer(model, sound_requests(o, model, cond, old, keep, found), name, encoding)
     paths, made = write_sounds(sounds, o.out, o.names, write), elapsed()
     if o.write_midi: write_midi_files(model, cond, sounds, paths)
-    if o.picture: draw_pictures(cond, sounds, paths, model.spec.curve_rate)
+    shown = 1 if o.voices else len(sounds)      # of voices the mix
+    if o.picture: draw_pictures(cond, sounds[:shown], paths[:shown], model.spec.curve_rate)
     seconds = sum(map(len, sounds))/model.spec.sample_rate
     print(f"{seconds:.1f} s of sound in {timing_line(loading, made)}; seed {o.seed}")
 
@@ -607,6 +755,8 @@ def generate(
     guidance: Guidance = None, unconditional_scale: UnconditionalScale = None,
     init_audio: InitAudio = None, strength: Strength = 0.5, inpaint: InpaintStretch = None,
     previous_curves: PreviousCurves = None, loudness: Loudness = None,
+    best_of: BestOf = None, until: Until = None, loop: SeamlessLoop = False, tolerance: Tolerance = None,
+    voices: Voices = None,
     out: Sound = None, bits: Bits = None, rate: FileRate = None, write_midi: WriteMidi = False,
     picture: Picture = True, force: Force = False,
 ):
@@ -626,6 +776,10 @@ def generate(
         jingles generate --sampling s_churn=20 --steps 36
         jingles generate --midi tune.mid --write-midi --bits 24 --rate 48000
         jingles generate --style density=5,register=G4,legato=0.5
+        jingles generate --curves drawn.csv --best-of 8 --until 0.95
+        jingles generate --curves drawn.csv --loop --seconds 3.2
+        jingles generate --midi chords.mid --voices 3 --instrument violin,violin,piano
+        jingles generate --curves drawn.csv --tolerance velocity=0.2
     """
     options = Options(**locals())
     check_options(options)
@@ -1017,11 +1171,20 @@ def models():
 # %% ../nbs/88_cli.ipynb #n3201735
 JingleFile = Annotated[Path, typer.Argument(help="A .wav or .flac file that jingles wrote, or its recipe as .json.")]
 
+def kept_recipe(file) -> dict:
+    "The recipe in a file that jingles wrote; ValueError, which says why where the file itself says that it has none"
+    from jingles.files.recipe import read_recipe
+    from jingles.files.wave import read_tags
+    sound = has_suffix(file, ('.wav', '.flac')) and file.is_file()
+    said = read_tags(file).get('comment', '') if sound else ''
+    check(not said.startswith(NO_RECIPE), f"{file}: {said}")
+    return read_recipe(file)
+
 @app.command()
 def about(file: JingleFile, as_json: flag('--json', "Print the whole recipe as JSON.") = False):
     "Say what a sound was made of and with, and what may be done with it."
-    from jingles.files.recipe import describe_recipe, read_recipe
-    recipe = read_recipe(file)
+    from jingles.files.recipe import describe_recipe
+    recipe = kept_recipe(file)
     print(json.dumps(recipe, indent=1) if as_json else '\n'.join(describe_recipe(recipe)))
 
 @app.command()
@@ -1036,9 +1199,9 @@ def again(
         jingles again jingle.wav
         jingles about jingle.wav --json > recipe.json; jingles again recipe.json
     """
-    from jingles.files.recipe import difference_line, make_again, read_recipe, save_with_recipe
+    from jingles.files.recipe import difference_line, make_again, save_with_recipe
     from jingles.files.wave import Encoding, read_encoding
-    recipe, sound = read_recipe(file), has_suffix(file, ('.wav', '.flac'))
+    recipe, sound = kept_recipe(file), has_suffix(file, ('.wav', '.flac'))
     default = file.with_name(f'{file.stem}-again{file.suffix if sound else ".wav"}')
     out = sound_path(out, force, default, picture=False)
     wav = make_again(recipe, model, init_audio)

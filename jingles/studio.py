@@ -4,18 +4,19 @@
 
 # %% auto #0
 __all__ = ['START_MODES', 'ACCEPTS', 'QUALITIES', 'CUSTOM', 'VISITOR', 'STYLE_SLIDERS', 'AS_DRAWN', 'CARD_IDS', 'MORPH_SHARES',
-           'STUDIO_REQUESTS', 'Take', 'with_measured', 'TakeRequest', 'StartMode', 'generate_new', 'generate_variation',
-           'keep_region', 'keep_changes', 'inpaint_region', 'inpaint_changes', 'make_take', 'Option', 'accept_number',
-           'accept_optional', 'accept_switch', 'accept_choice', 'accept_region', 'accept_several', 'Quality',
-           'quality_steps', 'quality_of', 'Limits', 'most_steps', 'toolbar_options', 'start_options', 'follow_options',
-           'sampling_rows', 'style_options', 'combination_options', 'studio_options', 'under', 'described',
-           'sampling_options', 'requested_style', 'combinations', 'combination_count', 'Card', 'take_recipe',
-           'wav_bytes', 'midi_bytes', 'take_picture', 'StudioState', 'set_status', 'Studio', 'offer', 'step_range',
-           'change_settings', 'publish', 'card_of', 'show_take', 'asked_card', 'on_set', 'on_generate', 'on_cancel',
-           'on_keep', 'on_show', 'on_fetch', 'count_takes', 'drawn_curves', 'GenerationPlan', 'plan_generation',
-           'Cancelled', 'update_takes', 'progress_callback', 'measure_takes', 'generate_takes', 'try_lock',
-           'shared_turn', 'run_worker', 'start_generation', 'LatestRequest', 'same_curves', 'live_base', 'changed_from',
-           'live_take', 'show_preview', 'add_live_take', 'Live', 'draw_live', 'return_to', 'start_live', 'stop_live']
+           'STUDIO_REQUESTS', 'Take', 'with_measured', 'lapses_of', 'TakeRequest', 'StartMode', 'generate_new',
+           'generate_variation', 'keep_region', 'keep_changes', 'inpaint_region', 'inpaint_changes', 'make_take',
+           'Option', 'accept_number', 'accept_optional', 'accept_switch', 'accept_choice', 'accept_region',
+           'accept_several', 'Quality', 'quality_steps', 'quality_of', 'Limits', 'most_steps', 'toolbar_options',
+           'start_options', 'follow_options', 'sampling_rows', 'style_options', 'combination_options', 'studio_options',
+           'under', 'described', 'sampling_options', 'requested_style', 'combinations', 'combination_count', 'Card',
+           'take_recipe', 'wav_bytes', 'midi_bytes', 'take_picture', 'StudioState', 'set_status', 'Studio', 'offer',
+           'step_range', 'change_settings', 'publish', 'card_of', 'show_take', 'asked_card', 'on_set', 'on_generate',
+           'on_cancel', 'on_keep', 'on_show', 'on_fetch', 'count_takes', 'drawn_curves', 'GenerationPlan',
+           'plan_generation', 'Cancelled', 'update_takes', 'progress_callback', 'measure_takes', 'generate_takes',
+           'try_lock', 'shared_turn', 'run_worker', 'start_generation', 'LatestRequest', 'same_curves', 'live_base',
+           'changed_from', 'live_take', 'show_preview', 'add_live_take', 'Live', 'draw_live', 'return_to', 'start_live',
+           'stop_live']
 
 # %% ../nbs/89_studio.ipynb #st003
 import io, math, os, tempfile, threading
@@ -55,7 +56,8 @@ class Take(NamedTuple):
     seed: int
     words: tuple = ()
     measured: Cond|None = None
-    made: tuple = ()      # `(start, request, how)` of `make_take`
+    lapses: dict|None = None       # {feature: bool (t,)}: where it does not follow, 75 frames a second
+    made: tuple = ()               # `(start, request, how)` of `make_take`
 
     @property
     def how(self): return ', '.join([f'seed {self.seed}', *self.words])
@@ -65,8 +67,20 @@ class Take(NamedTuple):
 def with_measured(take:Take, features=None) -> Take:
     "The take with the curves of a set measured in it (None: the set of its own curves); nothing is measured in silence"
     features = features or name_of_set(take.cond)
-    try: return take._replace(measured=curves_from_result(take.wav, take.cond.frames, features))
+    try: measured = curves_from_result(take.wav, take.cond.frames, features)
     except ValueError: return take
+    return take._replace(measured=measured, lapses=lapses_of(take, features))
+
+# %% ../nbs/89_studio.ipynb #n1028563
+def lapses_of(take:Take, features) -> dict|None:
+    "Where a take does not follow its curves, by chapter 78; None where the packages that measure it are not installed"
+    try: from jingles.receipt import lapses, make_receipt
+    except ModuleNotFoundError: return None
+    curves, rate = {k: v[0].cpu().numpy() for k, v in take.cond.local.items()}, take.cond.frames*SAMPLE_RATE/len(take.wav)
+    moments = make_receipt(take.wav, curves, features, rate).moments
+    wrong = {k: lapses(v) for k, v in moments.items()}
+    shown = [wrong[k] for k in ('velocity', 'rests', 'onsets') if k in wrong]
+    return wrong | dict(velocity=np.any(shown, axis=0)) if 'velocity' in wrong else wrong
 
 # %% ../nbs/89_studio.ipynb #st007
 class TakeRequest(NamedTuple):
@@ -449,7 +463,7 @@ def show_take(studio, take, share=0.):
     card = card_of(studio, take)
     studio.chosen = take
     if share: studio.cond = morph(studio.cond, resample_curves(take.cond, studio.rows.shape[1]), share, studio.features)
-    studio.show(card.wav if card else take.wav, take.measured)
+    studio.show(card.wav if card else take.wav, take.measured, take.lapses)
     publish(studio)
 
 # %% ../nbs/89_studio.ipynb #st040

@@ -11,7 +11,7 @@ __all__ = ['LEVEL_PRESETS', 'GATE_PRESETS', 'PITCH_PRESETS', 'PRESETS_BY_KIND', 
            'curves_from_file', 'curves_to_bytes', 'as_bytes', 'bytes_trait', 'error_text', 'page_code', 'sound_bytes',
            'mel_bytes', 'BoardState', 'ValidatedState', 'saved_curves_exist', 'feature_set_name', 'initial_curves',
            'text_field', 'number_field', 'attached_bytes', 'open_file', 'follow_recording', 'set_preset', 'set_length',
-           'save_file', 'answer_hello', 'handle_request', 'Board', 'show_result']
+           'save_file', 'answer_hello', 'handle_request', 'Board', 'marks_of', 'show_result']
 
 # %% ../../nbs/80_control.draw.ipynb #c004
 import io, math, tempfile, threading, zipfile
@@ -247,7 +247,7 @@ class BoardState(anywidget.AnyWidget):
     bands = traitlets.Int(80).tag(sync=True)         # of the mel spectrogram
     message, name = traitlets.Unicode('').tag(sync=True), traitlets.Unicode('').tag(sync=True)
     lasting = traitlets.Bool(False).tag(sync=True)
-    data, mel, loudness, measured, sound = (bytes_trait() for _ in range(5))
+    data, mel, loudness, measured, lapses, sound = (bytes_trait() for _ in range(6))
 
     @property
     def rows(self): return np.frombuffer(self.data, '<f4').reshape(len(self.lanes), -1)   # float32 (rows, frames)
@@ -418,16 +418,26 @@ class Board(ValidatedState):
         seconds = number_field(seconds, 'length in seconds', 1, self.longest)
         self.cond = resample_curves(self.cond, round(seconds*self.rate))
 
-    def show(self, wav, measured:Cond|None=None): show_result(self, wav, measured)
+    def show(self, wav, measured:Cond|None=None, lapses=None): show_result(self, wav, measured, lapses)
     def on_request(self, _, content, buffers): handle_request(self, content, buffers)
 
+# %% ../../nbs/80_control.draw.ipynb #n9076485
+def marks_of(lapses:dict, board) -> bytes:
+    "The frames `{feature: bool (t,)}` that do not follow, for each lane of `board`, as float32 bytes; empty for none"
+    if not any(np.any(v) for v in lapses.values()): return b''
+    frames = len(next(iter(lapses.values())))
+    lanes = [lapses.get(name, np.zeros(frames)) for name, f in feature_set(board.features).items() for _ in range(f.channels)]
+    return np.asarray(lanes, '<f4').tobytes()
+
 # %% ../../nbs/80_control.draw.ipynb #c030
-def show_result(board, wav, measured:Cond|None=None):
-    "Show the sound `wav` `(n,)` below the lanes of `board`, and what was `measured` of it; the sound goes first"
+def show_result(board, wav, measured:Cond|None=None, lapses=None):
+    """Show the sound `wav` `(n,)` below the lanes of `board`, and what was `measured` of it; the sound goes first.
+    `lapses` `{feature: bool (t,)}` are the frames where it does not follow: marked in the lanes"""
     frames = round(len(wav)/SAMPLE_RATE*board.rate)
     values = to_rows(measured, board.features) if measured else np.empty(0)
     with board.writing: board.sound = sound_bytes(wav)
+    marked = marks_of(lapses or {}, board)
     picture, levels = mel_bytes(wav), frame_levels(wav, frames).astype('<f4').tobytes()
     with board.writing, board.hold_sync():
-        board.mel, board.loudness = picture, levels
+        board.mel, board.loudness, board.lapses = picture, levels, marked
         board.measured = np.where(values < 0, np.nan, values).astype('<f4').tobytes()
