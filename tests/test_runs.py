@@ -185,7 +185,7 @@ def test_table_4_1_at_its_smallest(tmp_path):
     pairs = ['ddpm-cqt', 'edm-cqt', 'ddpm-latents', 'edm-latents', 'discdpm-codes']
     for table in ('equal-time', 'equal-parameters'):
         rows = (tmp_path/'table'/'tables'/table/'table.csv').read_text().splitlines()
-        assert rows[0].split(',')[1:6] == pairs and any(r.startswith('nearest training clip') for r in rows)
+        assert rows[0].split(',')[1:6] == pairs and any(r.startswith('"nearest training clip, samples"') for r in rows)
     assert said(tmp_path/'table.ipynb').count('Cheapest to sample') == 2
     before = {p: p.stat().st_mtime_ns for p in (tmp_path/'table').rglob('*.safetensors')}
     assert len([p for p in before if p.name == 'model.safetensors']) >= 10
