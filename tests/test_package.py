@@ -7,6 +7,7 @@ import pytest
 import soundfile
 
 from book import ROOT, project_files
+from jingles.limits import SECONDS, STEPS, VARIATIONS, shipped_models
 
 WEIGHTS = ROOT/'jingles'/'weights'
 TRAINING = 'tensorflow', 'librosa', 'numba', 'sklearn'      # what only training and scoring need
@@ -37,6 +38,13 @@ def test_weights_are_small_and_documented():
         assert (ROOT/model).stat().st_size < 16e6, f'{model} is over 16 MB'
         beside = {Path(p).suffix for p in shipped() if Path(p).parent == Path(model).parent}
         assert {'.json', '.md'} <= beside, f'{model} has beside it {sorted(beside)}; a configuration (.json) and a card (.md) are wanted'
+
+
+@pytest.mark.parametrize('name', shipped_models())
+def test_cards_say_the_bounds_of_chapter_00(name):
+    card = (WEIGHTS/name/'README.md').read_text()
+    for limit, unit in ((SECONDS, 's at a time'), (VARIATIONS, 'variations'), (STEPS, 'steps')):
+        assert f'{limit.low:g} to {limit.high:g} {unit}' in card
 
 
 def test_wheel_carries_what_is_needed(wheel):
