@@ -23,7 +23,7 @@ class Node_ {
 }
 
 class Recorder { constructor(stream) { this.stream = stream; count.recorder = this; } start() { this.state = "recording"; } stop() { this.state = "inactive"; this.ondataavailable({ data: "hm" }); this.onstop(); } }
-class Gain { constructor() { this.gain = { value: 1, ramps: [], setValueAtTime: (v, t) => this.gain.ramps.push([v, t]), linearRampToValueAtTime: (v, t) => this.gain.ramps.push([v, t]), cancelAndHoldAtTime: nothing }; } connect() {} }
+class Gain { constructor() { this.gain = { value: 1, ramps: [], setValueAtTime: (v, t) => this.gain.ramps.push([v, t]), linearRampToValueAtTime: (v, t) => this.gain.ramps.push([v, t]), cancelScheduledValues: nothing }; } connect() {} }
 
 class Source {                          // a sound that plays: `began` says when and from where, `ended` when it is to stop
   connect() {} start(when, offset) { this.began = [when, offset]; count.sources.push(this); }

@@ -310,6 +310,9 @@ def test_crossfade_has_no_gap(page, kernel):
         sounds = page.state('sounds')
         kernel(f'studio.board.show(__import__("numpy").full(480000, {level}, "float32"))')
         page.page.wait_for_function(f"Number(document.querySelector('.jingles-draw').dataset.sounds) > {sounds}")
+    if page.page.query_selector('.jingles-draw[data-playing=true]'):    # what an earlier test left
+        page.tool('Play')
+        page.page.wait_for_selector('.jingles-draw[data-playing=false]')
     show(0.2)
     page.page.evaluate('window.heard = []')
     page.tool('Play')
