@@ -632,13 +632,9 @@ def init_of_options(o, old, keep):
 
 def redrawn_from(model, cond, best, request, name):
     "What `best` of `cond`, made by `request`, is to the recipe of the next, in which what fails is drawn again"
-    import numpy as np
     from jingles.files.recipe import InitSound, make_recipe, samples_sha256
-    from jingles.receipt import failing_frames
-    from jingles.variations import fade_ramp
-    wrong = failing_frames(best.receipt)
-    at = (np.arange(cond.frames) + 0.5)*len(wrong)/cond.frames            # as `redraw_failing` does
-    keep = tuple(np.float32(1 - fade_ramp(wrong[at.astype(int)], 4)).tolist())
+    from jingles.receipt import keep_mask_following
+    keep = tuple(keep_mask_following(best, cond.frames).tolist())
     recipe = make_recipe(model, request, best.wav, name)
     return InitSound('the one before', samples_sha256(best.wav), keep=keep, recipe=recipe)
 

@@ -7,8 +7,8 @@ __all__ = ['TOLERANCES', 'Heard', 'TimbreClassifier', 'load_timbre_classifier', 
            'pitch_error', 'chroma_error', 'voiced_error', 'level_error', 'constant_runs', 'instrument_error',
            'rests_kept', 'onsets_kept', 'value_error', 'inside_tolerance', 'Receipt', 'mean_or_nan', 'asked_features',
            'make_receipt', 'complete_receipt', 'lapses', 'stretches', 'receipt_lines', 'receipt_for', 'Best',
-           'pick_best', 'best_of', 'mark_lapses', 'failing_frames', 'redraw_failing', 'redraw_until', 'with_bands',
-           'generate_in_bands']
+           'pick_best', 'best_of', 'mark_lapses', 'failing_frames', 'keep_mask_following', 'redraw_failing',
+           'redraw_until', 'with_bands', 'generate_in_bands']
 
 # %% ../nbs/78_receipt.ipynb #r78daaadc
 import json
@@ -299,12 +299,16 @@ def failing_frames(receipt:Receipt, around=8) -> np.ndarray:
     return np.convolve(wrong, np.ones(2*around + 1))[around:around + len(wrong)] > 0.5
 
 # %% ../nbs/78_receipt.ipynb #r787c4b79
+def keep_mask_following(best:Best, frames:int) -> torch.Tensor:
+    "How much of each of `frames` of the curves `best` may keep, `(frames,)`: 0 where it fails, with a ramp of 4 frames"
+    wrong = failing_frames(best.receipt)
+    at = (np.arange(frames) + 0.5)*len(wrong)/frames
+    return torch.as_tensor(1 - fade_ramp(wrong[at.astype(int)], 4), dtype=torch.float32)
+
 def redraw_failing(model, cond:Cond, best:Best, n:int=8, seed:int=0, tolerance={}, **options) -> Best:
     "`best` with the stretches that fail drawn again, the best of `n` versions; `best` itself where none is better"
-    wrong = failing_frames(best.receipt)
-    if not wrong.any(): return best
-    at = (np.arange(cond.frames) + 0.5)*len(wrong)/cond.frames
-    keep = torch.as_tensor(1 - fade_ramp(wrong[at.astype(int)], 4), dtype=torch.float32)
+    if not failing_frames(best.receipt).any(): return best
+    keep = keep_mask_following(best, cond.frames)
     sounds = inpaint_sound(model, best.wav, cat_conds([cond]*n), keep, seed=seed, **options)
     new = pick_best(model, sounds, cond, seed, tolerance)
     return new if new.receipt.score > best.receipt.score else best
