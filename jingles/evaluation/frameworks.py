@@ -401,13 +401,13 @@ class TableScale(NamedTuple):
     settings: dict       # of every run
 
 # %% ../../nbs/77_evaluation.frameworks.ipynb #n0603986
-OWN_CODEC = dict(cqt='cqt', latents='codec', codes='codec-codes')
+OWN_CODEC = dict(cqt='cqt', latents='spectral', codes='spectral-codes')
 SMALL = dict(widths=(32, 48, 64), emb=64, depth=1, control_channels=16, streams=1, sampling_steps=20, cooldown=0.5)
 TABLE_SCALES = dict(
     smoke=TableScale(OWN_CODEC, (8, 2), 0.5, 2, 24, 0.02, dict(cqt=0.02, latents=0.04, codes=0.02),
                      dict(PRESETS['smoke'], sampling_steps=2, tries=2, books=2)),
     tiny=TableScale(OWN_CODEC, (400, 64), 4., 64, 300, 9., dict(cqt=0.3, latents=1.2, codes=0.47),
-                    dict(SMALL, seconds=2., batch=8, warmup=50, lr=8e-4, tries=16, save_every=100, books=8)),
+                    dict(SMALL, seconds=2., batch=8, warmup=50, lr=8e-4, tries=16, save_every=100, books=16)),
     full=TableScale(dict(cqt='cqt', latents='encodec', codes='encodec-codes'), (100_000, 20_000), 8., 2000, 300, 0., {},
                     dict()))
 
