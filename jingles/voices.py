@@ -47,8 +47,8 @@ def voice_cost(note, last, register:float) -> float:
 
 # %% ../nbs/47_voices.ipynb #r470458ab
 def separate_voices(notes, k:int) -> list:
-    """`k` melodies out of `notes` that may sound at once (each with `start` and `end` in s, `pitch` and `velocity`), the
-    highest voice first; a note that still sounds when its voice goes on is cut there; ValueError"""
+    """`k` melodies out of `notes` that may sound at once (each with `start` and `end` in s, `pitch` and `velocity`),
+    the highest voice first; a note that still sounds when its voice goes on is cut there; ValueError"""
     check(k >= 1, f"{k} voices; expected at least 1")
     check(notes, "no notes to separate into voices")
     voices, places = [[] for _ in range(k)], registers(notes, k)
