@@ -399,15 +399,18 @@ class TableScale(NamedTuple):
     minutes: float       # of training for each model; 0: the preset's number of steps
     parameters: dict     # millions for cqt, latents and codes; {}: those of the presets
     settings: dict       # of every run
+    by_kind: dict = {}   # settings of the runs on cqt, latents or codes, beside those
 
 # %% ../../nbs/77_evaluation.frameworks.ipynb #n0603986
 OWN_CODEC = dict(cqt='cqt', latents='spectral', codes='spectral-codes')
-SMALL = dict(widths=(32, 48, 64), emb=64, depth=1, control_channels=16, streams=1, sampling_steps=20, cooldown=0.5)
+SMALL = dict(widths=(32, 48, 64), emb=64, depth=1, control_channels=16, streams=1, sampling_steps=16,
+             guidance=1., cooldown=0.5)
 TABLE_SCALES = dict(
     smoke=TableScale(OWN_CODEC, (8, 2), 0.5, 2, 24, 0.02, dict(cqt=0.02, latents=0.04, codes=0.02),
                      dict(PRESETS['smoke'], sampling_steps=2, tries=2, books=2)),
-    tiny=TableScale(OWN_CODEC, (400, 64), 4., 64, 300, 9., dict(cqt=0.3, latents=1.2, codes=0.47),
-                    dict(SMALL, seconds=2., batch=8, warmup=50, lr=8e-4, tries=16, save_every=100, books=16)),
+    tiny=TableScale(OWN_CODEC, (400, 64), 4., 32, 300, 7., dict(cqt=0.3, latents=1.2, codes=0.47),
+                    dict(SMALL, seconds=2., batch=8, warmup=50, lr=8e-4, tries=16, save_every=100, books=16),
+                    dict(cqt=dict(batch=2))),
     full=TableScale(dict(cqt='cqt', latents='encodec', codes='encodec-codes'), (100_000, 20_000), 8., 2000, 300, 0., {},
                     dict()))
 
@@ -428,7 +431,8 @@ def framework_configs(scale:TableScale, equal_parameters:bool=False) -> dict:
             name = f"{paradigm}-{kind if kind == 'cqt' else 'encodec'}"
             return configure(configure(**PRESETS[name]), **scale.settings)
         backbone = 'expand' if kind == 'codes' else 'unet'      # as in the report
-        cfg = configure(format=scale.formats[kind], paradigm=paradigm, backbone=backbone, **scale.settings)
+        cfg = configure(format=scale.formats[kind], paradigm=paradigm, backbone=backbone,
+                        **scale.settings | scale.by_kind.get(kind, {}))
         return match_parameters(cfg, scale.parameters['latents' if equal_parameters else kind])
     return {f'{p}-{k}': one(p, k) for p, k in FRAMEWORK_PAIRS}
 
