@@ -13,7 +13,7 @@ cfg = parser['DEFAULT']
 def words(key): return cfg.get(key, '').split()
 
 
-train, lab, serve, dev, docs = map(words, ('train_requirements', 'lab_requirements', 'serve_requirements', 'dev_requirements', 'docs_requirements'))
+train, lab, serve, hub, dev, docs = map(words, ('train_requirements', 'lab_requirements', 'serve_requirements', 'hub_requirements', 'dev_requirements', 'docs_requirements'))
 readme = here/'README.md'
 
 setup(
@@ -32,7 +32,7 @@ setup(
     packages=find_packages(include=[cfg['lib_path'], f"{cfg['lib_path']}.*"]),
     package_data={cfg['lib_path']: ['weights/**', '**/*.js']},
     install_requires=words('requirements'),
-    extras_require=dict(train=train, lab=lab, serve=serve, docs=docs, dev=train + lab + serve + dev + docs),
+    extras_require=dict(train=train, lab=lab, serve=serve, hub=hub, docs=docs, dev=train + lab + serve + hub + dev + docs),
     entry_points=dict(console_scripts=cfg['console_scripts'].split(), nbdev=[f"{cfg['lib_name']}={cfg['lib_path']}._modidx:d"]),
     zip_safe=False,
 )

@@ -24,7 +24,7 @@ __all__ = ['OLD_OPTIONS', 'app', 'CLOCK', 'VERSION', 'Velocity', 'Chroma', 'Inst
            'export_line', 'export_summary', 'export_databases', 'export', 'check_databases', 'card', 'train_codec',
            'train_codes', 'train', 'sampling_of_options', 'sample_and_write', 'sample_sounds', 'clips_of',
            'write_metrics', 'report_overlap', 'evaluate_and_write', 'evaluate', 'compare_models', 'settings', 'models',
-           'kept_recipe', 'about', 'again', 'recipe_control', 'to_midi', 'whole_numbers', 'drawn_envelope',
+           'push', 'kept_recipe', 'about', 'again', 'recipe_control', 'to_midi', 'whole_numbers', 'drawn_envelope',
            'sample_instrument', 'served_hosts', 'serve_studio', 'exit_with', 'interrupt_message',
            'use_temporary_caches', 'error_line', 'main']
 
@@ -41,8 +41,9 @@ from typing import Annotated, NamedTuple, Optional
 
 import typer
 
+from .hub import find_model, push_model
 from .limits import (BITS, DEFAULT_MODEL, FILE_RATES, FRACTION, SECONDS, SEEDS, SOUND_ENDINGS, STEPS, STRENGTH,
-                            TABLE_ENDINGS, VARIATIONS, Limit, check, has_suffix, model_folder, shipped_models)
+                            TABLE_ENDINGS, VARIATIONS, Limit, check, has_suffix, shipped_models)
 
 # %% ../nbs/88_cli.ipynb #c004
 OLD_OPTIONS = {     # options by their old names, which go on working unseen
@@ -447,8 +448,8 @@ Voices = within(int, Limit(2, 8), "Of --midi: so many voices at once, mixed; --i
 
 # %% ../nbs/88_cli.ipynb #c035
 CodecFolder = option(Path, "Folder of the weights of the format, where the model has none. [default: its own]")
-ModelFolder = option(Path, "Folder of a trained model, or the name of one that comes with jingles (`jingles models`). "
-                           f"[default: {DEFAULT_MODEL}]")
+ModelFolder = option(Path, "Folder of a trained model, the name of one that comes with jingles (`jingles models`), or "
+                           f"hf:OWNER/NAME of the Hugging Face hub. [default: {DEFAULT_MODEL}]")
 Sound = option(Path, "The sound file, .wav or .flac; its picture goes beside it. "
                      "[default: jingle.wav, or the next number that is free]")
 Picture = flag('--picture/--no-picture', "Draw curves and spectrogram beside the sound, once it is there.")
@@ -542,7 +543,7 @@ def check_options(o):
     check_curve_texts(velocity=o.velocity, chroma=o.chroma)
     files = ('midi', 'curves', 'init_audio', 'previous_curves', 'morph')
     check_files(**{name: getattr(o, name) for name in files})
-    model_folder(o.model)
+    find_model(o.model)
     sampling_pairs(o.sampling)
     o.names = [f'seed{o.seed + i}' for i in range(o.variations)]
     if o.voices: o.names = ['mix', *(f'voice{i + 1}' for i in range(o.voices))]
@@ -849,7 +850,7 @@ def combine(
     """
     o = Options(**locals())
     o.seed, o.guidance = pick_seed(seed), parse_guidance(guidance)
-    model_folder(model)
+    find_model(model)
     sampling_pairs(sampling)
     check_writable(sound_path(out, True))
     write_combinations(o)
@@ -1091,7 +1092,7 @@ def evaluate_and_write(o):
     report_overlap(model, clips, o.force)
     kept = dict(samples=o.samples, embedding=o.embedding)
     metrics = evaluate(model, clips, o.count, sampling_of_options(o), o.workers, **kept)
-    metrics['training']['cost'] = training_cost(o.model or WEIGHTS/DEFAULT_MODEL)
+    metrics['training']['cost'] = training_cost(find_model(o.model))
     write_metrics(out, metrics)
 
 # %% ../nbs/88_cli.ipynb #c058
@@ -1163,6 +1164,23 @@ def models():
         default = ', the default' if name == DEFAULT_MODEL else ''
         about = f"{kept['paradigm']} on {kept['format']}, follows {kept['features']}{default}"
         print(f"{name:16}{about}; {folder/'README.md'}")
+
+# %% ../nbs/88_cli.ipynb #n4661937
+@app.command()
+def push(
+    folder: Annotated[Path, typer.Argument(help="Folder of a trained model, or the name of one of `jingles models`.")],
+    to: Annotated[str, typer.Argument(help="OWNER/NAME on the hub; it is made where there is none.")],
+    licence: option(str, "What its owner allows, as the hub writes it, such as apache-2.0 or cc-by-4.0.") = '',
+    private: flag('--private', "A new one is seen by its owner only.") = False,
+):
+    """Put a model on the Hugging Face hub, with its card and checksums; log in before with `hf auth login`.
+
+    \b
+        jingles push runs/bells ann/bells --licence cc-by-4.0
+        jingles generate --model hf:ann/bells
+    """
+    name = push_model(folder, to, licence, private)
+    print(f"{name} is there; jingles generate --model {name}")
 
 # %% ../nbs/88_cli.ipynb #n3201735
 JingleFile = Annotated[Path, typer.Argument(help="A .wav or .flac file that jingles wrote, or its recipe as .json.")]
@@ -1266,7 +1284,7 @@ def sample_instrument(
     seed = pick_seed(seed)
     check(out is None or has_suffix(out, '.sfz'), f"--out is {str(out)!r}; end it in .sfz")
     check_files(curves=curves)
-    model_folder(model)
+    find_model(model)
     out = free_path(out, Path('instrument.sfz'), beside='', force=force)
     from jingles.files.instrument import Grid, make_instrument
     from jingles.models import load_model

@@ -19,7 +19,7 @@ from .core import (
     atomic_write, check, default_device, differing_options, fingerprint, load_tensors, options_text, read_json,
     weights_sha256)
 from .formats.codec import half_precision, save_codec, save_codes
-from .limits import model_folder
+from .hub import find_model
 from .paradigms.consistency import Teacher
 from .paradigms.guidance import with_guidance, with_unconditional_scale
 from .system import FORMATS, PARADIGMS, build, configure, make_format, Model, sampling_arguments
@@ -113,8 +113,8 @@ def check_config(cfg, format, config:dict|None, data:list, folder):
 
 # %% ../nbs/61_models.ipynb #c033
 def load_model(folder=None, format=None, device=None, codec=None) -> Model:
-    "The model kept in `folder`, or the shipped one of that name (None: the one that is taken where none is named), its format's weights from `codec` (None: its own); FileNotFoundError or ValueError that names what is wrong"
-    folder = model_folder(folder)
+    "The model of a folder, of a shipped name (None: the default) or of the hub, `hf:OWNER/NAME`; OSError, ValueError"
+    folder = find_model(folder)
     state, (cfg, expected, config), data = load_tensors(folder/'model.safetensors'), read_config(folder), read_training_data(folder)
     cfg = replace(cfg, codec=str(codec or codec_folder(cfg, folder)))
     format = format or make_format(cfg)

@@ -19,7 +19,7 @@ from .control.features import PLAYED_BY
 from .core import check, Cond, differing_options, drop_features, rand, seed_everything, weights_sha256
 from .data.batches import (
     clip_generators, make_batches, MicroBatch, random_crops, read_statistics, require_manifest, root_mean_square)
-from .limits import model_folder
+from .hub import find_model
 from .models import load_model, read_training_data, save_model, training_paradigm
 from .paradigms.schedules import at_progress
 from .system import build, configure, feature_names, features_of, make_format, preset, training_objects
@@ -128,7 +128,7 @@ def data_record(data) -> dict:
 def training_data_records(cfg, data, out) -> list:
     "The records of all that a run in the folder `out`, of the configuration `cfg` and the export `data`, will have seen, the first one first"
     begun = (Path(out)/'last.safetensors').exists()
-    start = out if begun else cfg.start_from and model_folder(cfg.start_from)
+    start = out if begun else cfg.start_from and find_model(cfg.start_from)
     before, now = read_training_data(start) if start else [], data_record(data)
     same = before and before[-1] and {k: now.get(k) for k in before[-1]} == before[-1]       # an older one tells less
     return before if same else [*before, now]

@@ -212,7 +212,7 @@ def test_parameters_tag_survives_cleaning():
 
 # ---- what is declared
 
-EXTRAS = ('requirements', 'train_requirements', 'lab_requirements', 'serve_requirements', 'dev_requirements', 'docs_requirements')
+EXTRAS = ('requirements', 'train_requirements', 'lab_requirements', 'serve_requirements', 'hub_requirements', 'dev_requirements', 'docs_requirements')
 NOT_IMPORTED = dict({'mkdocs-material': "the site's theme"}, jupyterlab='`make lab`', ipywidgets='carries anywidget', voila='`make app`', ipykernel='runs the notebooks', execnb='bound for nbdev', ghapi='bound for nbdev',
                     **{'pytest-xdist': '`make pytest` runs two tests at once'}, setuptools='builds the wheel', wheel='builds the wheel', papermill='runs nbs/runs')
 
@@ -256,7 +256,7 @@ def test_every_requirement_is_used():
 
 def test_every_import_is_declared():
     "What the package imports stands in settings.ini"
-    known = {canonicalize_name(r.name) for r in declared('requirements', 'train_requirements', 'lab_requirements', 'serve_requirements')} | alone()
+    known = {canonicalize_name(r.name) for r in declared('requirements', 'train_requirements', 'lab_requirements', 'serve_requirements', 'hub_requirements')} | alone()
     outside = imported_by(sorted((ROOT/'jingles').rglob('*.py'))) - sys.stdlib_module_names - {'jingles'}
     missing = [n for n in sorted(outside) if not (distributions([n]) | {canonicalize_name(n)}) & known]
     assert not missing, f'imported by the package, not in settings.ini: {", ".join(missing)}'

@@ -63,7 +63,7 @@ def test_wheel_says_what_it_is(wheel):
     about = read('METADATA')
     import jingles
     assert f'\nVersion: {jingles.__version__}\n' in about
-    assert all(f'Provides-Extra: {extra}' in about for extra in ('train', 'lab', 'serve', 'dev', 'docs'))
+    assert all(f'Provides-Extra: {extra}' in about for extra in ('train', 'lab', 'serve', 'hub', 'dev', 'docs'))
     assert 'made from nbs/index.ipynb' in about, 'README.md is the long description'
     assert 'jingles = jingles.cli:main' in read('entry_points.txt')
 

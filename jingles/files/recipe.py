@@ -28,6 +28,7 @@ from ..core import SAMPLE_RATE, Cond, cat_conds, check, weights_sha256
 from .midi import part_from_cond
 from .wave import Cue, Encoding, Extras, read_tags, save_sound
 from ..generate import generate
+from ..hub import is_hub_name
 from ..limits import DEFAULT_MODEL, shipped_models
 from ..models import load_model
 from ..system import PARADIGMS, sampling_to_json, with_sampling
@@ -110,7 +111,8 @@ def model_sha256(model) -> str:
 def model_identity(model, name) -> dict:
     "What a recipe says of a model, whose name or folder is `name`"
     config = dict(paradigm=model.config.paradigm, format=model.config.format)
-    return dict(name=Path(name).name, sha256=model_sha256(model), device=model.device.type, **config)
+    called = str(name) if is_hub_name(name) else Path(name).name
+    return dict(name=called, sha256=model_sha256(model), device=model.device.type, **config)
 
 def sampling_fields(model) -> dict: return {f.name: getattr(model.config, f.name) for f in fields(SamplingDefaults)}
 
@@ -233,7 +235,7 @@ def model_of_recipe(recipe:dict, model=None):
     """The model of a recipe, by its name or from the folder `model`, with its settings of sampling; ValueError where
     it is another"""
     name, expected = recipe['model']['name'], recipe['model']['sha256']
-    check(model or name in shipped_models(),
+    check(model or is_hub_name(name) or name in shipped_models(),
           f"the sound was made by the model {name}, which does not come with jingles; "
           "give its folder with --model, or model=")
     loaded = load_model(model or name)
