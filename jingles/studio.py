@@ -15,8 +15,8 @@ __all__ = ['START_MODES', 'ACCEPTS', 'QUALITIES', 'CUSTOM', 'VISITOR', 'STYLE_SL
            'on_cancel', 'on_keep', 'on_show', 'on_fetch', 'count_takes', 'drawn_curves', 'GenerationPlan',
            'plan_generation', 'Cancelled', 'update_takes', 'progress_callback', 'measure_takes', 'generate_takes',
            'try_lock', 'shared_turn', 'run_worker', 'start_generation', 'LatestRequest', 'same_curves', 'live_base',
-           'changed_from', 'live_take', 'show_preview', 'add_live_take', 'Live', 'draw_live', 'return_to', 'start_live',
-           'stop_live']
+           'changed_from', 'live_take', 'preview_options', 'show_preview', 'add_live_take', 'Live', 'draw_live',
+           'return_to', 'start_live', 'stop_live']
 
 # %% ../nbs/89_studio.ipynb #st003
 import io, math, os, tempfile, threading
@@ -43,8 +43,9 @@ from .files.midi import take_parts, write_parts
 from .files.recipe import (InitSound, SoundRequest, make_recipe, samples_sha256, save_with_recipe,
                                   split_options)
 from .limits import DEFAULT_MODEL, SECONDS, STEPS, VARIATIONS
+from .paradigms.guidance import cap_scales
 from .paradigms.samplers import Churn
-from .models import load_model
+from .models import load_model, preview_model
 from .system import GLOBAL_FEATURES, PARADIGMS, accepted_settings, sampler_of, sampling_to_json
 from .variations import inpaint_sound, keep_mask_outside, keep_mask_unchanged, morph, vary
 
@@ -673,12 +674,16 @@ def changed_from(base:Take|None, cond:Cond, rate:float) -> float:
     return max(0., differs.argmax()/rate - 0.15)
 
 # %% ../nbs/89_studio.ipynb #st077
-def live_take(studio, cond:Cond, base:Take|None, steps:int, progress) -> Take:
-    "What is shown but for what changed, or a new take where nothing is shown"
-    how = sampling_options(studio.model, studio.settings) | dict(steps=steps, progress=progress)
+def live_take(studio, model, cond:Cond, base:Take|None, **how) -> Take:
+    "What is shown but for what changed, or a new take where nothing is shown, by `model`"
     seed = base.seed if base else studio.settings['seed']
-    take = make_take(studio.model, TakeRequest(cond, base), 'changed' if base else 'new', seed, **how)
+    take = make_take(model, TakeRequest(cond, base), 'changed' if base else 'new', seed, **how)
     return take._replace(words=('live',))
+
+def preview_options(studio, model) -> dict:
+    "What the settings say to `generate` for a preview by `model`: guidance may only be less than it has of its own"
+    own = dict(unconditional_scale=studio.settings['unconditional_scale']) if model.net is studio.model.net else {}
+    return own | dict(guidance=cap_scales(under(studio.settings, 'guidance')))
 
 def show_preview(studio, take:Take, at:float):
     "The sound first, played from `at` unless something plays; then what is seen of it"
@@ -700,11 +705,19 @@ class Live:
     "The thread that turns the newest drawing into sound while somebody draws"
     def __init__(self, studio):
         self.studio, self.latest, self.abandoned, self.previews = studio, LatestRequest(), 0, 0
+        self.model = self.preview = None
         self.thread = threading.Thread(target=self.run, daemon=True)
 
     def interrupted(self) -> bool:
         "Is there something newer to do? The end of Live is not"
         return self.studio.busy or (self.latest.newer.is_set() and self.latest.request is not None)
+
+    def preview_model(self):
+        "What makes the previews of the model that is shown"
+        if self.model is not self.studio.model:
+            self.model = self.studio.model
+            self.preview = preview_model(self.model)
+        return self.preview
 
     def in_preview(self, _):
         if not self.interrupted() or self.abandoned: return
@@ -732,12 +745,13 @@ def draw_live(live, cond:Cond):
     base, steps, longest = live_base(studio.chosen, cond), studio.settings['steps'], studio.limits.seconds
     check(studio.seconds <= longest, f"at most {longest:g} s can be made here, so shorten the curves")
     if base and same_curves(base.cond, cond): return return_to(studio, base)
-    few = quality_steps('draft', *step_range(studio))
-    if few < steps:
-        preview = live_take(studio, cond, base, few, live.in_preview)
+    few = live.preview_model()
+    if sampling_to_json(few)['steps'] < steps:
+        preview = live_take(studio, few, cond, base, progress=live.in_preview, **preview_options(studio, few))
         show_preview(studio, preview, changed_from(base, cond, studio.model.spec.curve_rate))
         live.abandoned, live.previews = 0, live.previews + 1
-    take = live_take(studio, cond, base, steps, live.in_refinement)
+    how = sampling_options(studio.model, studio.settings) | dict(progress=live.in_refinement)
+    take = live_take(studio, studio.model, cond, base, **how)
     card = add_live_take(studio, take)
     set_status(studio, 'refined', 'full quality')
     if not live.interrupted(): measure_takes(studio, [card])

@@ -8,12 +8,13 @@ __all__ = ['EMBEDDERS', 'EMBEDDINGS', 'INJECTORS', 'GLOBAL_FEATURES', 'SCHEDULES
            'SAMPLER_SETTINGS', 'FORMATS', 'BACKBONES', 'LR_DECAYS', 'EMA_SCHEDULES', 'PRECISIONS', 'TABLES',
            'WITHOUT_WEIGHTS', 'NOTES', 'PRESETS', 'check_sampling', 'features_of', 'configure', 'linear_schedule',
            'discrete_time_options', 'SamplerSettings', 'churn_options', 'eta_options', 'variance_options',
-           'ParadigmRow', 'make_edm', 'make_consistency', 'make_ddpm', 'beta_settings_for', 'changed_settings',
-           'accepted_settings', 'sampler_name', 'check_accepted', 'FormatRow', 'make_encodec_codes', 'parse_format',
-           'read_options', 'format_settings', 'format_options', 'format_text', 'exponential_ema', 'power_ema',
-           'training_objects', 'make_format', 'parse_formats', 'report_settings', 'preset', 'Model', 'build_net',
-           'build_paradigm', 'sampler_of', 'sampler_arguments', 'sampling_arguments', 'option_to_json',
-           'sampling_to_json', 'build', 'with_sampling', 'feature_names', 'check_control', 'cond_from_arrays']
+           'ParadigmRow', 'make_edm', 'make_consistency', 'make_ddpm', 'edm_preview', 'ddpm_preview',
+           'beta_settings_for', 'changed_settings', 'accepted_settings', 'sampler_name', 'check_accepted', 'FormatRow',
+           'make_encodec_codes', 'parse_format', 'read_options', 'format_settings', 'format_options', 'format_text',
+           'exponential_ema', 'power_ema', 'training_objects', 'make_format', 'parse_formats', 'report_settings',
+           'preset', 'Model', 'build_net', 'build_paradigm', 'sampler_of', 'sampler_arguments', 'sampling_arguments',
+           'option_to_json', 'sampling_to_json', 'build', 'with_sampling', 'feature_names', 'check_control',
+           'cond_from_arrays']
 
 # %% ../nbs/60_system.ipynb #rm00056
 import math, re
@@ -107,27 +108,31 @@ CONSISTENCY_SETTINGS = ('consistency_stages', 'consistency_teacher')
 
 # %% ../nbs/60_system.ipynb #c013
 class ParadigmRow(NamedTuple):
-    "A paradigm's row: the class, `make(cfg, spec)`, its samplers by name, the steps of those that need fewer than it takes, and what those that have settings of their own take"
+    "A paradigm's row: the class, `make(cfg, spec)`, its samplers by name, the steps of those that need fewer than it takes, what those that have settings of their own take, and how sounds are drawn in few steps"
     paradigm: type
     make: object
     samplers: dict = {}
     steps: dict = {}
     takes: dict = {}
     settings: object = lambda cfg: ()      # of the paradigm itself, that not all of them have
+    preview: object = lambda cfg: dict(sampling_steps=max(1, (cfg.sampling_steps or cfg.times)//4), guidance=1.)     # settings of sampling for a sound in few steps
     in_training: object = lambda model, load_teacher: model.paradigm     # what training uses in place of the model's paradigm
 
 def make_edm(cfg, spec): return EDM(cfg.sigma_data, cfg.sigma_mean, cfg.sigma_std, cfg.sigma_min, cfg.sigma_max, cfg.rho)
 def make_consistency(cfg, spec): return Consistency(**vars(make_edm(cfg, spec)), stages=cfg.consistency_stages)
 def make_ddpm(cfg, spec): return DDPM(**discrete_time_options(cfg, own=linear_schedule(cfg), cosine=bounded_cosine_betas))
+def edm_preview(cfg): return dict(sampler='dpmpp', sampling_steps=4, sigma_max=min(cfg.sigma_max, 15.), guidance=1.)
+def ddpm_preview(cfg): return dict(sampler='dpmpp', sampling_steps=6, guidance=1.)
 def beta_settings_for(*schedules): return lambda cfg: BETA_SETTINGS if cfg.schedule in schedules else ()
 
 PARADIGMS = dict(
-    edm=ParadigmRow(EDM, make_edm, dict(dpmpp=dpmpp_2m, heun=heun, euler=euler), takes=dict(heun=CHURN_SETTINGS), settings=lambda cfg: SIGMA_SETTINGS),
+    edm=ParadigmRow(EDM, make_edm, dict(dpmpp=dpmpp_2m, heun=heun, euler=euler), takes=dict(heun=CHURN_SETTINGS), settings=lambda cfg: SIGMA_SETTINGS,
+                    preview=edm_preview),
     consistency=ParadigmRow(Consistency, make_consistency, dict(multistep=multistep),
-                            settings=lambda cfg: (*SIGMA_SETTINGS, *CONSISTENCY_SETTINGS),
+                            settings=lambda cfg: (*SIGMA_SETTINGS, *CONSISTENCY_SETTINGS), preview=lambda cfg: {},
                             in_training=lambda model, load_teacher: replace(model.paradigm, teacher=load_teacher(model))),
     ddpm=ParadigmRow(DDPM, make_ddpm, dict(dpmpp=from_sigma_sampler(dpmpp_2m), ddim=ddim, ancestral=ancestral, heun=heun_by_time), dict(dpmpp=25),
-             dict(heun=CHURN_SETTINGS, ddim=ETA_SETTINGS, ancestral=ANCESTRAL_SETTINGS), beta_settings_for('own', 'linear')),
+             dict(heun=CHURN_SETTINGS, ddim=ETA_SETTINGS, ancestral=ANCESTRAL_SETTINGS), beta_settings_for('own', 'linear'), ddpm_preview),
     discdpm=ParadigmRow(DiscDPM, lambda cfg, spec: DiscDPM(spec.classes, **discrete_time_options(cfg)), settings=beta_settings_for('linear')))
 
 # %% ../nbs/60_system.ipynb #tk03
@@ -312,6 +317,7 @@ class Model:
     mean: torch.Tensor   # (c, 1...) per channel of the format, over the training data
     std: torch.Tensor
     data: list = field(default_factory=list)   # what it was trained on, the first database first; None for one that nobody wrote down
+    shipped: str = ''    # its name among those that come with the package
 
     @property
     def spec(self): return self.format.spec

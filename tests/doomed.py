@@ -10,8 +10,8 @@ STEPS = 14
 def config(tiny, **changes): return configure(preset('smoke'), **dict(dict(codec=str(tiny/'codec'), steps=STEPS, keep_last=2), **changes))
 
 
-def run(tiny, out, deadly=-1, stop=-1, env={}):
-    "Train; kill this process before step `deadly`, ask the one of rank 1 to stop in step `stop`. What goes wrong is written into `out`"
+def run(tiny, out, deadly=-1, stop=-1, env={}, changes={}):
+    "Train, with `changes` of the settings; kill this process before step `deadly`, ask the one of rank 1 to stop in step `stop`. What goes wrong is written into `out`"
     os.environ.update(env)
     import torch
     from jingles import training
@@ -23,7 +23,7 @@ def run(tiny, out, deadly=-1, stop=-1, env={}):
         if run.step == stop and run.place.rank == 1: os.kill(os.getpid(), signal.SIGUSR1)
         return plain(run, *rest)
     loop.optimizer_step = doomed
-    try: training.train(config(tiny), tiny/'db', out)
+    try: training.train(config(tiny, **changes), tiny/'db', out)
     except (Exception, KeyboardInterrupt) as e:
         Path(out, f"said-{env.get('RANK', 0)}.txt").write_text(f'{type(e).__name__}: {e}')
         raise SystemExit(1)

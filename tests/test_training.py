@@ -11,7 +11,7 @@ from jingles.trainer import loop
 from jingles.core import load_tensors
 from jingles.data.records import write_shapes, write_shard
 from jingles.models import load_model
-from jingles.system import PARADIGMS
+from jingles.system import PARADIGMS, preset
 from jingles.data.batches import make_batches, clip_generators
 from jingles.trainer.checkpoints import Plan, start_run, load_checkpoint, read_log, training_seconds
 from jingles.trainer.loop import train_module, optimizer_step
@@ -71,6 +71,19 @@ def test_killed_and_resumed_is_the_same(tiny, whole, tmp_path):
     assert seconds == sorted(seconds) and abs(training_seconds(tmp_path) - seconds[-1]) < 60 and 0 < training_seconds(tmp_path/'best') <= training_seconds(tmp_path), 'training time adds up'
     assert same(tmp_path/'best', whole/'best') and not list(tmp_path.rglob('.*'))
     assert sorted(p.name for p in tmp_path.glob('step-*')) == ['step-00000012.safetensors', 'step-00000014.safetensors']
+
+
+def test_killed_and_resumed_is_the_same_with_a_teacher(tiny, whole, tmp_path):
+    "Consistency training as in the preset: its stage goes by the progress of the run, its teacher is loaded again"
+    few = preset('notes-few')
+    changes = dict(start_from=str(whole)) | {k: getattr(few, k) for k in ('paradigm', 'consistency_teacher', 'sigma_std', 'guidance', 'unconditional_scale')}
+    train(config(tiny, **changes), tiny/'db', tmp_path/'straight')
+    for step in (1, 8): assert ended(start(tiny, tmp_path/'killed', deadly=step, changes=changes)) == -signal.SIGKILL
+    train(config(tiny, **changes), tiny/'db', tmp_path/'killed')
+    killed, straight, alone = tmp_path/'killed', tmp_path/'straight', tmp_path/'alone'
+    assert same(killed, straight) and losses(killed) == losses(straight) and not same(straight, whole)
+    train(config(tiny, **changes | dict(consistency_teacher=False)), tiny/'db', alone)
+    assert not same(alone, straight), 'the teacher has a say'
 
 
 @pytest.mark.parametrize('sign', [signal.SIGTERM, signal.SIGUSR1])
