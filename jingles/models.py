@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['MODEL_VERSION', 'LEGACY_DEFAULTS', 'CODEC_SAVERS', 'read_config', 'save_codec_and_codes', 'is_shipped',
-           'save_format_weights', 'codec_folder', 'read_training_data', 'save_model', 'check_config', 'load_model',
-           'load_teacher', 'training_paradigm']
+           'save_format_weights', 'codec_folder', 'read_training_data', 'save_model', 'check_config', 'shipped_name',
+           'load_model', 'load_teacher', 'training_paradigm', 'student_of', 'load_student', 'preview_model']
 
 # %% ../nbs/61_models.ipynb #rm00051
 import json, math
 from dataclasses import asdict, replace
+from functools import lru_cache
 from pathlib import Path
 
 from safetensors.torch import save_file
@@ -20,9 +21,10 @@ from .core import (
     weights_sha256)
 from .formats.codec import half_precision, save_codec, save_codes
 from .hub import find_model
+from .limits import shipped_models
 from .paradigms.consistency import Teacher
 from .paradigms.guidance import with_guidance, with_unconditional_scale
-from .system import FORMATS, PARADIGMS, build, configure, make_format, Model, sampling_arguments
+from .system import FORMATS, PARADIGMS, build, configure, make_format, Model, sampling_arguments, with_sampling
 
 # %% ../nbs/61_models.ipynb #cl60a
 MODEL_VERSION = 2       # of the layout of a model folder; 2 tells the config of the format, and has its options in the fingerprint
@@ -112,6 +114,10 @@ def check_config(cfg, format, config:dict|None, data:list, folder):
 
 
 # %% ../nbs/61_models.ipynb #c033
+def shipped_name(folder) -> str:
+    "The name of the shipped model in `folder`, empty for another folder"
+    return next((name for name, path in shipped_models().items() if path == Path(folder)), '')
+
 def load_model(folder=None, format=None, device=None, codec=None) -> Model:
     "The model of a folder, of a shipped name (None: the default) or of the hub, `hf:OWNER/NAME`; OSError, ValueError"
     folder = find_model(folder)
@@ -121,7 +127,7 @@ def load_model(folder=None, format=None, device=None, codec=None) -> Model:
     check_config(cfg, format, config, data, folder)
     now = fingerprint(format) if config is not None else weights_sha256(format)
     check(now in (expected, None), f"{folder} was trained with another {cfg.format} than the one that was loaded; name the folder of its own with --codec, or codec=")
-    model = replace(build(cfg, (state.pop('mean'), state.pop('std')), format), data=data)
+    model = replace(build(cfg, (state.pop('mean'), state.pop('std')), format), data=data, shipped=shipped_name(folder))
     try: model.net.load_state_dict({k[4:]: v for k, v in state.items()})
     except RuntimeError as e: raise ValueError(f"{folder}/model.safetensors does not fit config.json ({str(e).splitlines()[1].strip()}); retrain it") from e
     model.net.eval().requires_grad_(False)
@@ -145,3 +151,20 @@ def load_teacher(model) -> Teacher|None:
 def training_paradigm(model):
     "The paradigm that `model` is trained with: its own, with a teacher where it wants one"
     return PARADIGMS[model.config.paradigm].in_training(model, load_teacher)
+
+# %% ../nbs/61_models.ipynb #n4924270
+def student_of(name:str) -> str|None:
+    "The shipped model that was distilled from the shipped one of this `name`; None where there is none"
+    configs = {student: read_json(folder/'config.json') for student, folder in shipped_models().items()}
+    def learned(cfg): return cfg.get('consistency_teacher') and cfg.get('start_from') == name
+    return next((student for student, cfg in configs.items() if name and learned(cfg)), None)
+
+@lru_cache(2)
+def load_student(name:str, device) -> Model: return load_model(name, device=device)     # once for all that ask for it
+
+def preview_model(model:Model) -> Model:
+    """What makes sounds like those of `model` in few steps: its student where one is shipped, else `model` itself with
+    the settings of its paradigm for that; it takes the same control, and decodes with the same format"""
+    student = student_of(model.shipped)
+    if student: return replace(load_student(student, model.device), format=model.format)
+    return with_sampling(model, **PARADIGMS[model.config.paradigm].preview(model.config))
