@@ -113,11 +113,12 @@ def check_config(cfg, format, config:dict|None, data:list, folder):
         check(not theirs, f"{folder} cannot be loaded in {name}:{own}: {what} in {name}:{theirs}; give it that format")
 
 
-# %% ../nbs/61_models.ipynb #c033
+# %% ../nbs/61_models.ipynb #n7192223
 def shipped_name(folder) -> str:
     "The name of the shipped model in `folder`, empty for another folder"
     return next((name for name, path in shipped_models().items() if path == Path(folder)), '')
 
+# %% ../nbs/61_models.ipynb #c033
 def load_model(folder=None, format=None, device=None, codec=None) -> Model:
     "The model of a folder, of a shipped name (None: the default) or of the hub, `hf:OWNER/NAME`; OSError, ValueError"
     folder = find_model(folder)
@@ -159,6 +160,7 @@ def student_of(name:str) -> str|None:
     def learned(cfg): return cfg.get('consistency_teacher') and cfg.get('start_from') == name
     return next((student for student, cfg in configs.items() if name and learned(cfg)), None)
 
+# %% ../nbs/61_models.ipynb #n1446963
 @lru_cache(2)
 def load_student(name:str, device) -> Model: return load_model(name, device=device)     # once for all that ask for it
 
