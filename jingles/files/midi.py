@@ -26,7 +26,7 @@ from ..audio import mel_spectrogram
 from ..control.curves import PITCH_MIN, PITCH_SEMITONES, centred_notes, default_start, notes_to_curves, to_cond
 from ..control.descriptors import AudioAnalysis, check_audio
 from ..control.features import GM_INSTRUMENTS, LOUDNESS, MEASURED_PITCH, PITCH, PLAYED_BY, VIBRATO, feature_set
-from ..control.heard import FULL_LEVEL, frame_levels
+from ..control.heard import FULL_VELOCITY_DB, frame_levels
 from ..core import SAMPLE_RATE, Cond, atomic_write, check
 from ..data.melody import (EXPRESSIVE_RANGE, VOICE_LIMITS, BadMelody, Note, Track, choose_track, cut_melody,
                                  extract_melody, fit_range, repair_midi, separate_notes, ticks_to_seconds)
@@ -318,7 +318,7 @@ def curve_levels(cond:Cond) -> np.ndarray:
     if 'velocity' in cond.local: v = cond['velocity'][0, 0].numpy()
     elif 'loudness' in cond.local:
         v = cond['loudness'][0, 0].numpy()
-        v = np.where(v > 0, np.minimum(10**((LOUDNESS.amount(v) - FULL_LEVEL)/40), 1), v)
+        v = np.where(v > 0, np.minimum(10**((LOUDNESS.amount(v) - FULL_VELOCITY_DB)/40), 1), v)
     else: v = np.full(cond.frames, -1.)
     return np.where(v < 0, OPEN_VELOCITY/127, v)
 
@@ -491,7 +491,7 @@ def part_from_sound(wav, rate:float=75, name='heard', quiet=-35.) -> MidiPart:
     midi, voiced = AudioAnalysis(wav, frames, 75).track
     db = frame_levels(wav, frames, -120.)
     midi = smooth_notes(np.where(voiced & (db > db.max() + quiet), midi, np.nan), 3)
-    level = np.minimum(10**((db - FULL_LEVEL)/40), 1)
+    level = np.minimum(10**((db - FULL_VELOCITY_DB)/40), 1)
     return notes_to_part(heard_spans(midi, attack_strength(wav, frames), db), midi, level, 75, name)
 
 # %% ../../nbs/84_files.midi.ipynb #w62067
