@@ -234,7 +234,7 @@ CARDS = sorted((ROOT/'data_cards').glob('*.json'))
 def test_cards_say_what_the_code_does(path, jingles):
     "A card is what its manifest makes it, and the manifest's arrays are those that the code makes today"
     from jingles.data.clips import MelodySource
-    from jingles.data.collection import RATIO
+    from jingles.data.collection import VALID_SHARE
     from jingles.data.export import ExportSettings, plan_database, upgrade_description
     from jingles.system import parse_formats
     manifest = json.loads(path.read_text())
@@ -243,7 +243,7 @@ def test_cards_say_what_the_code_does(path, jingles):
     times = json.loads((ROOT/'data_cards'/'measured.json').read_text())
     written = path.with_suffix('.md').read_text()
     assert card_text(manifest, f"data/{manifest['name']}", f'{path.stem}.jpg', times[p['format']['name']]) == written
-    assert f'ratio {RATIO}' in written or manifest['source']['kind'] == 'generator'
+    assert f'ratio {VALID_SHARE}' in written or manifest['source']['kind'] == 'generator'
     assert path.with_suffix('.jpg').stat().st_size < 60_000
     made = parse_formats(p['format'].get('text', p['format']['name']))
     if 'encodec' in p['format']['name']:

@@ -17,7 +17,7 @@ import numpy as np
 from ..control.features import FEATURES, PLAYED_BY, features_named
 from ..core import SAMPLE_RATE, atomic_write, check
 from .clips import folder_name
-from .collection import RATIO
+from .collection import VALID_SHARE
 from .export import ExportSettings, read_manifest
 from .records import Records
 from .shards import plot_record
@@ -54,7 +54,7 @@ def split_text(source:dict) -> str:
     rules = {'groups of tunes': 'by song: the smallest hash of its runs of intervals, near-duplicates together',
              'groups of sounds': 'by sound: the smallest hash of its landmarks, other copies of it together'}
     rule = rules.get(source.get('split'), 'by source file: sha256 of its name')
-    return (f"{rule}, ratio {RATIO}: {source['train']} files to train with, {source['valid']} to test with, none in both. "
+    return (f"{rule}, ratio {VALID_SHARE}: {source['train']} files to train with, {source['valid']} to test with, none in both. "
             f"Files that hold the same {'bytes' if source['kind'] == 'sound' else 'tune'} count once.")
 
 # %% ../../nbs/69_data.cards.ipynb #c010
