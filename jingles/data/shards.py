@@ -30,24 +30,28 @@ class RawAudio:
 
 # %% ../../nbs/57_data.shards.ipynb #c038
 def resolve_format(format):
-    "The format that was meant: None is raw audio, and a function without arguments is called to make one"
-    return RawAudio() if format is None else format if hasattr(format, 'encode') else format()
+    "A format from what an export is given: None is raw audio, and a function without arguments is called to make one"
+    if format is None: return RawAudio()
+    return format if hasattr(format, 'encode') else format()
 
 def curve_grid(format, seconds:float) -> tuple:
     "Number of frames and frame rate of the curves that go with a format"
     rate = getattr(format, 'curve_rate', None)
-    return (round(seconds*rate), rate) if rate else (format.frames(seconds)*format.spec.curves_per_frame, format.spec.curve_rate)
+    if rate: return round(seconds*rate), rate
+    return format.frames(seconds)*format.spec.curves_per_frame, format.spec.curve_rate
 
 # %% ../../nbs/57_data.shards.ipynb #c040
 def storage_dtype(spec) -> np.dtype:
-    "The type that values of `spec` are kept in: float32, or the smallest signed integers for its classes"
-    return np.dtype(next(d for d in (np.int8, np.int16, np.int32) if spec.classes - 1 <= np.iinfo(d).max) if spec.classes else np.float32)
+    "The type that values of `spec` are stored in: float32, or the smallest signed integers for its classes"
+    if not spec.classes: return np.dtype(np.float32)
+    return np.dtype(next(d for d in (np.int8, np.int16, np.int32) if spec.classes - 1 <= np.iinfo(d).max))
 
 def to_storage(x, spec) -> np.ndarray: return np.asarray(x).astype(storage_dtype(spec), copy=False)
 
 # %% ../../nbs/57_data.shards.ipynb #c041
 def clip_records(format, clips, sounds, seconds:float):
-    "Yields the record of each clip, whose sound is a row of `sounds` `(b, n)`: `x` in the format, and the curves at its frame rate"
+    """Yields the record of each clip, whose sound is a row of `sounds` `(b, n)`: `x` in the format, and the curves at
+    its frame rate"""
     frames, rate = curve_grid(format, seconds)
     with torch.no_grad(): x = to_storage(format.encode(torch.from_numpy(sounds)).cpu().numpy(), format.spec)
     for row, clip, sound in zip(x, clips, sounds):
@@ -58,9 +62,12 @@ def plot_x(ax, x, seconds:float):
     "Draw `x` of a record, `(c, [bins,] t)`, on the axis `ax`"
     if len(x) == 1: ax.plot(np.arange(x.shape[-1])*seconds/x.shape[-1], x[0], lw=0.3, color='0.3')
     else:
-        picture = np.sqrt(np.square(x, dtype=np.float64).sum(0)) if x.ndim == 3 else x
-        if x.ndim == 3: picture = 20*np.log10(np.maximum(picture/max(picture.max(), 1e-9), 1e-3))
-        ax.imshow(picture, origin='lower', aspect='auto', cmap='magma', interpolation='nearest', extent=(0, seconds, 0, len(picture)))
+        picture = x
+        if x.ndim == 3:
+            magnitude = np.sqrt(np.square(x, dtype=np.float64).sum(0))
+            picture = 20*np.log10(np.maximum(magnitude/max(magnitude.max(), 1e-9), 1e-3))
+        ax.imshow(picture, origin='lower', aspect='auto', cmap='magma', interpolation='nearest',
+                  extent=(0, seconds, 0, len(picture)))
     ax.set(ylabel='x', xlabel='time [s]', xlim=(0, seconds))
 
 # %% ../../nbs/57_data.shards.ipynb #n4207027
@@ -68,7 +75,9 @@ def plot_record(item:dict, seconds:float):
     "The curves of a record above its `x`, on one time axis; returns the figure"
     import matplotlib.pyplot as plt
     curves = {k: np.asarray(v) for k, v in item.items() if k != 'x' and np.ndim(v) == 2}
-    fig, axes = plt.subplots(len(curves) + 1, figsize=(6.4, 0.9*len(curves) + 1.9), sharex=True, height_ratios=[1]*len(curves) + [2.2], layout='constrained')
+    n = len(curves)
+    fig, axes = plt.subplots(n + 1, figsize=(6.4, 0.9*n + 1.9), sharex=True, height_ratios=[1]*n + [2.2],
+                             layout='constrained')
     for ax, (name, v) in zip(axes, curves.items()): plot_lane(ax, name, v, v.shape[-1]/seconds)
     plot_x(axes[-1], np.asarray(item['x']), seconds)
     return fig
@@ -81,7 +90,7 @@ def channel_moments(x) -> np.ndarray:
 
 # %% ../../nbs/57_data.shards.ipynb #c047
 def mean_std(sums) -> tuple:
-    "Mean and standard deviation per channel from added-up `channel_moments`"
+    "Mean and standard deviation per channel from summed `channel_moments`"
     n, total, squares = sums
     return total/n, np.sqrt(np.maximum(squares/n - (total/n)**2, 0))
 
@@ -91,16 +100,16 @@ def class_counts(x, classes:int) -> np.ndarray:
     return np.stack([np.bincount(row.ravel(), minlength=classes) for row in np.asarray(x)])
 
 def codebook_usage(counts) -> dict:
-    "Share of classes used, and perplexity as a share of the classes, for each codebook of added-up `class_counts`"
+    "Share of classes used, and perplexity as a share of the classes, for each codebook of summed `class_counts`"
     p = counts/counts.sum(1, keepdims=True)
     entropy = -(p*np.log(np.maximum(p, 1e-30))).sum(1)
     return dict(used=(counts > 0).mean(1).tolist(), perplexity=(np.exp(entropy)/counts.shape[1]).tolist())
 
 # %% ../../nbs/57_data.shards.ipynb #c050
 def record_sums(x, spec) -> np.ndarray:
-    "What is added up of each record"
+    "The sums of a record for its statistics: `class_counts` of codes, else `channel_moments`"
     if spec.classes: return class_counts(x, spec.classes)
-    return channel_moments(x.reshape(-1, x.shape[-1]) if spec.per_bin else x)      # of each bin of each channel, or each channel
+    return channel_moments(x.reshape(-1, x.shape[-1]) if spec.per_bin else x)      # per bin of each channel, or channel
 
 # %% ../../nbs/57_data.shards.ipynb #c053
 def clips_per_shard(record_bytes:int, clips:int, shard_mb:float=200) -> int:
@@ -130,19 +139,19 @@ def stages_of(parameters) -> list:
 # %% ../../nbs/57_data.shards.ipynb #c058
 @contextmanager
 def open_counted_shard(path, shapes, spec):
-    "Like `open_shard`; leaves the side file of the shard too"
+    "Like `open_shard`; writes the side file of the shard too"
     total, n = 0, 0
-    def both(item):
+    def write_and_count(item):
         nonlocal total, n
         write(item)
         total, n = total + record_sums(item['x'], spec), n + 1
-    with open_shard(path, shapes) as write: yield both
+    with open_shard(path, shapes) as write: yield write_and_count
     facts = dict(records=n, bytes=path.stat().st_size, sha256=checksum(path), sums=total.tolist())
     with atomic_write(path.with_suffix('.json')) as tmp: tmp.write_text(json.dumps(facts))
 
 # %% ../../nbs/57_data.shards.ipynb #c059
 def finished_shard(path):
-    "What the side file of a shard says, or None when the shard is not whole"
+    "The contents of a shard's side file, or None when the shard is not complete"
     try:
         facts = json.loads(path.with_suffix('.json').read_text())
         return facts if path.is_file() and path.stat().st_size == facts['bytes'] else None
