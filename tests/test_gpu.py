@@ -114,7 +114,7 @@ def test_shipped_model_makes_the_same_sound(device):
     (_, exact), (model, x) = drawn('cpu'), drawn(device)
     assert x.device.type == device
     assert (x.cpu() - exact).abs().max() < 2e-3*exact.std()
-    magnitudes = [m.format.magnitudes(m.undo(exact.to(m.device))).cpu() for m in (load_model(device='cpu'), model)]
+    magnitudes = [m.format.magnitudes(m.denormalise(exact.to(m.device))).cpu() for m in (load_model(device='cpu'), model)]
     assert (magnitudes[0] - magnitudes[1]).norm() < 1e-3*magnitudes[0].norm()
 
 
