@@ -565,11 +565,12 @@ def check_best_loop_voices(o):
     check(not (o.loop and o.init_audio), "--loop makes a new sound; leave --init-audio out")
     check(not (o.loop and o.until is not None),
           "--until redraws parts of a sound that has a start and an end; leave --loop out")
-    check(not (o.loop and o.rate), f"--loop is written with {FILE_RATES[0]} samples a second, so that its end meets its "
-                                   "start; leave --rate out")
+    check(not (o.loop and o.rate), f"--loop is written with {FILE_RATES[0]} samples a second, so that its end meets "
+                                   "its start; leave --rate out")
     check(not o.voices or o.midi and o.variations == 1,
           "--voices are those of one --midi; name it, and leave --variations out")
-    others = 'voice', 'track', 'modulation', 'velocity', 'chroma', 'feature', 'style', 'morph', 'init_audio', 'write_midi'
+    others = ('voice', 'track', 'modulation', 'velocity', 'chroma', 'feature', 'style', 'morph', 'init_audio',
+              'write_midi')
     idle = [f"--{k.replace('_', '-')}" for k in others if o.voices and getattr(o, k)]
     check(not idle, f"--voices take their curves from all tracks of --midi and no more; leave {', '.join(idle)} out")
 

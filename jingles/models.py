@@ -151,7 +151,7 @@ def load_teacher(model) -> Teacher|None:
 
 def training_paradigm(model):
     "The paradigm that `model` is trained with: its own, with a teacher where it wants one"
-    return PARADIGMS[model.config.paradigm].in_training(model, load_teacher)
+    return PARADIGMS[model.config.paradigm].training_paradigm(model, load_teacher)
 
 # %% ../nbs/61_models.ipynb #n4924270
 def student_of(name:str) -> str|None:

@@ -8,13 +8,13 @@ __all__ = ['EMBEDDERS', 'EMBEDDINGS', 'INJECTORS', 'GLOBAL_FEATURES', 'SCHEDULES
            'SAMPLER_SETTINGS', 'FORMATS', 'BACKBONES', 'LR_DECAYS', 'EMA_SCHEDULES', 'PRECISIONS', 'TABLES',
            'WITHOUT_WEIGHTS', 'NOTES', 'PRESETS', 'check_sampling', 'features_of', 'configure', 'linear_schedule',
            'discrete_time_options', 'SamplerSettings', 'churn_options', 'eta_options', 'variance_options',
-           'ParadigmRow', 'make_edm', 'make_consistency', 'make_ddpm', 'edm_preview', 'ddpm_preview',
-           'beta_settings_for', 'changed_settings', 'accepted_settings', 'sampler_name', 'check_accepted', 'FormatRow',
-           'make_encodec_codes', 'parse_format', 'read_options', 'format_settings', 'format_options', 'format_text',
-           'exponential_ema', 'power_ema', 'training_objects', 'make_format', 'parse_formats', 'report_settings',
-           'preset', 'Model', 'build_net', 'build_paradigm', 'sampler_of', 'sampler_arguments', 'sampling_arguments',
-           'option_to_json', 'sampling_to_json', 'build', 'with_sampling', 'feature_names', 'check_control',
-           'cond_from_arrays']
+           'quarter_of_steps', 'edm_preview', 'ddpm_preview', 'ParadigmRow', 'make_edm', 'make_consistency',
+           'with_teacher', 'make_ddpm', 'make_discdpm', 'beta_settings_for', 'changed_settings', 'accepted_settings',
+           'sampler_name', 'check_accepted', 'FormatRow', 'make_encodec_codes', 'parse_format', 'read_options',
+           'format_settings', 'format_options', 'format_text', 'exponential_ema', 'power_ema', 'training_objects',
+           'make_format', 'split_formats', 'parse_formats', 'report_settings', 'preset', 'Model', 'build_net',
+           'build_paradigm', 'sampler_of', 'sampler_arguments', 'sampling_arguments', 'option_to_json',
+           'sampling_to_json', 'build', 'with_sampling', 'feature_names', 'check_control', 'cond_from_arrays']
 
 # %% ../nbs/60_system.ipynb #rm00056
 import math, re
@@ -49,12 +49,16 @@ from .paradigms.schedules import bounded_cosine_betas, cosine_betas, linear_beta
 
 # %% ../nbs/60_system.ipynb #cg60c
 def check_sampling(cfg):
-    "ValueError for a recommendation that cannot be followed"
+    "ValueError for sampling defaults that cannot be used"
     numbers = [f.name for f in fields(SamplingDefaults) if isinstance(f.default, (int, float))]
     for name in numbers: check(getattr(cfg, name) >= 0, f"{name} is {getattr(cfg, name)}; expected 0 or more")
-    for low, high in ORDERED.items(): check(getattr(cfg, low) <= getattr(cfg, high), f"{low} is {getattr(cfg, low):g} and {high} {getattr(cfg, high):g}; expected the smaller one first")
-    check(0 < cfg.sigma_min < cfg.sigma_max, f"sigma_min is {cfg.sigma_min:g} and sigma_max {cfg.sigma_max:g}; expected 0 < sigma_min < sigma_max")
-    check(0 < cfg.beta_min and cfg.beta_max < 1, f"beta_min is {cfg.beta_min:g} and beta_max {cfg.beta_max:g}; expected above 0 and below 1")
+    for low, high in ORDERED.items():
+        a, b = getattr(cfg, low), getattr(cfg, high)
+        check(a <= b, f"{low} is {a:g} and {high} {b:g}; expected the smaller one first")
+    check(0 < cfg.sigma_min < cfg.sigma_max,
+          f"sigma_min is {cfg.sigma_min:g} and sigma_max {cfg.sigma_max:g}; expected 0 < sigma_min < sigma_max")
+    check(0 < cfg.beta_min and cfg.beta_max < 1,
+          f"beta_min is {cfg.beta_min:g} and beta_max {cfg.beta_max:g}; expected above 0 and below 1")
     if cfg.sampler != 'own': sampler_of(cfg, cfg.sampler)
     check_accepted(cfg, sampler_name(cfg), changed_settings(cfg))
 
@@ -68,106 +72,150 @@ def configure(base:RunConfig=RunConfig(), **changes) -> RunConfig:
     changes = current_settings(changes)
     examples = {f.name: f.default for f in fields(RunConfig)}
     for name in changes: check(name in examples, f"no setting {name!r}; there are {', '.join(examples)}")
-    cfg = replace(base, **format_settings({k: parse_setting(k, v, examples[k]) for k, v in changes.items()}, base.format))
-    for name, table in TABLES.items(): check(getattr(cfg, name) in table, f"no {name} {getattr(cfg, name)!r}; there is {', '.join(table)}")
-    features_of(cfg); check_ranges(cfg); check_sampling(cfg)
+    parsed = {k: parse_setting(k, v, examples[k]) for k, v in changes.items()}
+    cfg = replace(base, **format_settings(parsed, base.format))
+    for name, table in TABLES.items():
+        value = getattr(cfg, name)
+        check(value in table, f"no {name} {value!r}; there is {', '.join(table)}")
+    features_of(cfg)
+    check_ranges(cfg)
+    check_sampling(cfg)
     return cfg
 
 # %% ../nbs/60_system.ipynb #c010
-EMBEDDERS = dict(fourier=lambda f: FourierEmbedding(f.channels), one_hot=lambda f: OneHotEmbedding(f.classes), soft_one_hot=lambda f: SoftOneHotEmbedding(f.classes),
-                 gate=lambda f: GateEmbedding(f.channels))     # by the name that a feature has for its embedding
+EMBEDDERS = dict(      # by the name of a feature's embedding
+    fourier=lambda f: FourierEmbedding(f.channels),
+    one_hot=lambda f: OneHotEmbedding(f.classes),
+    soft_one_hot=lambda f: SoftOneHotEmbedding(f.classes),
+    gate=lambda f: GateEmbedding(f.channels))
 EMBEDDINGS = dict(embedded=lambda f: EMBEDDERS[f.embedding](f), raw=lambda f: RawEmbedding(f.channels))
 INJECTORS = dict(concat=Concat, film=FiLM, zero=ZeroConv, attention=CrossAttention, condconv=CondConv)
-GLOBAL_FEATURES = dict(none=(), style=STYLE_NAMES)     # arrays of a database that become the global vector, and their numbers
+GLOBAL_FEATURES = dict(none=(), style=STYLE_NAMES)     # arrays of a database that become the global vector -> its names
 
 # %% ../nbs/60_system.ipynb #c012
 SCHEDULES = dict(own=None, linear=linear_betas, cosine=cosine_betas)
 def linear_schedule(cfg): return partial(linear_betas, low=cfg.beta_min, high=cfg.beta_max)
 
-def discrete_time_options(cfg, **better):
-    "Arguments of a paradigm with discrete time; `better` schedules take the place of those of the same name"
-    schedule = (SCHEDULES | dict(linear=linear_schedule(cfg)) | better)[cfg.schedule]
+def discrete_time_options(cfg, **schedules):
+    "Arguments of a paradigm with discrete time; `schedules` replace those of the same name"
+    schedule = (SCHEDULES | dict(linear=linear_schedule(cfg)) | schedules)[cfg.schedule]
     return dict(T=cfg.times) | (dict(schedule=schedule) if schedule else {})
 
 # %% ../nbs/60_system.ipynb #tk02
 VARIANCES = dict(fixed_small=posterior_variance, fixed_large=beta_variance)
 
 class SamplerSettings(NamedTuple):
-    "Settings that only some take, and what they are to a sampler"
-    settings: tuple = ()
+    "Settings that only some samplers take"
+    settings: tuple = ()                  # their names
     options: object = lambda cfg: {}      # (cfg) -> arguments of the sampler
 
 def churn_options(cfg): return dict(churn=Churn(cfg.s_churn, cfg.s_min, cfg.s_max, cfg.s_noise)) if cfg.s_churn else {}
 def eta_options(cfg): return dict(eta=cfg.eta) if cfg.eta else {}
 def variance_options(cfg): return dict(variance=VARIANCES[cfg.ancestral_variance])
 
-CHURN_SETTINGS, ETA_SETTINGS = SamplerSettings(('s_churn', 's_min', 's_max', 's_noise'), churn_options), SamplerSettings(('eta',), eta_options)
+CHURN_SETTINGS = SamplerSettings(('s_churn', 's_min', 's_max', 's_noise'), churn_options)
+ETA_SETTINGS = SamplerSettings(('eta',), eta_options)
 ANCESTRAL_SETTINGS = SamplerSettings(('ancestral_variance',), variance_options)
-SIGMA_SETTINGS, BETA_SETTINGS = ('sigma_min', 'sigma_max', 'rho'), ('beta_min', 'beta_max')
+SIGMA_SETTINGS = ('sigma_min', 'sigma_max', 'rho')
+BETA_SETTINGS = ('beta_min', 'beta_max')
 CONSISTENCY_SETTINGS = ('consistency_stages', 'consistency_teacher')
+
+# %% ../nbs/60_system.ipynb #n6659812
+def quarter_of_steps(cfg): return dict(sampling_steps=max(1, (cfg.sampling_steps or cfg.times)//4), guidance=1.)
+def edm_preview(cfg): return dict(sampler='dpmpp', sampling_steps=4, sigma_max=min(cfg.sigma_max, 15.), guidance=1.)
+def ddpm_preview(cfg): return dict(sampler='dpmpp', sampling_steps=6, guidance=1.)
 
 # %% ../nbs/60_system.ipynb #c013
 class ParadigmRow(NamedTuple):
-    "A paradigm's row: the class, `make(cfg, spec)`, its samplers by name, the steps of those that need fewer than it takes, what those that have settings of their own take, and how sounds are drawn in few steps"
+    "A paradigm's row in the table `PARADIGMS`"
     paradigm: type
-    make: object
-    samplers: dict = {}
-    steps: dict = {}
-    takes: dict = {}
-    settings: object = lambda cfg: ()      # of the paradigm itself, that not all of them have
-    preview: object = lambda cfg: dict(sampling_steps=max(1, (cfg.sampling_steps or cfg.times)//4), guidance=1.)     # settings of sampling for a sound in few steps
-    in_training: object = lambda model, load_teacher: model.paradigm     # what training uses in place of the model's paradigm
+    make: object                   # (cfg, spec) -> the paradigm
+    samplers: dict = {}            # by name, the default first
+    steps: dict = {}               # default number of steps of a sampler that needs fewer than the paradigm's own
+    sampler_settings: dict = {}    # sampler -> its `SamplerSettings`
+    settings: object = lambda cfg: ()      # (cfg) -> settings that this paradigm takes and others do not
+    preview: object = quarter_of_steps     # (cfg) -> sampling settings for a sound in few steps
+    training_paradigm: object = lambda model, load_teacher: model.paradigm     # used in place of the model's paradigm
 
-def make_edm(cfg, spec): return EDM(cfg.sigma_data, cfg.sigma_mean, cfg.sigma_std, cfg.sigma_min, cfg.sigma_max, cfg.rho)
+# %% ../nbs/60_system.ipynb #n0404972
+def make_edm(cfg, spec):
+    return EDM(cfg.sigma_data, cfg.sigma_mean, cfg.sigma_std, cfg.sigma_min, cfg.sigma_max, cfg.rho)
+
 def make_consistency(cfg, spec): return Consistency(**vars(make_edm(cfg, spec)), stages=cfg.consistency_stages)
-def make_ddpm(cfg, spec): return DDPM(**discrete_time_options(cfg, own=linear_schedule(cfg), cosine=bounded_cosine_betas))
-def edm_preview(cfg): return dict(sampler='dpmpp', sampling_steps=4, sigma_max=min(cfg.sigma_max, 15.), guidance=1.)
-def ddpm_preview(cfg): return dict(sampler='dpmpp', sampling_steps=6, guidance=1.)
+def with_teacher(model, load_teacher): return replace(model.paradigm, teacher=load_teacher(model))
+
+def make_ddpm(cfg, spec):
+    return DDPM(**discrete_time_options(cfg, own=linear_schedule(cfg), cosine=bounded_cosine_betas))
+
+def make_discdpm(cfg, spec): return DiscDPM(spec.classes, **discrete_time_options(cfg))
 def beta_settings_for(*schedules): return lambda cfg: BETA_SETTINGS if cfg.schedule in schedules else ()
 
+# %% ../nbs/60_system.ipynb #n9006898
 PARADIGMS = dict(
-    edm=ParadigmRow(EDM, make_edm, dict(dpmpp=dpmpp_2m, heun=heun, euler=euler), takes=dict(heun=CHURN_SETTINGS), settings=lambda cfg: SIGMA_SETTINGS,
-                    preview=edm_preview),
-    consistency=ParadigmRow(Consistency, make_consistency, dict(multistep=multistep),
-                            settings=lambda cfg: (*SIGMA_SETTINGS, *CONSISTENCY_SETTINGS), preview=lambda cfg: {},
-                            in_training=lambda model, load_teacher: replace(model.paradigm, teacher=load_teacher(model))),
-    ddpm=ParadigmRow(DDPM, make_ddpm, dict(dpmpp=from_sigma_sampler(dpmpp_2m), ddim=ddim, ancestral=ancestral, heun=heun_by_time), dict(dpmpp=25),
-             dict(heun=CHURN_SETTINGS, ddim=ETA_SETTINGS, ancestral=ANCESTRAL_SETTINGS), beta_settings_for('own', 'linear'), ddpm_preview),
-    discdpm=ParadigmRow(DiscDPM, lambda cfg, spec: DiscDPM(spec.classes, **discrete_time_options(cfg)), settings=beta_settings_for('linear')))
+    edm=ParadigmRow(
+        EDM, make_edm,
+        samplers=dict(dpmpp=dpmpp_2m, heun=heun, euler=euler),
+        sampler_settings=dict(heun=CHURN_SETTINGS),
+        settings=lambda cfg: SIGMA_SETTINGS,
+        preview=edm_preview),
+    consistency=ParadigmRow(
+        Consistency, make_consistency,
+        samplers=dict(multistep=multistep),
+        settings=lambda cfg: (*SIGMA_SETTINGS, *CONSISTENCY_SETTINGS),
+        preview=lambda cfg: {},
+        training_paradigm=with_teacher),
+    ddpm=ParadigmRow(
+        DDPM, make_ddpm,
+        samplers=dict(dpmpp=from_sigma_sampler(dpmpp_2m), ddim=ddim, ancestral=ancestral, heun=heun_by_time),
+        steps=dict(dpmpp=25),
+        sampler_settings=dict(heun=CHURN_SETTINGS, ddim=ETA_SETTINGS, ancestral=ANCESTRAL_SETTINGS),
+        settings=beta_settings_for('own', 'linear'),
+        preview=ddpm_preview),
+    discdpm=ParadigmRow(DiscDPM, make_discdpm, settings=beta_settings_for('linear')))
 
 # %% ../nbs/60_system.ipynb #tk03
-SAMPLER_SETTINGS = (*SIGMA_SETTINGS, *BETA_SETTINGS, *CHURN_SETTINGS.settings, *ETA_SETTINGS.settings, *ANCESTRAL_SETTINGS.settings,
-                    *CONSISTENCY_SETTINGS)
+SAMPLER_SETTINGS = (
+    *SIGMA_SETTINGS, *BETA_SETTINGS, *CHURN_SETTINGS.settings, *ETA_SETTINGS.settings, *ANCESTRAL_SETTINGS.settings,
+    *CONSISTENCY_SETTINGS)
 
-def changed_settings(cfg) -> list: return [k for k in SAMPLER_SETTINGS if getattr(cfg, k) != getattr(RunConfig, k)]     # settings that not all take
+def changed_settings(cfg) -> list:
+    "The settings of `SAMPLER_SETTINGS` that are not at their defaults in `cfg`"
+    return [k for k in SAMPLER_SETTINGS if getattr(cfg, k) != getattr(RunConfig, k)]
 
 def accepted_settings(cfg, sampler) -> tuple:
     "The settings of `SAMPLER_SETTINGS` that the paradigm of `cfg` and its `sampler`, a name or None, take"
     row = PARADIGMS[cfg.paradigm]
-    return (*row.settings(cfg), *row.takes.get(sampler, SamplerSettings()).settings)
+    return (*row.settings(cfg), *row.sampler_settings.get(sampler, SamplerSettings()).settings)
 
 def sampler_name(cfg) -> str|None:
-    "The sampler that `cfg` names, or the paradigm's first that takes what is set; None for a paradigm with one way only"
+    "The sampler that `cfg` names, or the paradigm's first that takes the settings; None for a paradigm without any"
     names = list(PARADIGMS[cfg.paradigm].samplers)
-    if cfg.sampler != 'own' or not names: return cfg.sampler if names else None
+    if not names: return None
+    if cfg.sampler != 'own': return cfg.sampler
     return next((name for name in names if set(changed_settings(cfg)) <= {*accepted_settings(cfg, name)}), names[0])
 
 # %% ../nbs/60_system.ipynb #tk04
 def check_accepted(cfg, sampler, settings):
     "ValueError for one of the `settings` that neither the paradigm nor the `sampler`, a name or None, takes"
-    row, wrong = PARADIGMS[cfg.paradigm], [k for k in settings if k in SAMPLER_SETTINGS and k not in accepted_settings(cfg, sampler)]
+    accepted = accepted_settings(cfg, sampler)
+    wrong = [k for k in settings if k in SAMPLER_SETTINGS and k not in accepted]
     if not wrong: return
-    k, named = wrong[0], f" with sampler {sampler!r}" if sampler else ''
-    others = [name for name, takes in row.takes.items() if k in takes.settings]
-    mend = f"set sampler to {others[0]}, or leave it out" if others else 'set schedule to linear, or leave it out' if k in BETA_SETTINGS and hasattr(row.paradigm, 'T') else 'leave it out'
+    k, row = wrong[0], PARADIGMS[cfg.paradigm]
+    others = [name for name, s in row.sampler_settings.items() if k in s.settings]
+    mend = 'leave it out'
+    if others: mend = f"set sampler to {others[0]}, or {mend}"
+    elif k in BETA_SETTINGS and hasattr(row.paradigm, 'T'): mend = f"set schedule to linear, or {mend}"
+    named = f" with sampler {sampler!r}" if sampler else ''
     raise ValueError(f"{k} is {getattr(cfg, k)}, but paradigm {cfg.paradigm!r}{named} does not take it; {mend}")
 
 # %% ../nbs/60_system.ipynb #c015
 class FormatRow(NamedTuple):
-    "A format's row: the class, and `make(cfg)`"
+    "A format's row in the table `FORMATS`"
     format: type
-    make: object
+    make: object      # (cfg) -> the format
+
     def __call__(self, cfg): return self.make(cfg)
+
     @property
     def options(self) -> dict: return getattr(self.format, 'options', {})
 
@@ -184,9 +232,9 @@ FORMATS = {
 BACKBONES = dict(mlp=MLP, cnn=CNN, unet=UNet, expand=UNetExpand)
 
 # %% ../nbs/60_system.ipynb #sddf8b1
-def parse_format(asked:str) -> tuple:
-    "Name, folder (None: not named) and text of the options in such as 'codec-codes=FOLDER:books=8'"
-    head, *options = re.split(r':(?=\s*\w+\s*=)', asked.strip(), maxsplit=1)
+def parse_format(text:str) -> tuple:
+    "Name, folder (None: not named) and text of the options in a text such as 'codec-codes=FOLDER:books=8'"
+    head, *options = re.split(r':(?=\s*\w+\s*=)', text.strip(), maxsplit=1)
     name, sign, folder = head.partition('=')
     return name.strip(), folder if sign else None, ''.join(options)
 
@@ -202,8 +250,8 @@ def read_options(name:str, text:str) -> dict:
 
 # %% ../nbs/60_system.ipynb #sffa1df
 def format_settings(changes:dict, format:str) -> dict:
-    """`changes` of a configuration in `format`, with a format such as 'cqt:power=0.5' among them as the settings that it
-    stands for; ValueError"""
+    """`changes` of a configuration in `format`, where a format with options, such as 'cqt:power=0.5', is replaced by
+    the settings that it stands for; ValueError"""
     if not {'format', 'format_config'} & {*changes}: return changes
     name, folder, text = parse_format(changes.get('format', format))
     check(name in FORMATS, f"no format {name!r}; there is {', '.join(FORMATS)}; options follow a colon: cqt:power=0.5")
@@ -221,7 +269,7 @@ def format_options(cfg) -> dict:
     return own | read_options(cfg.format, cfg.format_config) | settings
 
 def format_text(cfg) -> str:
-    "What asks for the format of `cfg`, such as 'cqt:power=0.5'"
+    "The text that names the format of `cfg`, such as 'cqt:power=0.5'"
     return with_options(cfg.format, options_text(format_options(cfg), FORMATS[cfg.format].options))
 
 # %% ../nbs/60_system.ipynb #new29741955
@@ -229,11 +277,11 @@ LR_DECAYS = dict(linear=lambda left: left, cosine=lambda left: (1 - math.cos(mat
 
 # %% ../nbs/60_system.ipynb #new31299050
 def exponential_ema(ema:float):
-    "The decay at update `n` (from 0, at which the start is forgotten): (1+n)/(10+n), but at most `ema`"
+    "The decay at update `n`: 0 for the first, which discards the initial weights, then (1+n)/(10+n), but at most `ema`"
     return lambda n: min(ema, (1. + n)/(10. + n)) if n else 0.
 
 def power_ema(width:float):
-    "The decay at update `n` of an average whose profile is `width` of the run wide"
+    "The decay at update `n` of an average whose profile has a standard deviation of `width`, as a share of the run"
     t = width**-2
     gamma = np.roots([1, 7, 16 - t, 12 - t]).real.max()
     return lambda n: (1 - 1/(n + 1.))**(gamma + 1)
@@ -241,27 +289,45 @@ def power_ema(width:float):
 EMA_SCHEDULES = dict(exponential=lambda cfg: exponential_ema(cfg.ema), power=lambda cfg: power_ema(cfg.ema_width))
 
 # %% ../nbs/60_system.ipynb #new34730379
-PRECISIONS = dict(auto=None, fp32='no', bf16='bf16')     # as Accelerate names them; None: what the device has
-TABLES = dict(format=FORMATS, paradigm=PARADIGMS, schedule=SCHEDULES, backbone=BACKBONES, injection=INJECTORS, global_features=GLOBAL_FEATURES,
-              embedding=EMBEDDINGS, lr_decay=LR_DECAYS, ancestral_variance=VARIANCES, averaging=EMA_SCHEDULES, precision=PRECISIONS)
+PRECISIONS = dict(auto=None, fp32='no', bf16='bf16')     # Accelerate's names; None: chosen by device
+TABLES = dict(           # settings that are names -> their tables
+    format=FORMATS,
+    paradigm=PARADIGMS,
+    schedule=SCHEDULES,
+    backbone=BACKBONES,
+    injection=INJECTORS,
+    global_features=GLOBAL_FEATURES,
+    embedding=EMBEDDINGS,
+    lr_decay=LR_DECAYS,
+    ancestral_variance=VARIANCES,
+    averaging=EMA_SCHEDULES,
+    precision=PRECISIONS)
 
 def training_objects(cfg) -> dict:
-    "What the names among the settings of learning stand for"
-    return dict(lr_decay=LR_DECAYS[cfg.lr_decay], average=EMA_SCHEDULES[cfg.averaging](cfg), precision=PRECISIONS[cfg.precision])
+    "The objects that the names among the training settings stand for"
+    return dict(
+        lr_decay=LR_DECAYS[cfg.lr_decay],
+        average=EMA_SCHEDULES[cfg.averaging](cfg),
+        precision=PRECISIONS[cfg.precision])
 
 # %% ../nbs/60_system.ipynb #c016
 def make_format(cfg:RunConfig): return FORMATS[cfg.format](cfg)
 
-WITHOUT_WEIGHTS = ('audio', 'cqt')      # for them a folder of weights is a mistake
+WITHOUT_WEIGHTS = ('audio', 'cqt')      # for these a folder of weights is refused
+
+def split_formats(text:str) -> list:
+    "The formats in a text such as 'audio,cqt:hop=80,power=0.5', where options are separated by commas too"
+    entries = []
+    for part in text.split(','):
+        is_format = parse_format(part)[0] in ('audio', *FORMATS)
+        if entries and ':' in entries[-1] and not is_format: entries[-1] += ',' + part
+        else: entries.append(part.strip())
+    return entries
 
 def parse_formats(text:str, folder='') -> dict:
-    """`{format with its options: function that makes it}` of such as 'audio,cqt:power=0.5' or 'codec=FOLDER' with its
-    weights (else from `folder`); raw audio is None. ValueError"""
-    entries = []
-    for part in text.split(','):           # options are separated by commas too
-        name = parse_format(part)[0]
-        if entries and ':' in entries[-1] and name not in ('audio', *FORMATS): entries[-1] += ',' + part
-        else: entries.append(part.strip())
+    """`{format with its options: function that makes it}` of a text such as 'audio,cqt:power=0.5' or 'codec=FOLDER'
+    with its weights (else from `folder`); raw audio is None. ValueError"""
+    entries = split_formats(text)
     for e in entries:
         name = parse_format(e)[0]
         check(name in ('audio', *FORMATS), f"no format {name!r}; there is audio, {', '.join(FORMATS)}")
@@ -275,8 +341,11 @@ def parse_formats(text:str, folder='') -> dict:
 # %% ../nbs/60_system.ipynb #new38227274
 def report_settings(size, batch, steps=500_000, **changes) -> dict:
     "The settings of a run of the report"
-    return dict(REPORT_SIZES[size], batch=batch, streams=4, steps=steps, epoch_steps=10_000, lr=1e-4, warmup=2000, lr_decay='cosine', cooldown=1., ema=0.9999, drop_all=0., drop_stretch=0., drop_global=0.,
-                sigma_mean=-1.2, sigma_std=1.2, save_every=2500, keep_last=2, **changes)
+    return dict(
+        REPORT_SIZES[size], batch=batch, streams=4, steps=steps, epoch_steps=10_000,
+        lr=1e-4, warmup=2000, lr_decay='cosine', cooldown=1., ema=0.9999,
+        drop_all=0., drop_stretch=0., drop_global=0., sigma_mean=-1.2, sigma_std=1.2,
+        save_every=2500, keep_last=2, **changes)
 
 # %% ../nbs/60_system.ipynb #new39222995
 NOTES = dict(
@@ -286,8 +355,8 @@ PRESETS = {
     'small': dict(),
     'notes': NOTES,
     'notes-few': NOTES | dict(
-        paradigm='consistency', start_from='notes', consistency_teacher=True, steps=1800, lr=2e-4, sigma_std=1.8, guidance=1.,
-        unconditional_scale=1.),
+        paradigm='consistency', start_from='notes', consistency_teacher=True, steps=1800, lr=2e-4, sigma_std=1.8,
+        guidance=1., unconditional_scale=1.),
     'sound': NOTES | dict(features='descriptors', global_features='none', steps=5000),
     'small-on': dict(start_from='runs/small-start', sigma_mean=0.3, sigma_std=1.6, drop_all=0.15, steps=5600),
     'smoke': dict(
@@ -309,35 +378,44 @@ def preset(name:str) -> RunConfig:
 # %% ../nbs/60_system.ipynb #c019
 @dataclass
 class Model:
-    "What a configuration describes; sound in, sound out"
+    "The model that a configuration describes: `encode` sound, `decode` sound"
     config: RunConfig
     format: object
     paradigm: object
     net: torch.nn.Module
     mean: torch.Tensor   # (c, 1...) per channel of the format, over the training data
     std: torch.Tensor
-    data: list = field(default_factory=list)   # what it was trained on, the first database first; None for one that nobody wrote down
+    data: list = field(default_factory=list)   # its training databases, the first one first; None where unknown
     shipped: str = ''    # its name among those that come with the package
 
     @property
     def spec(self): return self.format.spec
+
     @property
     def features(self) -> FeatureSet: return features_of(self.config)     # that it follows
+
     @property
     def device(self): return self.mean.device
+
     def condition(self, cond):
-        "`cond` as the network takes it: on its device, curves at its control rate, those not given left open; ValueError when it does not follow them"
-        cond, rate = fill_features(check_control(self.config, cond), self.features).to(self.device), self.config.control_rate
+        """`cond` as the network takes it: on its device, curves at its control rate, those not given left open;
+        ValueError when the model does not follow them"""
+        cond = fill_features(check_control(self.config, cond), self.features).to(self.device)
+        rate = self.config.control_rate
         if rate: return resample_curves(cond, max(1, round(cond.frames*rate/self.spec.curve_rate)))
-        return cond.map(lambda v: F.pad(v, (0, -v.shape[-1] % self.spec.curves_per_frame), 'replicate'))     # whole frames of the data
+        per_frame = self.spec.curves_per_frame      # padded to whole frames of the data
+        return cond.map(lambda v: F.pad(v, (0, -v.shape[-1] % per_frame), 'replicate'))
+
     def curve_frames(self, seconds:float) -> int:
-        "How many frames of curves last `seconds`: as many as the format's, where these are as long"
-        return self.format.frames(seconds) if self.spec.curves_per_frame == 1 else math.ceil(round(seconds*self.spec.curve_rate, 6))
-    def frames(self, cond) -> int: return -(-cond.frames//self.spec.curves_per_frame)     # of the data, for these curves
-    def normalise(self, x): return x.long() if self.spec.classes else (x - self.mean)/self.std     # codes are names, not amounts
-    def undo(self, x): return x if self.spec.classes else x*self.std + self.mean
+        "The number of frames of curves in `seconds`: the format's, unless a frame of it has several of the curves"
+        if self.spec.curves_per_frame == 1: return self.format.frames(seconds)
+        return math.ceil(round(seconds*self.spec.curve_rate, 6))
+
+    def frames(self, cond) -> int: return -(-cond.frames//self.spec.curves_per_frame)     # of the data
+    def normalise(self, x): return x.long() if self.spec.classes else (x - self.mean)/self.std     # codes as they are
+    def denormalise(self, x): return x if self.spec.classes else x*self.std + self.mean
     def encode(self, audio): return self.normalise(self.format.encode(audio.to(self.device)))
-    def decode(self, x, n=None): return self.format.decode(self.undo(x), n)
+    def decode(self, x, n=None): return self.format.decode(self.denormalise(x), n)
 
     def to(self, device):
         for m in (self.format, self.net): m.to(device)
@@ -348,90 +426,109 @@ class Model:
 def build_net(cfg:RunConfig, spec) -> torch.nn.Module:
     "The network that `cfg` describes for a format's `spec`"
     parts = {name: EMBEDDINGS[cfg.embedding](f) for name, f in features_of(cfg).items()}
-    backbone = BACKBONES[cfg.backbone]
-    check(not cfg.control_rate or takes_any_rate(INJECTORS[cfg.injection]), f"control_rate is {cfg.control_rate:g}, but injection {cfg.injection!r} needs the format's own; set injection to attention, or control_rate to 0")
-    fold = 1 if takes_any_rate(INJECTORS[cfg.injection]) else spec.curves_per_frame
-    control = Control(parts, backbone.strides(cfg.widths), cfg.control_channels, INJECTORS[cfg.injection], len(GLOBAL_FEATURES[cfg.global_features]), fold)
-    check(not cfg.up_widths or issubclass(backbone, UNet), f"up_widths are given, but backbone {cfg.backbone!r} has no way up; leave them empty")
+    backbone, injector = BACKBONES[cfg.backbone], INJECTORS[cfg.injection]
+    check(not cfg.control_rate or takes_any_rate(injector),
+          f"control_rate is {cfg.control_rate:g}, but injection {cfg.injection!r} needs the format's own; "
+          "set injection to attention, or control_rate to 0")
+    fold = 1 if takes_any_rate(injector) else spec.curves_per_frame
+    global_channels = len(GLOBAL_FEATURES[cfg.global_features])
+    control = Control(parts, backbone.strides(cfg.widths), cfg.control_channels, injector, global_channels, fold)
+    check(not cfg.up_widths or issubclass(backbone, UNet),
+          f"up_widths are given, but backbone {cfg.backbone!r} has no way up; leave them empty")
     up = dict(up_widths=cfg.up_widths) if cfg.up_widths else {}
     return backbone(spec, cfg.widths, cfg.depth, cfg.emb, control, **up)
 
 # %% ../nbs/60_system.ipynb #c022
 def build_paradigm(cfg:RunConfig, spec):
-    "The paradigm that `cfg` describes; ValueError when it is not made for what `spec` promises"
+    "The paradigm that `cfg` describes; ValueError when it cannot be used with a format of `spec`"
     fitting = [name for name, row in PARADIGMS.items() if row.paradigm.discrete == bool(spec.classes)]
     kind = 'integer codes' if spec.classes else 'real numbers'
-    check(cfg.paradigm in fitting, f"paradigm {cfg.paradigm!r} cannot make format {cfg.format!r}, which is {kind}; use {' or '.join(fitting)}, or another format")
+    check(cfg.paradigm in fitting, f"paradigm {cfg.paradigm!r} cannot make format {cfg.format!r}, which is {kind}; "
+                                   f"use {' or '.join(fitting)}, or another format")
     return PARADIGMS[cfg.paradigm].make(cfg, spec)
 
 # %% ../nbs/60_system.ipynb #c023
 def sampler_of(cfg:RunConfig, name:str):
-    "The sampler that `name` is in the row of the configuration's paradigm"
+    "The sampler called `name` of the configuration's paradigm; ValueError"
     samplers = PARADIGMS[cfg.paradigm].samplers
-    check(name in samplers, f"no sampler {name!r} for paradigm {cfg.paradigm!r}; " + (f"there is {', '.join(samplers)}" if samplers else "it has one way only"))
+    choice = f"there is {', '.join(samplers)}" if samplers else "it has one way only"
+    check(name in samplers, f"no sampler {name!r} for paradigm {cfg.paradigm!r}; {choice}")
     return samplers[name]
 
 # %% ../nbs/60_system.ipynb #cg60e
 def sampler_arguments(cfg:RunConfig, sampler=None, churn=None) -> dict:
-    "`dict(sampler, steps, ...)`: `sampler`, or the recommended one, or the one that takes `churn`, and its own options; no sampler for a paradigm with one way only, steps None for its own"
+    """`dict(sampler, steps, ...)`: `sampler`, or the configuration's, or the one that takes `churn`, and its options;
+    no sampler for a paradigm without any; steps are None for the paradigm's own number"""
     row, steps = PARADIGMS[cfg.paradigm], cfg.sampling_steps or None
     if not row.samplers: return dict(steps=steps)
     found = sampler or sampler_of(cfg, 'heun' if churn else sampler_name(cfg))
     name = next((name for name, s in row.samplers.items() if s is found), None)
-    needed = min(row.steps[name], cfg.times) if name in row.steps else None
-    return dict(sampler=found, steps=steps or needed) | row.takes.get(name, SamplerSettings()).options(cfg)
+    default_steps = min(row.steps[name], cfg.times) if name in row.steps else None
+    options = row.sampler_settings.get(name, SamplerSettings()).options(cfg)
+    return dict(sampler=found, steps=steps or default_steps) | options
 
 def sampling_arguments(cfg:RunConfig, **given) -> dict:
-    "How sounds are drawn: what is `given` and not None, else what the model's configuration recommends"
-    own = dict(guidance=cfg.guidance, guidance_interval=(cfg.guidance_sigma_min, cfg.guidance_sigma_max),
-               unconditional_scale=cfg.unconditional_scale, unconditional_sigma_min=cfg.unconditional_sigma_min)
-    return own | sampler_arguments(cfg, given.get('sampler'), given.get('churn')) | {k: v for k, v in given.items() if v is not None}
+    "The arguments of sampling: those `given` that are not None, else the configuration's"
+    own = dict(
+        guidance=cfg.guidance, guidance_interval=(cfg.guidance_sigma_min, cfg.guidance_sigma_max),
+        unconditional_scale=cfg.unconditional_scale, unconditional_sigma_min=cfg.unconditional_sigma_min)
+    own |= sampler_arguments(cfg, given.get('sampler'), given.get('churn'))
+    return own | {k: v for k, v in given.items() if v is not None}
 
 # %% ../nbs/60_system.ipynb #cg60h
 def option_to_json(value):
-    "An option of a sampler as JSON has it"
+    "An option of a sampler as a value for JSON"
+    if isinstance(value, Churn): return value._asdict()
     named = [name for name, v in VARIANCES.items() if v is value]
-    return value._asdict() if isinstance(value, Churn) else named[0] if named else value
+    return named[0] if named else value
 
 def sampling_to_json(model, **given) -> dict:
-    "`sampling_arguments` of a model as plain values: the sampler by its name (None for a paradigm with one way only), and the number of steps"
-    how, samplers = sampling_arguments(model.config, **given), PARADIGMS[model.config.paradigm].samplers
-    name = next((name for name, s in samplers.items() if s is how.get('sampler')), None)
-    levels = {k: getattr(model.config, k) for k in changed_settings(model.config) if k in SIGMA_SETTINGS}
-    return levels | {k: option_to_json(v) for k, v in how.items()} | dict(sampler=name, steps=how['steps'] or model.paradigm.steps)
+    """`sampling_arguments` of a model as plain values: the sampler by its name (None for a paradigm without any), and
+    the number of steps"""
+    cfg = model.config
+    arguments, samplers = sampling_arguments(cfg, **given), PARADIGMS[cfg.paradigm].samplers
+    name = next((name for name, s in samplers.items() if s is arguments.get('sampler')), None)
+    steps = arguments['steps'] or model.paradigm.steps
+    levels = {k: getattr(cfg, k) for k in changed_settings(cfg) if k in SIGMA_SETTINGS}
+    return levels | {k: option_to_json(v) for k, v in arguments.items()} | dict(sampler=name, steps=steps)
 
 # %% ../nbs/60_system.ipynb #c024
 def build(cfg:RunConfig, statistics=None, format=None) -> Model:
-    "A new model; `statistics` `(mean, std)` per channel of normalised formats, `format` an object to use instead of loading it"
+    """A new model; `statistics` are `(mean, std)` per channel of normalised formats, `format` an object to use instead
+    of loading one"""
     format = format or make_format(cfg)
     shape = format.spec.statistics
-    mean, std = (torch.as_tensor(s, dtype=torch.float32).view(shape) for s in statistics or (torch.zeros(shape), torch.ones(shape)))
+    statistics = statistics or (torch.zeros(shape), torch.ones(shape))
+    mean, std = (torch.as_tensor(s, dtype=torch.float32).view(shape) for s in statistics)
     return Model(cfg, format, build_paradigm(cfg, format.spec), build_net(cfg, format.spec), mean, std)
 
 # %% ../nbs/60_system.ipynb #tk10
 def with_sampling(model:Model, **changes) -> Model:
-    "`model` with other settings of `SamplingDefaults`; ValueError for a name that is none, and for one that the sampler that is named does not take"
+    """`model` with other settings of `SamplingDefaults`; ValueError for an unknown name, and for a setting that the
+    sampler does not take"""
     names, cfg = [f.name for f in fields(SamplingDefaults)], model.config
     for k in changes: check(k in names, f"no sampling setting {k!r}; there are {', '.join(names)}")
     if 'sampler' in changes or not changes.keys() & {*SAMPLER_SETTINGS} <= {*accepted_settings(cfg, sampler_name(cfg))}:
-        left = [k for k in changed_settings(cfg) if k in names and k not in accepted_settings(cfg, None)]
-        cfg = replace(cfg, sampler='own', **{k: getattr(RunConfig, k) for k in left})
+        reset = [k for k in changed_settings(cfg) if k in names and k not in accepted_settings(cfg, None)]
+        cfg = replace(cfg, sampler='own', **{k: getattr(RunConfig, k) for k in reset})
     cfg = configure(cfg, **changes)
     check_accepted(cfg, sampler_name(cfg), changes)
     return replace(model, config=cfg, paradigm=build_paradigm(cfg, model.spec))
 
 # %% ../nbs/60_system.ipynb #ndb214f
-def feature_names(cfg:RunConfig) -> list: return list(features_of(cfg))     # of the curves that it follows
+def feature_names(cfg:RunConfig) -> list: return list(features_of(cfg))     # of the curves that a model follows
 
 def check_control(cfg:RunConfig, cond:Cond) -> Cond:
-    "`cond` itself when it has no curves but those that `cfg` names; else ValueError"
+    "`cond` itself when all its curves are among the features of `cfg`; else ValueError"
     wanted = feature_names(cfg)
     foreign = [name for name in cond.local if name not in wanted]
-    check(not foreign, f"this model follows {', '.join(wanted)}, not {', '.join(foreign)}; give curves of the features {cfg.features!r}")
-    styled = cond.vector is None or cfg.global_features != 'none'
-    check(styled, "this model follows no style; leave it out, or choose a model that was trained with global_features=style")
+    check(not foreign, f"this model follows {', '.join(wanted)}, not {', '.join(foreign)}; "
+                       f"give curves of the features {cfg.features!r}")
+    check(cond.vector is None or cfg.global_features != 'none',
+          "this model follows no style; leave it out, or choose a model that was trained with global_features=style")
     return cond
 
 def cond_from_arrays(cfg:RunConfig, arrays:dict) -> Cond:
-    "The control, of batch 1, in those of a clip's `arrays` `{name: [c, t]}` that a model of `cfg` follows"
-    return to_cond({k: arrays[k] for k in (*feature_names(cfg), cfg.global_features) if arrays.get(k) is not None}, features_of(cfg))
+    "The control, of batch 1, from those of a clip's `arrays` `{name: [c, t]}` that a model of `cfg` follows"
+    followed = *feature_names(cfg), cfg.global_features
+    return to_cond({k: arrays[k] for k in followed if arrays.get(k) is not None}, features_of(cfg))

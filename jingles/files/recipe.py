@@ -164,12 +164,20 @@ def make_recipe(model,                     # that made it
     "All that a sound was made of and with, as plain values, the long ones last; ValueError"
     from jingles import __version__
     how = plain_options(request.options)
-    told = {k: v for k, v in how.items() if k in ('steps', 'guidance', 'unconditional_scale')}
-    given = {k: getattr(request, k) for k in ('seed', 'variations', 'item', 'loudness')}
-    return dict(jingles=__version__, model=model_identity(model, name), **given, options=how, machine=machine(),
-                rights=rights(model), sampling=sampling_to_json(model, **told), settings=sampling_fields(model) | settings,
-                init=pack_init(request.init), sha256=samples_sha256(wav), rate=model.spec.curve_rate,
-                curves=pack_curves(request.cond))
+    sampling = {k: v for k, v in how.items() if k in ('steps', 'guidance', 'unconditional_scale')}
+    return dict(
+        jingles=__version__,
+        model=model_identity(model, name),
+        **{k: getattr(request, k) for k in ('seed', 'variations', 'item', 'loudness')},
+        options=how,
+        machine=machine(),
+        rights=rights(model),
+        sampling=sampling_to_json(model, **sampling),
+        settings=sampling_fields(model) | settings,
+        init=pack_init(request.init),
+        sha256=samples_sha256(wav),
+        rate=model.spec.curve_rate,
+        curves=pack_curves(request.cond))
 
 # %% ../../nbs/85_files.recipe.ipynb #w78025
 NAMES = ('C', 'C#', 'D', 'D#', 'E', 'F', 'F#', 'G', 'G#', 'A', 'A#', 'B')
