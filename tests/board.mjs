@@ -325,6 +325,80 @@ const tests = {
     await give({ name: "b.wav", size: 9, arrayBuffer: async () => new ArrayBuffer(9) });
     assert.equal(b.model.sent[0].name, "b.wav");
   },
+  async region() {                      // a stretch of time is moved, copied, drawn out, scaled and opened, in the lanes that go with it
+    const b = await board(4), ramp = rows(4), gesture = (label, from, to, more = {}) => { b.canvas.send("pointerdown", { ...b.point(label, from), ...more }); b.canvas.send("pointermove", b.point(label, to)); b.canvas.send("pointerup"); };
+    for (let f = 0; f < 300; f++) ramp[f] = f / 300;
+    b.model.set("data", bytes(ramp)); b.button("Select").click();
+    gesture("velocity", 0.2, 0.3);
+    assert.deepEqual(b.s.region, { from: 60, to: 91, lanes: ["velocity"] });
+    assert.equal(b.s.regionBar.hidden, false); assert.match(b.s.regionSaid.textContent, /^0.80 to 1.21 s, velocity$/);
+    gesture("velocity", 0.25, 0.75);                          // moved by 150 frames; what it leaves is open
+    const at = (f) => b.values()[f], near = (x, y) => Math.abs(x - y) < 1e-6;
+    assert.ok(near(at(210), 60 / 300) && near(at(240), 90 / 300) && at(75) === -1 && near(at(59), 59 / 300) && near(at(241), 241 / 300));
+    b.button("Undo").click(); assert.deepEqual([...b.values()], [...ramp]);
+    b.s.region = { from: 60, to: 90, lanes: ["velocity"] };
+    gesture("velocity", 0.25, 0.75, { altKey: true });        // copied
+    assert.ok(near(at(210), 60 / 300) && near(at(75), 75 / 300));
+    b.button("Undo").click(); b.s.region = { from: 60, to: 90, lanes: ["velocity"] };
+    gesture("velocity", 0.297, 0.3975);                        // its end is taken: twice as long
+    assert.deepEqual([b.s.region.from, b.s.region.to], [60, 120]); assert.ok(near(at(118), 89 / 300) && near(at(62), 61 / 300));
+    b.button("Undo").click(); b.s.region = { from: 60, to: 90, lanes: ["velocity"] };
+    b.key("ArrowUp"); assert.ok(near(at(70), 1.1 * 70 / 300) && near(at(90), 0.3)); b.key("Delete"); assert.ok(at(60) === -1 && at(89) === -1);
+    b.button("Undo").click(); b.button("Undo").click();
+    const control = (key) => b.canvas.send("keydown", { key, ctrlKey: true });
+    control("c"); b.s.region = { from: 0, to: 3, lanes: ["velocity"] }; control("v"); assert.ok(near(at(29), 89 / 300) && near(at(30), 0.1));
+    control("d"); assert.ok(near(at(59), 89 / 300)); b.key("Escape"); assert.equal(b.s.region, null);
+    control("a"); assert.deepEqual([b.s.region.from, b.s.region.to, b.s.region.lanes.length], [0, 300, 5]);
+    gesture("piano", 0.5, 0.5); assert.equal(b.s.region, null);            // a click ends the selection
+    gesture("piano", 0.6, 0.5); assert.deepEqual(b.s.region.lanes, ["piano", "violin", "trumpet"]);      // they are one curve
+    for (const k of ["Home", "PageUp"]) b.key(k);
+    b.canvas.send("keydown", { key: "ArrowRight", shiftKey: true }); assert.equal(b.s.region.from, 0); assert.equal(b.s.region.to, 16);      // by keyboard
+  },
+  async transposed() {                  // pitches move by semitones and name their chroma; what has no room is open
+    const b = await board(1, "notes", { data: bytes(new Float32Array(450).fill(0.5)) }), { transposeRegion, stretched } = views, s = b.s, at = (row, f) => s.values[75 * row + f];
+    s.values.fill(60 / 85, 75, 150); s.values.fill(11 / 11, 150, 225);                  // B4 is 83 = 23 + 60
+    transposeRegion(s, views.regionOf(s, 10, 20, [s.lanes[1]]), 1);
+    assert.ok(Math.abs(at(1, 10) - 61 / 85) < 1e-6 && at(2, 10) === 0 && at(2, 9) === 1 && at(2, 20) === 1);
+    transposeRegion(s, views.regionOf(s, 0, 5), 36); assert.deepEqual([at(1, 0), at(2, 0)], [-1, 1]); assert.equal(at(0, 0), 0.5);
+    assert.deepEqual([...stretched({ frames: 2, rows: { a: Float32Array.of(1, 2) } }, 4).rows.a], [1, 1, 2, 2]);
+  },
+  async locked() {                      // a locked lane is changed by no tool, key or region, nor through a lane that goes with it
+    const b = await board(1, "notes", { data: bytes(new Float32Array(450).fill(0.5)) }), click = (label) => { b.canvas.send("pointerdown", b.point(label, 0.5, 0.9)); b.canvas.send("pointerup"); };
+    b.button("Lock pitch").click();
+    assert.deepEqual(b.model.sent.at(-1), { kind: "lock", features: ["pitch", "chroma"], buffers: [] });
+    const before = [...b.values()];
+    click("pitch"); assert.match(b.said.textContent, /^pitch is locked; click the padlock/); click("chroma");
+    b.key("PageDown"); b.key("ArrowUp"); b.key("Delete"); b.key("PageUp"); assert.deepEqual([...b.values()], before);
+    b.canvas.send("keydown", { key: "a", ctrlKey: true }); assert.deepEqual(b.s.region.lanes, ["velocity", "piano", "violin", "trumpet"]);
+    click("velocity"); assert.notDeepEqual([...b.values()], before);
+    b.model.set("locked", []); assert.equal(b.button("Lock pitch").ariaPressed, "false");
+    b.key("PageDown"); b.key("l"); assert.deepEqual(b.model.sent.at(-1).features, ["pitch", "chroma"]);
+  },
+  async grid() {                        // on a grid drawing makes steps, erasing takes whole cells, and selections begin and end on its lines
+    const b = await board(4), gesture = (label, from, to, value = 0.5) => { b.canvas.send("pointerdown", b.point(label, from, value)); b.canvas.send("pointermove", b.point(label, to, value)); b.canvas.send("pointerup"); };
+    const [select] = b.all().filter((e) => e.ariaLabel === "Grid"), [bpm] = b.all().filter((e) => e.ariaLabel?.startsWith("Tempo"));
+    select.selectedIndex = 1; select.onchange(); bpm.value = "60"; bpm.onchange();
+    assert.deepEqual(b.model.sent.map(({ bpm, division }) => [bpm, division]), [[120, 1], [60, 1]]);                 // 75 frames a beat
+    gesture("velocity", 0.3, 0.3, 0.9); const drawn = b.changed();
+    assert.deepEqual(drawn, [...Array(75).keys()].map((i) => [0, 75 + i]));
+    b.button("Undo").click(); b.button("Erase").click(); gesture("velocity", 0.3, 0.6);
+    assert.deepEqual(b.changed(), [...Array(150).keys()].map((i) => [0, 75 + i]));
+    b.button("Undo").click(); b.button("Straight line").click(); gesture("velocity", 0.27, 0.49, 0.9);
+    assert.deepEqual(b.changed(), [...Array(75).keys()].map((i) => [0, 75 + i]));
+    b.button("Select").click(); gesture("velocity", 0.3, 0.7); assert.deepEqual([b.s.region.from, b.s.region.to], [75, 225]);
+    bpm.value = "999"; bpm.onchange(); assert.equal(bpm.value, 60);                       // not a tempo: it is as it was
+    assert.deepEqual([views.cellAt({ ...b.s, grid: { bpm: 70, division: 4 } }, 16), views.cellAt({ ...b.s, grid: { bpm: 70, division: 4 } }, 15)], [[16, 32], [0, 16]]);
+  },
+  async ruler() {                       // below the lanes a click plays from there, and a drag selects all lanes, which a loop plays over and over
+    const b = await board(4), x = (share) => ({ clientX: b.point("velocity", share).clientX, clientY: 500, pointerType: "mouse" });
+    b.model.set("sound", new DataView(new Uint8Array(20).fill(4).buffer)); await turn();
+    b.s.below.send("pointerdown", x(0.5)); b.s.below.send("pointerup"); b.s.below.send("click", x(0.5));
+    assert.ok(Math.abs(count.sources[0].began[1] - 2) < 0.01); assert.equal(b.s.region, null);
+    b.s.below.send("pointerdown", x(0.25)); b.s.below.send("pointermove", x(0.5)); b.s.below.send("pointerup"); b.s.below.send("click", x(0.5));
+    assert.deepEqual([b.s.region.from, b.s.region.to, b.s.region.lanes.length], [75, 151, 5]); assert.equal(count.sources.length, 1);
+    b.button("Play").click(); b.button("Loop").click(); b.button("Play").click();
+    const [, second] = count.sources; assert.deepEqual([second.loop, second.loopStart, second.began[1]], [true, 1, 1]); assert.ok(Math.abs(second.loopEnd - 151 / 75) < 1e-9);
+  },
   async settings() {                    // each setting is shown as Python has it, and what is set is asked for, not taken
     const b = await studio(), sent = () => b.model.sent.filter((m) => m.kind === "set").map(({ name, value }) => [name, value]);
     const [seed] = b.option("seed"), [quality] = b.option("quality"), [level] = b.option("level"), [start, end] = b.option("region"), [asked, slider] = b.option("style.density");

@@ -6,13 +6,15 @@
 const LEFT = 84, RIGHT = 10, GAP = 8, AXIS = 24, MEL = 110, LOUD = 46;      // pixels
 const MIDDLE = 48;                      // C3, where a lane of notes begins as long as it need not begin elsewhere
 const NOTES = ["C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B"];
-const TOOLS = { draw: ["✎", "Draw"], line: ["╱", "Line"], smooth: ["∿", "Smooth"], erase: ["⌫", "Erase"] };       // symbol and word; a narrow board has room for the symbol only
+const TOOLS = { draw: ["✎", "Draw"], line: ["╱", "Line"], smooth: ["∿", "Smooth"], erase: ["⌫", "Erase"], select: ["⬚", "Select"] };       // symbol and word; a narrow board has room for the symbol only
 const HELP = {
   draw: "Draw: drag over a lane", line: "Straight line: drag from its start to its end",
   smooth: "Smooth: drag over a rough part", erase: "Erase: leave a region to the model",
+  select: "Select a stretch of time: drag over lanes, then drag it, or its edges",
 };
 const WELCOME = "Draw in a lane; the model fills in the grey parts.";
-const KEYS = "arrow keys move and change, Shift+arrow carries the value along, Page Up and Down change lane, Delete erases, 1 to 4 choose a tool, Ctrl+Z undoes";
+const KEYS = "arrow keys move and change, Shift+arrow carries the value along, Page Up and Down change lane, Delete erases, 1 to 5 choose a tool, L locks the lane, Ctrl+Z undoes; "
+  + "with the tool Select, Shift+arrow selects, Alt+arrow moves what is selected, arrow up and down scale it, Ctrl+C, Ctrl+V and Ctrl+D copy, paste and repeat it, Escape ends the selection";
 const MAGMA = [[0, 0, 4], [81, 18, 124], [183, 55, 121], [252, 137, 97], [252, 253, 191]];
 
 const STYLE = `
@@ -40,6 +42,9 @@ body[data-jp-theme-light=false] .jingles-draw { color-scheme: dark; }
 .jingles-draw .menu[hidden], .jingles-draw .notice:empty { display: none; } .jingles-draw .menu b { padding: 2px 6px; }
 .jingles-draw .menu div { display: flex; flex-direction: column; } .jingles-draw .menu button { font: inherit; color: inherit; background: none; border: 0; border-radius: 3px; padding: 3px 6px; text-align: left; white-space: nowrap; }
 .jingles-draw .menu button:focus, .jingles-draw .menu button:hover { background: var(--open); outline: none; }
+.jingles-draw .padlock { position: absolute; left: 0; width: 24px; height: 28px; padding: 5px; border: 0; background: none; color: var(--ink); opacity: .3; }
+.jingles-draw .padlock:hover { opacity: .8; } .jingles-draw .padlock[aria-pressed=true] { opacity: 1; color: var(--brand); box-shadow: none; } .jingles-draw .padlock svg { display: block; width: 14px; height: 18px; }
+.jingles-draw .region { margin: 6px 0 0; } .jingles-draw .region[hidden] { display: none; } .jingles-draw .region > span { color: var(--dim); font-variant-numeric: tabular-nums; }
 .jingles-draw .notice { border-left: 4px solid #c62828; background: var(--open); padding: 4px 8px; margin-bottom: 4px; }
 .jingles-draw canvas { display: block; width: 100%; border-radius: 3px; } .jingles-draw .field > canvas { touch-action: none; cursor: crosshair; }
 .jingles-draw canvas:focus-visible, .jingles-draw button:focus-visible, .jingles-draw input:focus-visible, .jingles-draw select:focus-visible { outline: 2px solid var(--brand); outline-offset: 1px; }
@@ -54,7 +59,7 @@ export function floats(view) {          // what a DataView holds, as a Float32Ar
 }
 
 const at = (s, lane, f) => lane.row * s.frames + f;
-const hop = (s) => Math.max(1, Math.round(s.rate / 10)), lastStep = (s) => Math.max(0, s.frames - hop(s));      // the keyboard's step, in frames
+const hop = (s) => Math.max(1, Math.round(gridStep(s) || s.rate / 10)), lastStep = (s) => Math.max(0, s.frames - hop(s));      // the keyboard's step, in frames
 const clamp = (v, low, high) => Math.min(high, Math.max(low, v));
 const together = (s, lane) => s.lanes.filter((l) => l === lane || (lane.group && l.group === lane.group));
 
@@ -116,6 +121,99 @@ export function smooth(s, lane, from, to) {     // the mean of the frames around
       if (l.kind === "gate") agree(s, l, f);
     }
   }
+}
+
+// ---- lanes that go together, and lanes that are locked
+
+const RELATED = ["names", "named", "gate", "gates"];
+
+export function family(s, lane) {       // the lanes that may change when this one does
+  const found = new Set([lane]), kin = (a, b) => (a.group && a.group === b.group) || RELATED.some((k) => a[k] === b.label || b[k] === a.label);
+  for (const one of found) for (const l of s.lanes) if (kin(one, l)) found.add(l);
+  return [...found];
+}
+
+const featureOf = (lane) => lane.group || lane.label;
+
+export const isLocked = (s, lane) => family(s, lane).some((l) => s.locked.includes(featureOf(l)));
+
+function toggleLock(s, lane) {          // with all lanes that go with it; Python keeps it, too
+  const lock = !isLocked(s, lane), those = [...new Set(family(s, lane).map(featureOf))];
+  s.locked = [...s.locked.filter((k) => !those.includes(k)), ...(lock ? those : [])];
+  if (s.region) setRegion(s, regionOf(s, s.region.from, s.region.to, s.region.lanes.map((k) => other(s, k))));
+  ask(s, { kind: "lock", features: s.locked }); refresh(s);
+  s.say(`${those.join(" and ")} ${those.length > 1 ? "are" : "is"} ${lock ? "locked: presets, morphs and files leave it as it is, too" : "open to changes again"}`);
+}
+
+function tellLocked(s, lane) { s.say(`${lane.label} is locked; click the padlock beside its name, or press L, to change it`); }
+
+// ---- the grid of the tempo: a beat is a quarter note, four are a bar, and the first begins at 0
+
+export const gridStep = (s) => s.grid?.division ? 60 / s.grid.bpm / s.grid.division * s.rate : 0;       // frames, not whole ones; 0 without a grid
+
+export function onGrid(s, f) {          // the line of the grid nearest to a frame, as a whole frame of the board
+  const g = gridStep(s);
+  return clamp(Math.round(g ? Math.round(f / g) * g : f), 0, s.frames);
+}
+
+export function cellAt(s, f) {          // the cell of the grid that a frame is in: [first, first of the next)
+  const g = gridStep(s), edge = (k) => clamp(Math.round(k * g), 0, s.frames);
+  if (!g) return [f, f + 1];
+  const k = Math.floor((f + .5) / g);
+  return [edge(k), edge(k + 1)];
+}
+
+export function steps(s, lane, from, to) {      // the cells between two points, each at one value: drawing on the grid
+  const [start] = cellAt(s, Math.min(from.f, to.f)), [, stop] = cellAt(s, Math.max(from.f, to.f)), wide = to.f - from.f;
+  for (let f = start; f < stop;) {
+    const next = Math.max(f + 1, cellAt(s, f)[1]), share = wide ? clamp(((f + next - 1) / 2 - from.f) / wide, 0, 1) : 1, v = from.v + (to.v - from.v) * share;
+    stroke(s, lane, { f, v }, { f: next - 1, v });
+    f = next;
+  }
+}
+
+// ---- a stretch of time in some lanes, {from, to, lanes}: frames from `from` up to `to`, and the labels of lanes
+
+export function regionOf(s, from, to, lanes = s.lanes) {        // with all lanes that go with these, without those that are locked; null where nothing is left
+  const [a, b] = [Math.min(from, to), Math.max(from, to)].map((f) => onGrid(s, f));
+  const labels = s.lanes.filter((l) => lanes.some((one) => family(s, one).includes(l)) && !isLocked(s, l)).map((l) => l.label);
+  return b > a && labels.length ? { from: a, to: b, lanes: labels } : null;
+}
+
+const span = (s, label, { from, to }) => [at(s, other(s, label), from), at(s, other(s, label), to)];
+
+export function clipOf(s, region) {     // what is drawn there: {frames, rows}
+  return { frames: region.to - region.from, rows: Object.fromEntries(region.lanes.map((k) => [k, s.values.slice(...span(s, k, region))])) };
+}
+
+export function openRegion(s, region) { for (const k of region.lanes) s.values.fill(-1, ...span(s, k, region)); }
+
+export function paste(s, clip, where) { // over what there is; what lies beyond the ends is lost. Returns the region that it fills
+  const from = clamp(where, 0, s.frames), to = clamp(where + clip.frames, 0, s.frames);
+  const lanes = Object.keys(clip.rows).filter((k) => other(s, k) && !isLocked(s, other(s, k)));
+  if (to <= from || !lanes.length) return null;
+  for (const k of lanes) s.values.set(clip.rows[k].subarray(from - where, to - where), at(s, other(s, k), from));
+  return { from, to, lanes };
+}
+
+export function stretched(clip, frames) {       // drawn out or pressed together: each frame has the value of its place before
+  const take = (row) => Float32Array.from({ length: frames }, (_, f) => row[Math.min(row.length - 1, Math.floor((f + .5) * row.length / frames))]);
+  return { frames, rows: Object.fromEntries(Object.entries(clip.rows).map(([k, row]) => [k, take(row)])) };
+}
+
+function each(s, region, kind, change) {        // change what is drawn and not open, in the lanes of a kind
+  for (const lane of s.lanes.filter((l) => l.kind === kind && region.lanes.includes(l.label)))
+    for (let f = region.from; f < region.to; f++) { const i = at(s, lane, f); if (s.values[i] >= 0) s.values[i] = change(s.values[i], lane); }
+}
+
+export function scaleRegion(s, region, factor) { each(s, region, "level", (v) => clamp(v * factor, 0, 1)); }
+
+export function transposeRegion(s, region, semitones) { // a pitch that leaves its lane is open; a chroma goes round
+  each(s, region, "notes", (v, lane) => {
+    const n = Math.round(v * lane.steps * 1e3) / 1e3 + semitones;
+    if (!scrolls(lane)) return ((n % 12 + 12) % 12) / lane.steps;
+    return v <= 0 ? v : n < 1 || n > lane.steps ? -1 : n / lane.steps;
+  });
 }
 
 // ---- where things are
@@ -207,6 +305,31 @@ function paintFrame(s, ctx, c, box) {
   }
 }
 
+function paintGrid(s, ctx, c, box) {     // bars, beats and what is between them, as far as there is room
+  const g = gridStep(s), { left, right } = s.place, beat = s.grid?.division;
+  if (!g || (right - left) / s.frames * g * beat < 5) return;
+  const all = (right - left) / s.frames * g > 5;
+  for (let k = 0, f = 0; f < s.frames; f = ++k * g) {
+    if (k % beat && !all) continue;
+    ctx.globalAlpha = k % (4 * beat) === 0 ? .55 : k % beat === 0 ? .32 : .14; ctx.fillStyle = c.dim;
+    ctx.fillRect(Math.round(xOf(s, f)), box.top + 1, 1, box.height - 2);
+  }
+  ctx.globalAlpha = 1;
+}
+
+function paintLocked(s, ctx, c, box) {
+  if (!isLocked(s, box.lane)) return;
+  ctx.globalAlpha = .55; ctx.fillStyle = c.paper; ctx.fillRect(s.place.left + 1, box.top + 1, s.place.right - s.place.left - 2, box.height - 2); ctx.globalAlpha = 1;
+}
+
+function paintRegion(s, ctx, c, box) {
+  if (!s.region?.lanes.includes(box.lane.label)) return;
+  const x = xOf(s, s.region.from), w = xOf(s, s.region.to) - x;
+  ctx.fillStyle = c.brand; ctx.globalAlpha = .16; ctx.fillRect(x, box.top, w, box.height); ctx.globalAlpha = 1;
+  ctx.fillRect(x, box.top, 1.5, box.height); ctx.fillRect(x + w - 1.5, box.top, 1.5, box.height);
+  ctx.fillRect(x - 2, box.top + box.height / 2 - 8, 5, 16); ctx.fillRect(x + w - 3, box.top + box.height / 2 - 8, 5, 16);      // its edges can be taken
+}
+
 function paintOpen(s, ctx, c, box) {    // what is left to the model: a field that says so
   const say = (text, x, w) => {
     ctx.fillStyle = c.dim; ctx.font = "italic 11px sans-serif"; ctx.textAlign = "center"; ctx.textBaseline = "middle";
@@ -272,7 +395,18 @@ function paintLapses(s, ctx, box) {             // where the result does not fol
   ctx.globalAlpha = 1;
 }
 
+function paintBars(s, ctx, c) {          // on a grid the axis counts bars and beats, as a sequencer does
+  const beat = 60 / s.grid.bpm * s.rate, pixels = (s.place.right - s.place.left) / s.frames * beat, each = [1, 2, 4, 8, 16, 32].find((n) => n * pixels > 34) || 64;
+  ctx.fillStyle = c.dim; ctx.font = "10px sans-serif"; ctx.textAlign = "left"; ctx.textBaseline = "top";
+  for (let k = 0; k * beat < s.frames; k += each) {
+    const x = xOf(s, k * beat), bar = Math.floor(k / 4) + 1;
+    ctx.fillRect(Math.round(x), s.place.axis - GAP, 1, k % 4 ? GAP : 2 * GAP);
+    ctx.fillText(k % 4 ? `${bar}.${k % 4 + 1}` : `${bar}`, x + 3, s.place.axis + 2);
+  }
+}
+
 function paintAxis(s, ctx, c) {
+  if (gridStep(s)) { paintBars(s, ctx, c); return; }
   const seconds = s.frames / s.rate, pixels = (s.place.right - s.place.left) / seconds;
   const step = [.1, .2, .5, 1, 2].find((d) => d * pixels > 45) || 5;
   ctx.fillStyle = c.dim; ctx.strokeStyle = c.faint; ctx.font = "10px sans-serif"; ctx.textAlign = "center"; ctx.textBaseline = "top"; ctx.lineWidth = 1;
@@ -316,12 +450,13 @@ function paint(s) {
   if (s.canvas.height !== Math.round(s.place.height * dpr) || s.canvas.width !== Math.round(width * dpr)) {
     s.canvas.width = Math.round(width * dpr); s.canvas.height = Math.round(s.place.height * dpr); s.canvas.style.height = s.place.height + "px";
     s.below.style.top = s.hand.style.top = s.place.axis + "px";
+    for (const [lane, lock] of s.padlocks) { const box = s.place.boxes.find((b) => b.lane === lane); lock.style.top = `${box.top + Math.max(0, Math.min(8, (box.height - 28) / 2))}px`; }
     s.canvas.dataset.place = JSON.stringify({ left: s.place.left, right: s.place.right,         // for whoever steers the board from outside
       lanes: Object.fromEntries(s.place.boxes.map((b) => [b.lane.label, [b.top, b.height]])) });
   }
   const ctx = s.canvas.getContext("2d"), c = colours(s);
   ctx.setTransform(dpr, 0, 0, dpr, 0, 0); ctx.fillStyle = c.paper; ctx.fillRect(0, 0, width, s.place.height);
-  for (const box of s.place.boxes) { paintFrame(s, ctx, c, box); paintOpen(s, ctx, c, box); paintCurve(s, ctx, box); paintLapses(s, ctx, box); paintMeasured(s, ctx, c, box); }
+  for (const box of s.place.boxes) { paintFrame(s, ctx, c, box); paintOpen(s, ctx, c, box); paintGrid(s, ctx, c, box); paintCurve(s, ctx, box); paintLapses(s, ctx, box); paintMeasured(s, ctx, c, box); paintLocked(s, ctx, c, box); paintRegion(s, ctx, c, box); }
   paintAxis(s, ctx, c); paintResult(s, ctx, c); paintCursors(s, ctx, c);
 }
 
@@ -390,6 +525,7 @@ function remember(s, old = s.values.slice()) { s.past.push(old); s.future = []; 
 
 function take(s, values) {              // other curves, perhaps of another length; a gesture that is under way ends, and the cursor stays on the board
   s.drag = null; s.values = values; s.frames = values.length / s.lanes.length; s.cursor = clamp(s.cursor, 0, lastStep(s));
+  if (s.region?.to > s.frames) setRegion(s, null);
 }
 
 function commit(s) {                    // tell Python, at the end of a gesture
@@ -427,10 +563,20 @@ function decode(view) {                 // the sound in the bytes of a file
   return new OfflineAudioContext(1, 1, 48000).decodeAudioData(bytes);
 }
 
-const position = (s) => Math.max(0, s.context.currentTime - s.voice.began) % s.voice.source.buffer.duration;    // seconds into the sound that plays
+function position(s, when = s.context.currentTime) {    // seconds into the sound that plays, at the context's time `when`
+  const gone = Math.max(0, when - s.voice.began), { buffer, loop, loopStart = 0, loopEnd = 0 } = s.voice.source;
+  return loop && loopEnd > loopStart && gone > loopEnd ? loopStart + (gone - loopStart) % (loopEnd - loopStart) : gone % buffer.duration;
+}
+
+function loopOf(s, offset, duration) {  // what is played over and over: all of it, or what is selected when that is not over yet
+  const [a, b] = s.region ? [s.region.from / s.rate, Math.min(duration, s.region.to / s.rate)] : [0, 0];
+  return { loop: s.loop, ...(b > a && offset < b ? { loopStart: a, loopEnd: b } : { loopStart: 0, loopEnd: 0 }) };
+}
+
+function loopAgain(s) { if (s.voice) { const { source } = s.voice; s.voice.began = s.context.currentTime - position(s); Object.assign(source, loopOf(s, position(s), source.buffer.duration)); } }
 
 function voice(s, buffer, offset, when, fade) {         // play `buffer` from `offset` on, at the context's time `when`
-  const source = Object.assign(s.context.createBufferSource(), { buffer, loop: s.loop }), gain = s.context.createGain();
+  const source = Object.assign(s.context.createBufferSource(), { buffer, ...loopOf(s, offset % buffer.duration, buffer.duration) }), gain = s.context.createGain();
   gain.gain.setValueAtTime(fade ? 0 : 1, when);
   if (fade) gain.gain.linearRampToValueAtTime(1, when + fade);
   source.connect(gain); gain.connect(s.context.destination);
@@ -464,13 +610,13 @@ function play(s, from = 0) {
   s.context.resume?.(); voice(s, s.buffer, from, s.context.currentTime, 0); follow(s);
 }
 
-const toggle = (s) => { if (s.voice) { silence(s); refresh(s); } else play(s); };
+const toggle = (s) => { if (s.voice) { silence(s); refresh(s); } else play(s, s.region ? s.region.from / s.rate : 0); };     // from what is selected
 
 function takeOver(s, buffer) {          // a new sound is there: what plays goes over into it
   s.buffer = buffer;
   if (!buffer) silence(s);
   else if (s.voice) {
-    const when = s.context.currentTime + 0.01, offset = when - s.voice.began;
+    const when = s.context.currentTime + 0.01, offset = position(s, when);
     fadeOut(s, when); voice(s, buffer, offset, when, FADE);
   } else if (s.playFrom !== null) play(s, s.playFrom);
   s.playFrom = null; s.root.dataset.sounds = s.sounds += buffer ? 1 : 0; refresh(s);
@@ -493,6 +639,83 @@ function seek(s, e) {                   // a click below the lanes plays from th
   if (x >= s.place.left && x <= s.place.right) play(s, (x - s.place.left) / (s.place.right - s.place.left) * s.frames / s.rate);
 }
 
+// ---- selecting: `s.region` is what is selected, `s.clip` what was copied
+
+const EDGE = 7;                         // pixels around the edge of a region that take hold of it
+
+function setRegion(s, region) {
+  s.region = region; loopAgain(s);
+  if (s.regionBar) showRegion(s);
+  repaint(s);
+}
+
+function change(s, act) {               // one thing that can be undone
+  const before = s.values.slice();
+  act();
+  if (!same(before, s.values)) { remember(s, before); commit(s); }
+}
+
+function hold(s, box, e) {              // what a pointer takes hold of: an edge of the region, the region, or nothing
+  if (!s.region?.lanes.includes(box.lane.label)) return "";
+  const { x } = within(s.canvas.getBoundingClientRect(), s.place, e), [a, b] = [xOf(s, s.region.from), xOf(s, s.region.to)], reach = e.pointerType === "touch" ? 2 * EDGE : EDGE;
+  const near = (edge) => Math.abs(x - edge) < Math.min(reach, Math.max(4, (b - a) / 3));
+  return near(b) ? "end" : near(a) ? "start" : x > a && x < b ? "move" : "";
+}
+
+function selecting(s, to) {             // the gesture of the tool Select so far, from what there was before it
+  const { grip, first, before, region, box, copy } = s.drag, by = to.f - first.f;
+  s.values = before.slice();
+  if (!grip) {                          // a new one, over the lanes from the first to this one
+    const [i, k] = [box, to.box || box].map((b) => s.place.boxes.indexOf(b)).sort((p, q) => p - q);
+    s.region = to.f === first.f ? null : regionOf(s, first.f + (by < 0 ? 1 : 0), to.f + (by > 0 ? 1 : 0), s.place.boxes.slice(i, k + 1).map((b) => b.lane));
+  } else if (grip === "move") {
+    const clip = clipOf(s, region);
+    if (!copy) openRegion(s, region);
+    s.region = paste(s, clip, onGrid(s, region.from + by)) || region;
+  } else {                              // an edge: what is inside is drawn out or pressed together
+    const clip = clipOf(s, region), [from, to_] = grip === "end" ? [region.from, onGrid(s, region.to + by)] : [onGrid(s, region.from + by), region.to];
+    if (to_ - from < 1) return;
+    openRegion(s, region); s.region = paste(s, stretched(clip, to_ - from), from) || region;
+  }
+}
+
+const REGION_ACTS = {                   // what can be done with what is selected
+  copy: (s) => { s.clip = clipOf(s, s.region); s.say("copied; select where it goes, and paste"); showRegion(s); },
+  cut: (s) => { s.clip = clipOf(s, s.region); change(s, () => openRegion(s, s.region)); showRegion(s); },
+  paste: (s) => { if (s.clip) change(s, () => setRegion(s, paste(s, s.clip, s.region ? s.region.from : onGrid(s, s.cursor)))); },
+  repeat: (s) => change(s, () => setRegion(s, paste(s, clipOf(s, s.region), s.region.to) || s.region)),
+  clear: (s) => change(s, () => openRegion(s, s.region)),
+  none: (s) => setRegion(s, null),
+};
+
+const regionAct = (s, name) => { if (s.region || name === "paste") REGION_ACTS[name](s); };
+
+function shiftRegion(s, by) {           // by so many frames
+  change(s, () => { const clip = clipOf(s, s.region); openRegion(s, s.region); setRegion(s, paste(s, clip, onGrid(s, s.region.from + by))); });
+}
+
+function regionBar(s) {
+  const button = (label, title, act) => make("button", { type: "button", title, ariaLabel: title, onclick: act }, label), act = (label, title, name) => button(label, title, () => regionAct(s, name));
+  const levels = s.lanes.some((l) => l.kind === "level"), notes = s.lanes.some((l) => l.kind === "notes"), inside = (f) => { if (s.region) change(s, () => f(s.region)); };
+  const factors = [25, 50, 80, 125, 200], semitones = { "octave up": 12, "semitone up": 1, "semitone down": -1, "octave down": -12 };
+  const frames = { "half as long": .5, "twice as long": 2 };
+  const scale = menu("Scale ▾", "Scale what is selected", [...(levels ? [["Level", factors.map((n) => `${n} %`)]] : []), ["Time", Object.keys(frames)], ...(notes ? [["Pitch", Object.keys(semitones)]] : [])], (heading, name) => inside((region) => {
+    if (heading === "Level") scaleRegion(s, region, parseInt(name) / 100);
+    else if (heading === "Pitch") transposeRegion(s, region, semitones[name]);
+    else { const clip = clipOf(s, region); openRegion(s, region); setRegion(s, paste(s, stretched(clip, Math.max(1, Math.round(clip.frames * frames[name]))), region.from)); }
+  }));
+  s.regionSaid = make("span"); s.pasting = act("Paste", "Paste what was copied", "paste"); s.ofRegion = group(act("Copy", "Copy what is selected", "copy"), act("Repeat", "Repeat what is selected, right after it", "repeat"), scale, act("Clear", "Leave what is selected to the model", "clear"));
+  return s.regionBar = make("div", { className: "bar region", role: "toolbar", ariaLabel: "What is selected", hidden: true }, s.regionSaid, s.ofRegion, group(s.pasting, act("✕", "End the selection", "none")));
+}
+
+function showRegion(s) {                // its bar, when no gesture is under way: nothing moves under the pointer
+  const { region, clip } = s, seconds = (f) => (f / s.rate).toFixed(2);
+  s.regionBar.hidden = !region && !clip || s.drag?.grip === ""; s.ofRegion.hidden = !region; s.pasting.disabled = !clip;
+  s.ofRegion.style.display = region ? "" : "none";
+  s.regionSaid.textContent = region ? `${seconds(region.from)} to ${seconds(region.to)} s, ${region.lanes.length === s.lanes.length ? "all lanes" : region.lanes.join(", ")}` : "nothing is selected";
+  s.root.dataset.region = region ? `${region.from} ${region.to} ${region.lanes.join()}` : "";
+}
+
 const REST = 150;                       // milliseconds
 
 function rest(s) {                      // live, a gesture is also heard while the finger rests
@@ -502,17 +725,24 @@ function rest(s) {                      // live, a gesture is also heard while t
 
 function bindPointer(s) {               // s.drag: whose gesture it is, its lane, first and last point, and the values before it
   const apply = (to) => {
-    const { box, first, last, before } = s.drag;
-    if (s.tool === "line") { s.values = before.slice(); stroke(s, box.lane, first, to); }
-    else ({ draw: stroke, smooth, erase })[s.tool](s, box.lane, last, to);
+    const { box, first, last, before } = s.drag, lane = box.lane, grid = gridStep(s) > 0;
+    if (s.tool === "select") selecting(s, to);
+    else if (s.tool === "line") {
+      s.values = before.slice();
+      const [a, b] = [first, to].map((p) => onGrid(s, p.f)), end = (p, f) => ({ v: p.v, f: clamp(f, 0, s.frames - 1) });
+      if (!grid) stroke(s, lane, first, to); else if (a !== b) stroke(s, lane, end(first, a < b ? a : a - 1), end(to, a < b ? b - 1 : b));
+    } else if (s.tool === "erase" && grid) erase(s, lane, { f: cellAt(s, Math.min(last.f, to.f))[0] }, { f: cellAt(s, Math.max(last.f, to.f))[1] - 1 });
+    else ({ draw: grid ? steps : stroke, smooth, erase })[s.tool](s, lane, last, to);
     s.drag.last = to; repaint(s); rest(s);
   };
   const mine = (e) => s.drag?.pointer === e.pointerId;
   const stop = (e) => {
     if (!mine(e)) return;
-    const { before } = s.drag;
+    const { before, grip, first, last } = s.drag, selected = s.tool === "select";
+    if (grip === "move" && first.f === last.f) s.region = null;           // a click
     s.drag = null;
     if (!same(before, s.values)) { remember(s, before); commit(s); }
+    if (selected) setRegion(s, s.region);
   };
   const free = (e) => {                 // may this pointer begin? Not a second one; but a pen takes back what the palm has smeared
     stop(e);
@@ -524,8 +754,10 @@ function bindPointer(s) {               // s.drag: whose gesture it is, its lane
     if (!box && e.button <= 0) seek(s, e);
     if (!box || e.button > 0 || !free(e)) return;
     const at = pointAt(s, box, e);
+    if (s.tool !== "select" && isLocked(s, box.lane)) { tellLocked(s, box.lane); return; }
     s.canvas.setPointerCapture(e.pointerId); s.active = s.place.boxes.indexOf(box); s.keyboard = false; s.cursor = clamp(at.f, 0, lastStep(s));
     s.drag = { pointer: e.pointerId, type: e.pointerType, box, first: at, last: at, before: s.values.slice() };
+    if (s.tool === "select") Object.assign(s.drag, { grip: hold(s, box, e), region: s.region, copy: e.altKey || e.ctrlKey || e.metaKey });
     if (s.tool !== "line") apply(at);
     e.preventDefault(); s.canvas.focus({ preventScroll: true });
   });
@@ -533,8 +765,18 @@ function bindPointer(s) {               // s.drag: whose gesture it is, its lane
     if (s.drag && !mine(e)) return;
     const over = s.drag?.box || boxAt(s, e);
     if (over) { const p = pointAt(s, over, e); s.say(describe(s, over.lane, p.f, p.v)); }
-    if (s.drag) for (const each of (e.getCoalescedEvents?.().length ? e.getCoalescedEvents() : [e])) apply(pointAt(s, s.drag.box, each));
+    if (!s.drag && s.tool === "select" && over) s.canvas.style.cursor = { start: "ew-resize", end: "ew-resize", move: "move" }[hold(s, over, e)] || "text";
+    if (s.drag) for (const each of (e.getCoalescedEvents?.().length ? e.getCoalescedEvents() : [e])) apply({ ...pointAt(s, s.drag.box, each), box: boxAt(s, each) });
   });
+  s.below.addEventListener("click", (e) => { if (!s.ruled) seek(s, e); });
+  s.below.addEventListener("pointerdown", (e) => { s.ruled = null; if (e.button <= 0 && e.pointerType !== "touch") { s.ruler = pointAt(s, s.place.boxes[0], e).f; s.below.setPointerCapture(e.pointerId); } });
+  s.below.addEventListener("pointermove", (e) => {      // a drag along the time axis selects all lanes; a finger scrolls the page there
+    if (s.ruler === undefined) return;
+    const { f } = pointAt(s, s.place.boxes[0], e);
+    if (!s.ruled && Math.abs(f - s.ruler) < 3) return;
+    s.ruled = true; setRegion(s, regionOf(s, s.ruler, f + 1));
+  });
+  for (const end of ["pointerup", "pointercancel"]) s.below.addEventListener(end, () => { s.ruler = undefined; });
   for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) s.canvas.addEventListener(end, stop);
 }
 
@@ -566,8 +808,8 @@ const describe = (s, lane, f, v) => `${lane.label} ${amount(lane, v)} at ${(f / 
 function bindKeys(s) {
   const lane = () => s.lanes[s.active];
   const value = () => s.values[at(s, lane(), s.cursor)], end = (f) => Math.min(s.frames - 1, f + hop(s) - 1);
-  const change = (act) => { const before = s.values.slice(); act(); if (!same(before, s.values)) { remember(s, before); commit(s); } };
-  const level = (v) => change(() => stroke(s, lane(), { f: s.cursor, v }, { f: end(s.cursor), v }));
+  const edit = (act) => { if (isLocked(s, lane())) tellLocked(s, lane()); else change(s, act); };
+  const level = (v) => edit(() => stroke(s, lane(), { f: s.cursor, v }, { f: end(s.cursor), v }));
   const nudge = (by) => {
     const l = lane(), d = l.kind === "notes" ? 1 / l.steps : l.kind === "gate" ? 1 : .05;
     const v = l.gate && value() <= 0 ? (s.bottom[l.label] + (l.span >> 1)) / l.steps : Math.max(0, value());
@@ -578,15 +820,36 @@ function bindKeys(s) {
     ArrowLeft: (e) => move(-1, e.shiftKey), ArrowRight: (e) => move(1, e.shiftKey), ArrowUp: () => nudge(1), ArrowDown: () => nudge(-1),
     Home: () => { s.cursor = 0; }, End: () => { s.cursor = lastStep(s); },
     PageDown: () => { s.active = (s.active + 1) % s.lanes.length; }, PageUp: () => { s.active = (s.active + s.lanes.length - 1) % s.lanes.length; },
-    Delete: () => change(() => erase(s, lane(), { f: s.cursor }, { f: end(s.cursor) })), " ": () => toggle(s),
+    Delete: () => edit(() => erase(s, lane(), { f: s.cursor }, { f: end(s.cursor) })), " ": () => toggle(s),
   };
-  acts.Backspace = acts.Delete;
+  acts.Backspace = acts.Delete; acts.l = acts.L = () => toggleLock(s, lane());
+  const grow = (by) => {                // the selection, from where the cursor was when it began
+    s.anchor ??= s.cursor; s.cursor = clamp(s.cursor + by * hop(s), 0, lastStep(s));
+    const [a, b] = [s.anchor, s.cursor].sort((p, q) => p - q);
+    setRegion(s, regionOf(s, a, b + hop(s), [lane()]));
+  };
+  const selected = {                    // keys that mean something else while something is selected
+    Delete: () => regionAct(s, "clear"), Backspace: () => regionAct(s, "clear"), Escape: () => regionAct(s, "none"),
+    ArrowUp: () => change(s, () => { scaleRegion(s, s.region, 1.1); transposeRegion(s, s.region, 1); }), ArrowDown: () => change(s, () => { scaleRegion(s, s.region, 1 / 1.1); transposeRegion(s, s.region, -1); }),
+  };
+  const withControl = { c: "copy", x: "cut", v: "paste", d: "repeat" };
+  const forRegion = (e) => {            // what a key does with a selection, or nothing
+    const key = e.key, way = { ArrowLeft: -1, ArrowRight: 1 }[key], letter = (e.ctrlKey || e.metaKey) && key.toLowerCase();
+    if (letter === "a") return () => setRegion(s, regionOf(s, 0, s.frames));
+    if (letter && withControl[letter] && (s.region || s.clip)) return () => regionAct(s, withControl[letter]);
+    if (letter) return null;
+    if (s.tool === "select" && way && e.shiftKey) return () => grow(way);
+    if (s.region && way && e.altKey) return () => shiftRegion(s, way * hop(s));
+    return s.region && (s.tool === "select" || key === "Escape") && !e.altKey && selected[key];
+  };
   s.canvas.addEventListener("keydown", (e) => {
-    const tool = Object.keys(TOOLS)["1234".indexOf(e.key)];
-    if ((e.ctrlKey || e.metaKey) && e.key.toLowerCase() === "z") (e.shiftKey ? redo : undo)(s);
+    const tool = Object.keys(TOOLS)["12345".indexOf(e.key)], ofRegion = forRegion(e);
+    if (!e.shiftKey) s.anchor = undefined;
+    if (ofRegion) { ofRegion(); s.say(s.region ? s.regionSaid.textContent : "nothing is selected"); }
+    else if ((e.ctrlKey || e.metaKey) && e.key.toLowerCase() === "z") (e.shiftKey ? redo : undo)(s);
     else if ((e.ctrlKey || e.metaKey) && e.key.toLowerCase() === "y") redo(s);
     else if (tool && !e.ctrlKey) s.tool = tool;
-    else if (acts[e.key]) { s.keyboard = true; acts[e.key](e); s.say(describe(s, lane(), s.cursor, value())); }
+    else if (acts[e.key] && !e.ctrlKey && !e.metaKey) { s.keyboard = true; const said = s.saying; acts[e.key](e); if (said === s.saying) s.say(describe(s, lane(), s.cursor, value())); }
     else return;
     e.preventDefault(); e.stopPropagation(); refresh(s);
   });
@@ -701,14 +964,32 @@ function bar(s) {
   const save = menu("Save ▾", "Save the curves", [["", s.model.get("saves")]], (_, ending) => ask(s, { kind: "save", ending }));
   const octaves = s.lanes.filter(scrolls).flatMap((lane) => [["▾", "down", -12], ["▴", "up", 12]].map(([text, way, by]) =>
     button(way, `The ${lane.label} lane an octave ${way}`, () => { scroll(s, lane, s.bottom[lane.label] + by); repaint(s); }, `8va ${text}`)));
-  const loop = button("loop", "Loop the playback", () => { s.loop = !s.loop; if (s.voice) s.voice.source.loop = s.loop; refresh(s); }, "⟳");
+  const loop = button("loop", "Loop the playback", () => { s.loop = !s.loop; loopAgain(s); refresh(s); }, "⟳");
   return make("div", { className: "bar", role: "toolbar" },
     group(button("play", "Play the result (space)", () => toggle(s), "▶"), loop), group(...tools),
     group(button("undo", "Undo (Ctrl+Z)", () => undo(s), "↶"), button("redo", "Redo (Ctrl+Y)", () => redo(s), "↷")),
-    group(make("label", {}, snap, "snap"), ...octaves), group(presets, make("label", {}, b.seconds, "s")),
+    group(make("label", {}, snap, "snap"), ...octaves), gridGroup(s), group(presets, make("label", {}, b.seconds, "s")),
     group(button("open", "Curves (CSV, JSON, NPZ), a MIDI file, or a sound to follow", () => file.click(), "Open"), file, save,
       button("record", "Hum or play into the microphone", () => record(s), ...faced("●", "Hum"))));
 }
+
+const GRIDS = [["Grid off", 0], ["1/4", 1], ["1/8", 2], ["1/8 T", 3], ["1/16", 4], ["1/16 T", 6], ["1/32", 8]];    // divisions of a beat
+
+function gridGroup(s) {                 // of the tempo: what is drawn or selected goes to its lines
+  const b = s.buttons, tell = (change) => { s.grid = { ...s.grid, ...change }; ask(s, { kind: "grid", ...s.grid }); refresh(s); };
+  b.grid = make("select", { title: "Grid: what is drawn and selected snaps to it", ariaLabel: "Grid", onchange: () => tell({ division: GRIDS[b.grid.selectedIndex][1] }) }, ...GRIDS.map(([name]) => make("option", {}, name)));
+  b.bpm = make("input", { type: "number", min: 20, max: 400, step: 1, ariaLabel: "Tempo in beats per minute", title: "Tempo in beats per minute", style: "width: 4.2em", onchange: () => { const bpm = +b.bpm.value; if (bpm >= 20 && bpm <= 400) tell({ bpm }); else refresh(s); } });
+  return group(b.grid, b.bpm, make("label", {}, "bpm"));
+}
+
+const LOCK = '<svg viewBox="0 0 14 18" aria-hidden="true"><rect x="1" y="8" width="12" height="9" rx="1.5" fill="currentColor"/><path d="M3.5 8V5a3.5 3.5 0 0 1 7 0v3" fill="none" stroke="currentColor" stroke-width="1.8"/></svg>';
+
+function padlock(s, lane) {             // beside the name of the first lane of a feature
+  return make("button", { type: "button", className: "padlock", tabIndex: -1, innerHTML: LOCK, onclick: (e) => { e?.stopPropagation(); toggleLock(s, lane); } });
+}
+
+function heardLocks(s) { s.locked = s.model.get("locked") || []; refresh(s); }
+function heardGrid(s) { s.grid = s.model.get("grid") || { bpm: 120, division: 0 }; refresh(s); }
 
 function refresh(s) {                   // buttons and picture as the state says
   const b = s.buttons;
@@ -716,6 +997,10 @@ function refresh(s) {                   // buttons and picture as the state says
   b.undo.disabled = !s.past.length; b.redo.disabled = !s.future.length; b.play.disabled = !s.buffer; b.loop.ariaPressed = String(!!s.loop);
   b.play.textContent = s.voice ? "■" : "▶"; b.record.ariaPressed = String(!!s.recorder);
   s.root.dataset.playing = String(!!s.voice);
+  for (const [lane, lock] of s.padlocks) { const on = isLocked(s, lane); lock.ariaPressed = String(on); lock.title = lock.ariaLabel = `${on ? "Unlock" : "Lock"} ${featureOf(lane)}: ${on ? "it can be changed again" : "nothing changes its curve"} (L)`; }
+  b.grid.selectedIndex = GRIDS.findIndex(([, division]) => division === s.grid.division);
+  if (document.activeElement !== b.bpm) b.bpm.value = s.grid.bpm;
+  s.canvas.style.cursor = s.tool === "select" ? "text" : "";
   if (document.activeElement !== b.seconds) b.seconds.value = +(s.frames / s.rate).toFixed(2);
   repaint(s);
 }
@@ -727,17 +1012,19 @@ function close(s) {                     // nothing plays, and nobody listens
 
 export function board({ model, el }) {          // the view, as its state; `close` ends it
   const s = { model, lanes: model.get("lanes"), rate: model.get("rate"), values: floats(model.get("data")), past: [], future: [],
-    tool: "draw", snap: true, active: 0, cursor: 0, keyboard: false, drag: null, loudness: [], measured: [], lapses: [], bottom: {},
+    tool: "draw", snap: true, active: 0, cursor: 0, keyboard: false, drag: null, loudness: [], measured: [], lapses: [], bottom: {}, locked: model.get("locked") || [], grid: model.get("grid") || { bpm: 120, division: 0 }, region: null, clip: null,
     buffer: null, voice: null, loop: false, playFrom: null, sounds: 0, live: false };
   s.told = s.values.slice(); s.frames = s.values.length / s.lanes.length;
   for (const lane of s.lanes) scroll(s, lane, MIDDLE - lane.midi);
   fit(s);
   s.canvas = make("canvas", { tabIndex: 0, role: "application", ariaLabel: `Control curves over time: ${KEYS}` });
   const said = make("div", { className: "said", role: "status", ariaLive: "polite" });
-  s.say = (text) => { said.textContent = text; };
+  s.say = (text) => { said.textContent = text; s.saying = (s.saying || 0) + 1; };
   s.names = make("div", { className: "names", title: "Click: the lane for the keyboard. A finger scrolls the page here" }, s.hand = make("span", {}, "⇕ page")); s.below = make("div", { className: "below" });
+  s.padlocks = s.lanes.filter((lane) => s.lanes.find((l) => featureOf(l) === featureOf(lane)) === lane).map((lane) => [lane, padlock(s, lane)]);
+  s.names.append(...s.padlocks.map(([, lock]) => lock));
   s.notice = make("div", { className: "notice", role: "alert" });
-  s.root = make("div", { className: "jingles-draw" }, make("style", {}, STYLE), bar(s), s.notice, make("div", { className: "field" }, s.canvas, s.names, s.below), said);
+  s.root = make("div", { className: "jingles-draw" }, make("style", {}, STYLE), bar(s), s.notice, make("div", { className: "field" }, s.canvas, s.names, s.below), regionBar(s), said);
   s.root.dataset.lmSuppressShortcuts = "true";          // JupyterLab's own keys stay out of the drawing
   el.append(s.root);
   s.root.addEventListener("dragover", (e) => e.preventDefault());
@@ -745,7 +1032,7 @@ export function board({ model, el }) {          // the view, as its state; `clos
   bindPointer(s); bindNames(s); bindKeys(s); newPicture(s); newSound(s); s.say("Draw in a lane. No kernel has answered yet: run the cell, and what is drawn is taken up.");
 
   const heard = { "change:data": () => heardFromPython(s), "change:message": () => s.say(model.get("message")), "msg:custom": (content, buffers) => ({ hello: answered, file: download, play: playSoon })[content?.kind]?.(s, content, buffers),
-    "change:sound": () => newSound(s), ...Object.fromEntries(["mel", "loudness", "measured", "lapses"].map((k) => [`change:${k}`, () => newPicture(s)])) };
+    "change:sound": () => newSound(s), "change:locked": () => heardLocks(s), "change:grid": () => heardGrid(s), ...Object.fromEntries(["mel", "loudness", "measured", "lapses"].map((k) => [`change:${k}`, () => newPicture(s)])) };
   for (const [event, f] of Object.entries(heard)) model.on(event, f);
   const deaf = listen(s);
   const size = new ResizeObserver(() => repaint(s)), theme = new MutationObserver(() => setTimeout(() => repaint(s), 100));

@@ -4,17 +4,19 @@
 
 # %% auto #0
 __all__ = ['LEVEL_PRESETS', 'GATE_PRESETS', 'PITCH_PRESETS', 'PRESETS_BY_KIND', 'OPEN_EXTENSIONS', 'SAVE_EXTENSIONS',
-           'MAX_UNPACKED', 'MAX_SECONDS', 'BOARD_JS', 'MAX_UPLOAD', 'REQUESTS', 'lane_scale', 'related_lanes',
-           'lane_specs', 'to_rows', 'from_rows', 'square_wave', 'chroma_sequence', 'instrument_crossfade',
-           'pitch_sequence', 'pitch_glide', 'brightness_sweep', 'instrument_presets', 'chroma_presets',
-           'loudness_presets', 'brightness_presets', 'noisiness_presets', 'presets_of', 'preset_curve', 'archive_size',
-           'curves_from_file', 'curves_to_bytes', 'as_bytes', 'bytes_trait', 'error_text', 'page_code', 'sound_bytes',
-           'mel_bytes', 'BoardState', 'ValidatedState', 'saved_curves_exist', 'feature_set_name', 'initial_curves',
-           'text_field', 'number_field', 'attached_bytes', 'open_file', 'follow_recording', 'set_preset', 'set_length',
-           'save_file', 'answer_hello', 'handle_request', 'Board', 'marks_of', 'show_result']
+           'MAX_UNPACKED', 'MAX_SECONDS', 'BOARD_JS', 'MAX_UPLOAD', 'TEMPO', 'GRID_DIVISIONS', 'REQUESTS', 'lane_scale',
+           'related_lanes', 'lane_specs', 'to_rows', 'from_rows', 'square_wave', 'chroma_sequence',
+           'instrument_crossfade', 'pitch_sequence', 'pitch_glide', 'brightness_sweep', 'instrument_presets',
+           'chroma_presets', 'loudness_presets', 'brightness_presets', 'noisiness_presets', 'presets_of',
+           'preset_curve', 'archive_size', 'curves_from_file', 'curves_to_bytes', 'as_bytes', 'bytes_trait',
+           'error_text', 'page_code', 'sound_bytes', 'mel_bytes', 'BoardState', 'ValidatedState', 'saved_curves_exist',
+           'feature_set_name', 'initial_curves', 'text_field', 'number_field', 'attached_bytes', 'lock_lanes',
+           'set_grid', 'with_locked', 'open_file', 'follow_recording', 'set_preset', 'set_length', 'save_file',
+           'answer_hello', 'handle_request', 'Board', 'marks_of', 'show_result']
 
 # %% ../../nbs/80_control.draw.ipynb #c004
 import io, math, tempfile, threading, zipfile
+from dataclasses import replace
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
@@ -248,6 +250,8 @@ class BoardState(anywidget.AnyWidget):
     message, name = traitlets.Unicode('').tag(sync=True), traitlets.Unicode('').tag(sync=True)
     lasting = traitlets.Bool(False).tag(sync=True)
     data, mel, loudness, measured, lapses, sound = (bytes_trait() for _ in range(6))
+    locked = traitlets.List().tag(sync=True)         # features whose curves do not change
+    grid = traitlets.Dict(dict(bpm=120., division=0)).tag(sync=True)
 
     @property
     def rows(self): return np.frombuffer(self.data, '<f4').reshape(len(self.lanes), -1)   # float32 (rows, frames)
@@ -337,11 +341,32 @@ def attached_bytes(buffers) -> bytes:
     check(0 < sent <= most, f"{sent:.3g} MB came; expected more than nothing and at most {most:g} MB")
     return data
 
+# %% ../../nbs/80_control.draw.ipynb #n3755480
+TEMPO = 20., 400.                           # beats per minute
+GRID_DIVISIONS = (0, 1, 2, 3, 4, 6, 8)      # of a beat, a quarter note; 0: no grid
+
+def lock_lanes(board, content, buffers):
+    "Lock the features that the page names, and no others"
+    names, known = content.get('features'), feature_set(board.features)
+    good = isinstance(names, list) and all(isinstance(k, str) and k in known for k in names)
+    check(good, f"cannot lock {names!r:.60}; this board has {', '.join(known)}")
+    board.locked = [k for k in known if k in names]
+
+def set_grid(board, content, buffers):
+    division = content.get('division')
+    check(division in GRID_DIVISIONS, f"a grid of {division!r:.20} parts of a beat; expected one of {GRID_DIVISIONS}")
+    board.grid = dict(bpm=number_field(content.get('bpm'), 'tempo', *TEMPO), division=int(division))
+
+def with_locked(board, cond:Cond) -> Cond:
+    "`cond`, its locked curves as they are drawn"
+    drawn = fit_frames(board.cond, cond.frames)
+    return replace(cond, local=cond.local | {k: drawn[k] for k in board.locked})
+
 # %% ../../nbs/80_control.draw.ipynb #c031
 def open_file(board, content, buffers):
     name = text_field(content, 'name')
     given = curves_from_file(name, attached_bytes(buffers), board.seconds, board.rate, board.features, board.centred)
-    board.cond = board.fit(given)
+    board.cond = board.fit(with_locked(board, given))
     return f'{name} is what is drawn now'
 
 def follow_recording(board, content, buffers):
@@ -350,13 +375,14 @@ def follow_recording(board, content, buffers):
     wav = np.frombuffer(data, '<f4')
     check(np.isfinite(wav).all(), "the recording holds numbers that are none; record it again")
     heard = curves_from_audio(resample(wav, rate), board.seconds, board.rate, board.features, board.centred)
-    board.cond = fit_frames(heard, round(board.seconds*board.rate))
+    board.cond = with_locked(board, fit_frames(heard, round(board.seconds*board.rate)))
     return "this is what was heard"
 
 # %% ../../nbs/80_control.draw.ipynb #c031b
 def set_preset(board, content, buffers):
     feature, name = text_field(content, 'feature'), text_field(content, 'name')
     check(feature in board.presets, f"this board has no {feature}; it has {', '.join(board.presets)}")
+    check(feature not in board.locked, f"{feature} is locked; unlock it beside its name first")
     board.put(feature, preset_curve(feature, name, board.rows.shape[1], board.rate, board.features))
     return ''
 
@@ -373,7 +399,7 @@ def save_file(board, content, buffers):
 def answer_hello(board, content, buffers): board.send(dict(kind='hello'))
 
 REQUESTS = dict(hello=answer_hello, open=open_file, sound=follow_recording, preset=set_preset, length=set_length,
-                save=save_file)
+                save=save_file, lock=lock_lanes, grid=set_grid)
 
 # %% ../../nbs/80_control.draw.ipynb #c031c
 def handle_request(board, content, buffers):
