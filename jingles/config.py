@@ -130,6 +130,7 @@ class RunSettings:
     keep_last: int = setting_field(1, "checkpoints that are kept")
     valid_clips: int = setting_field(64, "held-out clips that the loss is measured on after an epoch; 0: none")
     precision: str = setting_field('auto', "of the arithmetic: fp32, bf16, or auto, which is bf16 on a GPU that has it")
+    recompute: bool = setting_field(False, "keep less for the gradients of a U-Net: half the memory, a few % more time")
     compile: bool = setting_field(False, "compile the network with torch.compile: a slow start, then faster")
     tensorboard: bool = setting_field(False, "also log for TensorBoard, into the run's folder")
 

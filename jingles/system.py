@@ -362,8 +362,8 @@ PRESETS = {
     'smoke': dict(
         widths=(16, 24), emb=32, control_channels=8, seconds=0.5, batch=4, streams=2, steps=12, epoch_steps=6, lr=3e-3,
         warmup=2, save_every=3, log_every=2, ema=0.9, valid_clips=4),
-    'ddpm-cqt': report_settings('report-cqt', 16, format='cqt', paradigm='ddpm'),
-    'edm-cqt': report_settings('report-cqt', 16, format='cqt', paradigm='edm'),
+    'ddpm-cqt': report_settings('report-cqt', 16, format='cqt', paradigm='ddpm', recompute=True),
+    'edm-cqt': report_settings('report-cqt', 16, format='cqt', paradigm='edm', recompute=True),
     'ddpm-encodec': report_settings('report-latents', 64, format='encodec', paradigm='ddpm'),
     'edm-encodec': report_settings('report-latents', 64, format='encodec', paradigm='edm'),
     'discdpm-encodec': report_settings(
@@ -436,6 +436,7 @@ def build_net(cfg:RunConfig, spec) -> torch.nn.Module:
     check(not cfg.up_widths or issubclass(backbone, UNet),
           f"up_widths are given, but backbone {cfg.backbone!r} has no way up; leave them empty")
     up = dict(up_widths=cfg.up_widths) if cfg.up_widths else {}
+    if issubclass(backbone, UNet): up['recompute'] = cfg.recompute
     return backbone(spec, cfg.widths, cfg.depth, cfg.emb, control, **up)
 
 # %% ../nbs/60_system.ipynb #c022

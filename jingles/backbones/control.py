@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..core import Cond, check, from_cache, switch_off
-from .blocks import Down, NoInjection, ResBlock, conv_nd, zero_module
+from .blocks import Down, NoInjection, ResBlock, RowConcat, conv_nd, zero_module
 
 # %% ../../nbs/22_backbones.control.ipynb #c005
 class RawEmbedding(nn.Module):
@@ -123,13 +123,13 @@ def insert_dims_like(x, h):
 
 # %% ../../nbs/22_backbones.control.ipynb #c027
 class Concat(nn.Module):
-    "Control channels beside the features (report, section 3.4.2)"
+    "Control channels beside the features (report, section 3.4.2); beside 2-D features as a `RowConcat`"
     def __init__(self, width:int, channels:int):
         super().__init__()
         self.extra = channels
 
     def forward(self, h, control, step=1.):
-        return torch.cat([h, insert_dims_like(control, h).expand(-1, -1, *h.shape[2:])], 1)
+        return torch.cat([h, control], 1) if h.ndim == 3 else RowConcat(h, control)
 
 # %% ../../nbs/22_backbones.control.ipynb #c030
 class ZeroConv(nn.Module):

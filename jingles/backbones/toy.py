@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .blocks import ResBlock, SingleGroupNorm, TimeEmbedding, conv_nd, in_proj, injection_point, n_dims
+from .blocks import ResBlock, SingleGroupNorm, TimeEmbedding, apply_conv, conv_nd, in_proj, injection_point, n_dims
 from .blocks import out_proj, scale_and_shift, to_channels_last
 
 # %% ../../nbs/21_backbones.toy.ipynb #c005
@@ -41,10 +41,11 @@ class MLPLayer(nn.Module):
     def __init__(self, c_in:int, c_out:int, emb:int, dim:int=1):
         super().__init__()
         self.linear, self.modulate = conv_nd(dim, c_in, c_out, 1), nn.Linear(emb, 2*c_out)
-        self.skip = conv_nd(dim, c_in, c_out, 1) if c_in != c_out else nn.Identity()
+        self.skip = conv_nd(dim, c_in, c_out, 1) if c_in != c_out else None
 
     def forward(self, h, emb):
-        return self.skip(h) + F.silu(scale_and_shift(self.linear(h), self.modulate(F.silu(emb))))
+        changed = scale_and_shift(apply_conv(self.linear, h), self.modulate(F.silu(emb)))
+        return apply_conv(self.skip, h) + F.silu(changed)
 
 # %% ../../nbs/21_backbones.toy.ipynb #c008
 class MLP(BlockStack):

@@ -54,6 +54,7 @@ class UNet(SkipPaths):
                  emb:int=256,                   # channels of the time embedding
                  control=None,                  # a `backbones.control.Control` with this network's `strides`
                  up_widths=(),                  # channels per level on the way up; empty: `widths`
+                 recompute:bool=False,          # less memory for the gradients, for a little time
     ):
         super().__init__()
         dim, ups = n_dims(spec), tuple(up_widths) or tuple(widths)
@@ -70,6 +71,8 @@ class UNet(SkipPaths):
         self.up = nn.ModuleList([level(i, [b + w] + [u]*(depth - 1), u) for i, (b, w, u) in steps])
         self.larger = nn.ModuleList([Up(b, a, dim) for a, b in zip(ups, ups[1:])])
         self.leave = out_proj(spec, ups[0])
+        for part in self.modules():
+            if isinstance(part, ResBlock): part.recompute = recompute
 
     @staticmethod
     def strides(widths): return tuple(2**i for i in range(len(widths)))
@@ -84,8 +87,8 @@ class UNet(SkipPaths):
 class UNetExpand(UNet):
     """A U-Net whose way up has channels of its own, so that its last layer sees many (report, section 3.4.3);
     `up_widths` default to the last of `widths` at each level"""
-    def __init__(self, spec, widths=(96, 128, 192, 256), depth:int=1, emb:int=256, control=None, up_widths=()):
-        super().__init__(spec, widths, depth, emb, control, tuple(up_widths) or (widths[-1],)*len(widths))
+    def __init__(self, spec, widths=(96, 128, 192, 256), depth:int=1, emb:int=256, control=None, up_widths=(), recompute=False):
+        super().__init__(spec, widths, depth, emb, control, tuple(up_widths) or (widths[-1],)*len(widths), recompute)
 
 # %% ../../nbs/23_backbones.unet.ipynb #c031
 REPORT_SIZES = {     # plain settings of the networks in the report's tables
