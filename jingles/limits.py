@@ -42,8 +42,8 @@ TABLE_ENDINGS = ('.csv', '.json', '.npz')
 
 def has_suffix(name, endings) -> bool: return str(name).lower().endswith(endings)
 
-BITS = ('16', '24', 'float')               # how the samples of a file may be written, the first one where nothing is said,
-FILE_RATES = (24000, 44100, 48000)         # and its sample rates, Hz
+BITS = ('16', '24', 'float')               # sample formats of a written file, the first is the default
+FILE_RATES = (24000, 44100, 48000)         # sample rates of a written file in Hz, the first is the default
 
 # %% ../nbs/00_limits.ipynb #lf6a002
 DEFAULT_MODEL = 'notes'     # the model that is taken where none is named

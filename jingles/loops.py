@@ -85,16 +85,16 @@ def loop_curves(model, cond:Cond, seconds:float) -> Cond:
 
 # %% ../nbs/79_loops.ipynb #r79fc39bd
 def generate_loop(model, cond:Cond, seconds:float|None=None, **options) -> np.ndarray:
-    """Loops `(b, n)` of exactly `seconds` (None: as long as the curves) that follow `cond`; `options` as for `generate`,
-    but for `inpaint`; ValueError"""
+    """Loops `(b, n)` of exactly `seconds` (None: as long as the curves) that follow `cond`; `options` as for `generate`
+    except `inpaint`; ValueError"""
     check('inpaint' not in options, "a loop cannot take over another sound; make a new one")
     seconds = cond.frames/model.spec.curve_rate if seconds is None else seconds
     return generate(circular_model(model, seconds), loop_curves(model, cond, seconds), lead_in=0, **options)
 
 # %% ../nbs/79_loops.ipynb #r7973250e
 def windows_around(wav, width:int=1200, hop:int=240) -> tuple:
-    """The `width` samples before and after the seam of a loop `(n,)`, then each `hop`-th place that is as far from it: two
-    arrays `(places, width)`"""
+    """The `width` samples before and after the seam of a loop `(n,)`, then of every `hop`-th place at least `width`
+    away from it: two arrays `(places, width)`"""
     turns, at = np.r_[wav, wav, wav].astype(float), len(wav) + np.r_[0, np.arange(width, len(wav) - width + 1, hop)]
     windows = np.lib.stride_tricks.sliding_window_view(turns, width)
     return windows[at - width], windows[at]

@@ -21,11 +21,12 @@ import numpy as np
 import torch
 
 from .audio import resample
-from .control.features import CHROMA, MEASURED_PITCH, PITCH, PLAYED_BY, VELOCITY, VOICED, implements, known_features
+from .control.features import (
+    CHROMA, MEASURED_PITCH, PITCH, PLAYED_BY, VELOCITY, VOICED, implements, known_features)
 from .core import SAMPLE_RATE, Cond, cat_conds, check
-from .evaluation.adherence import (RATE, as_mono, audio_features, detect_onsets, f0_to_midi, level_db, loudness_correlation,
-                                          measure_descriptors, note_active, resample_nearest, savgol_smooth, shared_frames,
-                                          target_curve, target_onsets, timbre, track_pitch_wide)
+from .evaluation.adherence import (
+    RATE, as_mono, audio_features, detect_onsets, f0_to_midi, level_db, loudness_correlation, measure_descriptors,
+    note_active, resample_nearest, savgol_smooth, shared_frames, target_curve, target_onsets, timbre, track_pitch_wide)
 from .generate import generate
 from .limits import WEIGHTS_DIR
 from .paradigms.guidance import feature_scales
@@ -138,7 +139,8 @@ def instrument_error(feature, heard:Heard, curves, shortest=38):
 
 # %% ../nbs/78_receipt.ipynb #r788e2dd2
 def rests_kept(heard:Heard, curves, release=22, quiet=30.) -> np.ndarray:
-    "1 in frames of a rest `quiet` dB below the sounding level, else 0; NaN elsewhere and for `release` frames after a note"
+    """1 in frames of a rest that are `quiet` dB below the sounding level, 0 in its others; NaN outside of rests and for
+    `release` frames after a note"""
     velocity = target_curve(curves, 'velocity')[:len(heard.level)]
     near = np.convolve(velocity != 0, np.ones(release + 1))[:len(velocity)] > 0.5
     if not (velocity > 0).any() or near.all(): return np.full(len(velocity), np.nan)
@@ -168,8 +170,8 @@ def value_error(feature, error, asked) -> np.ndarray:
 
 # %% ../nbs/78_receipt.ipynb #r78f7f863
 def inside_tolerance(feature, error, curves, tolerance=None) -> np.ndarray:
-    """1 where `error` `(t,)` is small enough, 0 where not, NaN where it is; `tolerance` is a number or `(t,)` in the units
-    of the curve, None the table's"""
+    """1 where `error` `(t,)` is within the tolerance, 0 where not, NaN where it is NaN; `tolerance` is a number or
+    `(t,)` in the units of the curve, None the table's"""
     off, limit = error, TOLERANCES.get(feature.name, 0.5)
     if tolerance is not None:
         off, limit = value_error(feature, error, target_curve(curves, feature.name)[:len(error)]), tolerance
@@ -316,8 +318,8 @@ def redraw_failing(model, cond:Cond, best:Best, n:int=8, seed:int=0, tolerance={
 # %% ../nbs/78_receipt.ipynb #r7854fead
 def redraw_until(model, cond:Cond, best:Best, target:float=0.95, rounds:int=4, n:int=8, seed:int=1000,
                  **options) -> list:
-    """`[best, ...]`, each as good as the one before or better, until the score is `target`, nothing is left to draw again,
-    or after `rounds`; `options` as for `redraw_failing`"""
+    """`[best, ...]`, each at least as good as the one before, until the score is `target`, nothing is left to draw
+    again, or after `rounds`; `options` as for `redraw_failing`"""
     found = [best]
     while len(found) <= rounds and found[-1].receipt.score < target and failing_frames(found[-1].receipt).any():
         found.append(redraw_failing(model, cond, found[-1], n, seed + n*len(found), **options))
@@ -325,8 +327,8 @@ def redraw_until(model, cond:Cond, best:Best, target:float=0.95, rounds:int=4, n
 
 # %% ../nbs/78_receipt.ipynb #r78e31a64
 def with_bands(model, cond:Cond, tolerance:dict, guidance=None):
-    """`model` guided by the bands of `cond` `{feature: half the width, a number or (t,)}`; `guidance` of the other features,
-    None the model's own. To be sampled with guidance 1"""
+    """`model` guided by bands around the curves of `cond`: `tolerance` `{feature: half the width, a number or (t,)}`;
+    `guidance` is the scale of the other features, None the model's own. To be sampled with guidance 1"""
     cfg = model.config
     scales = feature_scales(cfg.guidance if guidance is None else guidance, cond)
     scales |= {k: scale_for_tolerance(w) for k, w in tolerance.items()}

@@ -20,7 +20,7 @@ def run(tiny, out, deadly=-1, stop=-1, env={}, changes={}):
     plain = loop.optimizer_step
     def doomed(run, *rest):
         if run.step == deadly: os.kill(os.getpid(), signal.SIGKILL)
-        if run.step == stop and run.place.rank == 1: os.kill(os.getpid(), signal.SIGUSR1)
+        if run.step == stop and run.rank.rank == 1: os.kill(os.getpid(), signal.SIGUSR1)
         return plain(run, *rest)
     loop.optimizer_step = doomed
     try: training.train(config(tiny, **changes), tiny/'db', out)

@@ -59,7 +59,8 @@ def codec_speeds(formats, audio, rounds:int=2) -> list:
     n = audio.shape[1]
     with torch.inference_mode():
         pairs = [(partial(f.encode, audio), partial(f.decode, f.encode(audio), n)) for f in formats]
-        found = [[[real_time_factor(call, n/f.spec.sample_rate, 1) for call in pair] for f, pair in zip(formats, pairs)] for _ in range(rounds)]
+        def speeds(f, pair): return [real_time_factor(call, n/f.spec.sample_rate, 1) for call in pair]
+        found = [[speeds(f, pair) for f, pair in zip(formats, pairs)] for _ in range(rounds)]
     return np.max(found, 0).tolist()
 
 # %% ../../nbs/74_evaluation.formats.ipynb #c020

@@ -194,7 +194,7 @@ class DatabaseClips:
 
     def requests(self, model, parcel, count:int) -> tuple:
         "As for `MidiClips`"
-        clips = RequestSource(self.data, DecodingRenderer(None if self.audio else parcel), whole=True)
+        clips = RequestSource(self.data, DecodingRenderer(None if self.audio else parcel), with_sound=True)
         clips.title = 'Real'
         return clips, self.seconds, self.data if self.audio else None
 

@@ -37,18 +37,18 @@ def q_sample(x0, noise, alpha_bar):
 
 # %% ../../nbs/12_paradigms.ddpm.ipynb #c012
 def predict_x0(x, eps, alpha_bar):
-    "The clean data behind `x` if its noise is `eps` (report, eq. 2.3 solved for x_0)"
+    "The clean data of `x` if its noise is `eps` (report, eq. 2.3 solved for x_0)"
     return (x - append_dims((1 - alpha_bar)**0.5, x)*eps)/append_dims(alpha_bar**0.5, x)
 
 # %% ../../nbs/12_paradigms.ddpm.ipynb #c013
 def score_from_eps(eps, alpha_bar):
-    "Gradient of the log density of the noisy data from the noise predictor's answer"
+    "Gradient of the log density of the noisy data from the predicted noise `eps`"
     return -eps/append_dims((1 - alpha_bar)**0.5, eps)
 
 # %% ../../nbs/12_paradigms.ddpm.ipynb #c018
 @dataclass(frozen=True, eq=False)
 class Timesteps:
-    "The steps that a sampler visits and the schedule that they belong to; a slice has some of them"
+    "The steps that a sampler visits, and their schedule; can be sliced"
     t: tuple                 # falling, from T to 0
     alpha_bar: torch.Tensor  # of all steps 0..T
 
@@ -58,13 +58,13 @@ class Timesteps:
     def levels(self): return self.alpha_bar[list(self.t)]
 
     def each(self):
-        "For each step: its number, its alpha-bar, and that of the step it leads to"
+        "For each step: its number, its alpha-bar, and that of the next step"
         levels = self.levels.tolist()
         return list(zip(self.t, levels, levels[1:]))
 
 # %% ../../nbs/12_paradigms.ddpm.ipynb #c019
 def strided_timesteps(T:int, n:int) -> tuple:
-    "`n` steps from `T` to 0, as even as whole numbers can be: `n + 1` numbers, T and 0 included"
+    "`n` steps from `T` to 0, as evenly spaced as integers can be: `n + 1` numbers, T and 0 included"
     check(1 <= n <= T, f"{n} sampling steps for a chain of {T}; expected 1..{T}")
     return tuple(round(T*(n - i)/n) for i in range(n + 1))
 
@@ -109,7 +109,7 @@ def ddim(eps, x, times, eta=0., generator=None, progress=None):
 
 # %% ../../nbs/12_paradigms.ddpm.ipynb #c040
 def timestep_from_sigma(sigma, alpha_bar):
-    "The step, a fraction if need be, whose noise is `sigma`; linear in ln sigma between steps, 1..T"
+    "The step, possibly fractional, with noise level `sigma`; linear in ln sigma between steps, 1..T"
     levels = sigma_from_alpha_bar(alpha_bar[1:]).log()
     return float(np.interp(np.log(float(sigma)), levels, np.arange(1, len(alpha_bar))))
 
@@ -125,22 +125,22 @@ def from_sigma_sampler(sampler):
 
 # %% ../../nbs/12_paradigms.ddpm.ipynb #c048
 def alpha_bar_at(t, alpha_bar):
-    "The share of the data's variance at step `t`, which may be a fraction: the inverse of `timestep_from_sigma`"
+    "The share of the data's variance at step `t`, which may be fractional; consistent with `timestep_from_sigma`"
     levels = sigma_from_alpha_bar(alpha_bar[1:]).log()
     return alpha_bar_from_sigma(np.exp(np.interp(float(t), np.arange(1, len(alpha_bar)), levels)))
 
 # %% ../../nbs/12_paradigms.ddpm.ipynb #c049
 def replace_known_noise(eps, inpaint, alpha_bar, generator=None):
-    "A noise predictor `(x, t)` that sees and answers what is known of `inpaint`, as `replace_known` in chapter 11"
-    def answer(x, t):
+    "The noise predictor `eps` `(x, t)` with the known data of `inpaint`, as `replace_known` in chapter 11"
+    def predict(x, t):
         a = alpha_bar_at(t, alpha_bar)
         sigma, y = sigma_from_alpha_bar(a), x/a**0.5
         def D(y, sigma): return y - sigma*eps(y*a**0.5, t)
         return (y - replace_known(D, inpaint, generator)(y, sigma))/sigma
-    return answer
+    return predict
 
 def q_sample_further(x, times, now:int, to:int, generator=None):
-    "`x` at the step `times.t[now]` with the fresh noise that the chain adds up to `times.t[to]`"
+    "`x` at the step `times.t[now]` with fresh noise of the chain up to the step `times.t[to]`"
     kept = (times.levels[to]/times.levels[now]).item()
     return kept**0.5*x + (1 - kept)**0.5*randn(x.shape, generator, x)
 
@@ -151,8 +151,8 @@ def short_last_step(T:int, n:int) -> tuple:
     return strided_timesteps(T, n) if 2*n > T else (*(round(T*(2*(n - i) - 1)/(2*n - 1)) for i in range(n)), 0)
 
 def heun_by_time(eps, x, times, **options):
-    """Heun's method for noise predictors, long steps by the middle of their time; arguments as for
-    `from_sigma_sampler`, `churn` too"""
+    """Heun's method for noise predictors, with the middle of long steps in time; arguments as for `ancestral`, and
+    `churn`"""
     def time(sigma): return timestep_from_sigma(sigma, times.alpha_bar)
     def middle(sigma, after): return sigma_from_alpha_bar(alpha_bar_at((time(sigma) + time(after))/2, times.alpha_bar))
     return from_sigma_sampler(make_heun(middle))(eps, x, times, **options)
@@ -160,7 +160,7 @@ def heun_by_time(eps, x, times, **options):
 heun_by_time.spaced = short_last_step
 
 def spacing_of(sampler):
-    "How the timesteps of `sampler` are spaced, `(T, n) -> timesteps`: what its attribute `spaced` says, else evenly"
+    "The function `(T, n) -> timesteps` for `sampler`: its attribute `spaced` if it has one, else `strided_timesteps`"
     return getattr(sampler, 'spaced', strided_timesteps)
 
 # %% ../../nbs/12_paradigms.ddpm.ipynb #c052
@@ -176,8 +176,8 @@ def check_betas(betas:torch.Tensor, T:int) -> torch.Tensor:
 # %% ../../nbs/12_paradigms.ddpm.ipynb #c054
 @dataclass(frozen=True)
 class GaussianChain:
-    """The noise of a chain of `T` steps, and which of them sampling takes; ValueError for a schedule that does not end
-    in noise"""
+    """The noise schedule of a chain of `T` steps, and the timesteps of sampling; ValueError for a schedule that does
+    not end in noise"""
     T: int = 1000                     # steps of the chain
     schedule: object = linear_betas   # T -> noise variance of the steps 1..T, or those numbers (T,)
 
@@ -190,9 +190,9 @@ class GaussianChain:
     def alpha_bar(self): return alpha_bar(self.betas)
 
     @property
-    def steps(self): return min(100, self.T)     # of sampling, unless said
+    def steps(self): return min(100, self.T)     # of sampling, by default
     def times(self, steps=None, strength=1., spaced=strided_timesteps):
-        "Steps that are `spaced` `(T, n)`; `strength` takes that share of them, from that share of the chain"
+        "The `Timesteps` of sampling by `spaced(T, n)`; with `strength` that share of them from that share of the chain"
         top, steps = max(1, round(strength*self.T)), self.steps if steps is None else steps
         return Timesteps(spaced(top, steps if strength == 1 else min(top, math.ceil(strength*steps))), self.alpha_bar)
     def count(self, steps=None, strength=1.):
@@ -202,7 +202,7 @@ class GaussianChain:
 # %% ../../nbs/12_paradigms.ddpm.ipynb #c056
 @dataclass(frozen=True)
 class DDPM(GaussianChain):
-    "Discrete-time diffusion of Ho et al. (2020) for a noise predictor `net(x, t, cond)`; `t` is told as 0..T-1"
+    "Discrete-time diffusion of Ho et al. (2020) for a noise predictor `net(x, t, cond)` with `t` in 0..T-1"
     discrete: ClassVar[bool] = False  # the data are real numbers
 
     def loss(self, net, x0, cond=None, generator=None):
@@ -213,14 +213,14 @@ class DDPM(GaussianChain):
         return (found - noise).square().mean()
 
     def uninformed(self, x, t):
-        """The answer of a network that knows only that the data's variance is 1: the best linear guess at the noise;
-        linear in ln sigma between steps, as `timestep_from_sigma`"""
+        """The output of a network that knows only that the data's variance is 1: the best linear prediction of the
+        noise; between steps linear in ln sigma, as `timestep_from_sigma`"""
         levels, low = sigma_from_alpha_bar(self.alpha_bar[1:]).log().to(x.device, time_dtype(x)), t.long()
         ln_sigma = torch.lerp(levels[low], levels[(low + 1).clamp(max=self.T - 1)], (t - low).to(levels))
         return append_dims((2*ln_sigma).sigmoid()**0.5, x)*x
 
     def sample(self, net, shape, cond=None, steps=None, generator=None, sampler=ddim, inpaint=None, **options):
-        """Draw `shape` `(b, c, ..., t)` in `steps` steps, 100 unless said, T for the whole chain; `generator` may be
+        """Draw `shape` `(b, c, ..., t)` in `steps` steps, by default 100, T for the whole chain; `generator` may be
         one per item, `inpaint` an `Inpaint`, `options` go to the `sampler`"""
         def eps(x, t):
             sigma = sigma_from_alpha_bar(alpha_bar_at(t, self.alpha_bar))

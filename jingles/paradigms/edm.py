@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 import torch
 from ..core import randn
-from .schedules import karras_sigmas, append_dims, lognormal_sigmas, net_at, expand_to_batch, time_dtype
+from .schedules import (
+    append_dims, expand_to_batch, karras_sigmas, lognormal_sigmas, net_at, time_dtype)
 from .samplers import heun, resampling_schedule, replace_known, with_resampling
 
 # %% ../../nbs/13_paradigms.edm.ipynb #c005
@@ -27,12 +28,12 @@ def c_noise(sigma): return sigma.log()/4
 
 # %% ../../nbs/13_paradigms.edm.ipynb #c011
 def measure_sigma_data(x) -> float:
-    "Standard deviation about zero of all numbers in `x`: what EDM calls sigma_data"
+    "Root mean square of all numbers in `x`, which EDM calls sigma_data"
     return x.double().square().mean().sqrt().item()
 
 # %% ../../nbs/13_paradigms.edm.ipynb #c013
 def truncated_sigmas(steps, strength, low, high, rho):
-    "Karras sigmas; `strength` below 1 takes that share of the steps, from that share of the way up (in sigma^(1/rho))"
+    "Karras sigmas; with `strength` below 1 that share of the steps, from that share of the range of sigma^(1/rho)"
     if strength == 1: return karras_sigmas(steps, low, high, rho)
     top = (low**(1/rho) + strength*(high**(1/rho) - low**(1/rho)))**rho
     return karras_sigmas(math.ceil(strength*steps), low, top, rho)
@@ -40,14 +41,14 @@ def truncated_sigmas(steps, strength, low, high, rho):
 # %% ../../nbs/13_paradigms.edm.ipynb #c014
 @dataclass(frozen=True)
 class NoiseLevels:
-    "The noise that training draws and that sampling goes down"
+    "The noise levels of training and of sampling"
     sigma_data: float = 0.5   # standard deviation of the clean data, measured with `measure_sigma_data`
     mean: float = -1.2        # of ln(sigma) in training
     std: float = 1.2          # of ln(sigma) in training
     sigma_min: float = 0.002  # last noise level of sampling before 0
     sigma_max: float = 80.    # first noise level of sampling
     rho: float = 7.           # how much sampling steps crowd towards sigma_min
-    steps: ClassVar[int] = 18          # of sampling, unless said
+    steps: ClassVar[int] = 18          # of sampling, by default
 
     def sigmas(self, steps=None, strength=1.):
         "The noise levels of sampling, falling, with a final 0"
@@ -63,7 +64,7 @@ class EDM(NoiseLevels):
     discrete: ClassVar[bool] = False   # the data are real numbers
 
     def denoise(self, net, x, sigma, cond=None):
-        "The guess at clean data behind `x` `(b, c, ..., t)` with noise levels `sigma` `(b,)` (report, eq. 2.13)"
+        "The prediction of the clean data for `x` `(b, c, ..., t)` with noise levels `sigma` `(b,)` (report, eq. 2.13)"
         c_skip, c_out, c_in = (append_dims(c, x) for c in scalings(sigma, self.sigma_data))
         return c_skip*x + c_out*net(c_in*x, c_noise(sigma).to(x.device, time_dtype(x)), cond)
 
@@ -74,7 +75,7 @@ class EDM(NoiseLevels):
         return (error.square()/append_dims(scalings(sigma, self.sigma_data)[1]**2, x0)).mean()
 
     def uninformed(self, x, t):
-        "What a network answers that knows only sigma_data: 0, since the skip is the best linear guess"
+        "The output of a network that knows only sigma_data: 0, because the skip is the best linear prediction"
         return torch.zeros_like(x)
 
     def sample(self, net, shape, cond=None, steps=None, generator=None, sampler=heun, inpaint=None, **options):
@@ -87,7 +88,7 @@ class EDM(NoiseLevels):
         return sampler(D, sigmas[0].item()*noise, sigmas, generator=generator, **options)
 
     def inpainted(self, D, noise, inpaint, steps, sampler, generator, **options):
-        "`sample` with the denoiser `D`, from the data of `inpaint` with unit `noise`"
+        "`sample` with the denoiser `D`, from the data of `inpaint` plus unit `noise` at the first level"
         steps = self.steps if steps is None else steps
         sigmas, often = resampling_schedule(lambda n: self.sigmas(n, inpaint.strength), steps, inpaint)
         D, x = replace_known(D, inpaint, generator), inpaint.x0 + sigmas[0].item()*noise

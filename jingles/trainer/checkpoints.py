@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['Plan', 'learning_rate', 'update_ema', 'Run', 'run_state', 'sub_state', 'load_run_state', 'seed_step',
-           'load_checkpoint', 'read_log', 'truncate_log', 'training_seconds', 'training_cost', 'resume',
-           'checkpoint_text', 'explain_write_errors', 'save_checkpoint', 'link_or_copy', 'remove_partial_files',
-           'start_run']
+           'load_checkpoint', 'read_log', 'truncate_log', 'training_seconds', 'training_cost', 'check_same_settings',
+           'resume', 'checkpoint_text', 'explain_write_errors', 'save_checkpoint', 'link_or_copy',
+           'remove_partial_files', 'start_run']
 
 # %% ../../nbs/64_trainer.checkpoints.ipynb #rm00071
 import json, math, os, shutil, time
@@ -28,21 +28,21 @@ from .processes import lock_run_in_main, make_accelerator
 
 # %% ../../nbs/64_trainer.checkpoints.ipynb #c005
 class Plan(NamedTuple):
-    "How long and how fast to train, and what to keep of it; the names are those of `RunConfig`, with objects for its words"
+    "The settings of the training loop; the names are those of `RunConfig`, with functions in place of their names"
     steps: int = 10_000                         # optimiser steps
     lr: float = 1e-3                            # learning rate after the warm-up
     warmup: int = 200                           # steps of linear rise
-    cooldown: float = 0.3                       # share of the steps over which the rate falls to zero at the end
-    lr_decay: Callable = LR_DECAYS['linear']        # share of the fall that is left -> share of the rate
-    clip: float = 1.                            # gradients are scaled down to this norm
-    average: Callable = exponential_ema(0.999)      # number of an update -> decay of the averaged weights
+    cooldown: float = 0.3                       # share of the steps over which the rate decays to zero at the end
+    lr_decay: Callable = LR_DECAYS['linear']    # remaining share of the cooldown -> factor of the rate
+    clip: float = 1.                            # maximum gradient norm
+    average: Callable = exponential_ema(0.999)  # number of an update -> decay of the averaged weights
     batch: int = 0                              # clips per step, for the log
     epoch_steps: int = 1000                     # steps of an epoch
     save_every: int = 500                       # steps between checkpoints
     log_every: int = 50                         # steps between lines of the log
-    keep_last: int = 1                          # checkpoints
-    precision: str|None = None                  # 'no', 'bf16', or None: bf16 where a GPU has it
-    compile: bool = False                       # translate the module
+    keep_last: int = 1                          # number of checkpoints that are kept
+    precision: str|None = None                  # 'no', 'bf16', or None: bf16 where a GPU supports it
+    compile: bool = False                       # compile the module with torch.compile
     tensorboard: bool = False                   # log for TensorBoard too
     seed: int = 0
 
@@ -56,7 +56,7 @@ def learning_rate(step:int, plan:Plan) -> float:
 # %% ../../nbs/64_trainer.checkpoints.ipynb #c009
 @torch.no_grad()
 def update_ema(average, module, decay:float):
-    "Move the weights and buffers of `average` towards those of `module`: `decay` of the old stays"
+    "Update the weights and buffers of `average` in place: `decay*average + (1 - decay)*module`"
     pairs = list(zip(average.state_dict(keep_vars=True).values(), module.state_dict(keep_vars=True).values()))
     floats = [(a.detach(), m.detach().to(a.dtype)) for a, m in pairs if a.is_floating_point()]
     torch._foreach_lerp_(*map(list, zip(*floats)), 1 - decay)
@@ -66,51 +66,56 @@ def update_ema(average, module, decay:float):
 # %% ../../nbs/64_trainer.checkpoints.ipynb #c012
 @dataclass
 class Run:
-    "All that a run of training consists of"
+    "The state of a training run"
     plan: Plan
-    out: Path                      # its folder
+    out: Path                      # the run's folder
     accelerator: object
-    module: torch.nn.Module        # what is trained
-    wrapped: torch.nn.Module       # the same, as the loop calls it
-    average: torch.nn.Module       # its averaged weights
+    module: torch.nn.Module        # the module that is trained
+    wrapped: torch.nn.Module       # the same, wrapped by Accelerate
+    average: torch.nn.Module       # the same with averaged weights
     optimizer: torch.optim.Optimizer
-    settings: dict                 # what must be the same when the run is taken up again
-    claim: object = None           # to its folder, in the main process
-    step: int = 0                  # steps that are done
-    losses: list = field(default_factory=list)   # of the steps that no line of the log tells of yet
-    spent: float = 0.              # seconds of training before `began`: of the run's earlier lives, up to the checkpoint
-    began: float = field(default_factory=time.monotonic)
+    settings: dict                 # settings that must be the same when the run is resumed
+    lock: object = None            # the `RunLock` of the folder, in the main process
+    step: int = 0                  # steps taken
+    losses: list = field(default_factory=list)   # of the steps since the last line of the log
+    seconds_before: float = 0.     # training time before `start_time`, up to the checkpoint that was resumed
+    start_time: float = field(default_factory=time.monotonic)
 
     @property
-    def seconds(self): return self.spent + time.monotonic() - self.began
+    def seconds(self): return self.seconds_before + time.monotonic() - self.start_time
     @property
-    def main(self): return self.accelerator.is_main_process
+    def is_main(self): return self.accelerator.is_main_process
     @property
-    def place(self): return Rank(self.accelerator.process_index, self.accelerator.num_processes)
+    def rank(self): return Rank(self.accelerator.process_index, self.accelerator.num_processes)
     @property
-    def last(self): return self.out/'last.safetensors'
+    def last_checkpoint(self): return self.out/'last.safetensors'
 
 # %% ../../nbs/64_trainer.checkpoints.ipynb #c016
 def run_state(run) -> dict:
-    "All that changes in a run as one flat dict of tensors"
-    state = {f'net.{k}': v for k, v in run.module.state_dict().items()} | {f'average.{k}': v for k, v in run.average.state_dict().items()}
-    for i, s in run.optimizer.state_dict()['state'].items(): state |= {f'opt.{i}.{k}': v for k, v in s.items()}
+    "The weights, their average and the optimiser's state as one flat dict of tensors"
+    state = {f'net.{k}': v for k, v in run.module.state_dict().items()}
+    state |= {f'average.{k}': v for k, v in run.average.state_dict().items()}
+    for i, moments in run.optimizer.state_dict()['state'].items():
+        state |= {f'opt.{i}.{k}': v for k, v in moments.items()}
     return {k: v.detach().cpu().contiguous() for k, v in state.items()}
 
 def sub_state(state, name) -> dict: return {k[len(name)+1:]: v for k, v in state.items() if k.startswith(name + '.')}
 
 # %% ../../nbs/64_trainer.checkpoints.ipynb #new17695411
 def load_run_state(run, state):
-    "Put a `run_state` back"
-    run.module.load_state_dict(sub_state(state, 'net')); run.average.load_state_dict(sub_state(state, 'average'))
+    "Load a `run_state` into `run`"
+    run.module.load_state_dict(sub_state(state, 'net'))
+    run.average.load_state_dict(sub_state(state, 'average'))
     moments = {}
-    for k, v in sub_state(state, 'opt').items(): moments.setdefault(int(k.split('.')[0]), {})[k.split('.')[1]] = v
+    for k, v in sub_state(state, 'opt').items():
+        parameter, name = k.split('.')[:2]
+        moments.setdefault(int(parameter), {})[name] = v
     run.optimizer.load_state_dict(run.optimizer.state_dict() | {'state': moments})
 
 # %% ../../nbs/64_trainer.checkpoints.ipynb #new19814219
 def seed_step(run):
-    "What is random in this step and this process depends on the seed, on both numbers, and on nothing else"
-    seed_everything(int(rng_for(run.plan.seed, run.step, run.place.rank).integers(2**62)))
+    "Seed all generators from the plan's seed, the step and the rank"
+    seed_everything(int(rng_for(run.plan.seed, run.step, run.rank.rank).integers(2**62)))
 
 # %% ../../nbs/64_trainer.checkpoints.ipynb #new21949148
 def load_checkpoint(path) -> tuple:
@@ -119,95 +124,116 @@ def load_checkpoint(path) -> tuple:
     try:
         with safe_open(path, 'pt') as f: facts = f.metadata()
         return int(facts['step']), json.loads(facts['more']), load_file(path)
-    except Exception as e: raise ValueError(f"checkpoint {path} cannot be read ({e}); delete it, or copy an older step-*.safetensors over it") from e
+    except Exception as e:
+        raise ValueError(f"checkpoint {path} cannot be read ({e}); delete it, or copy an older step-*.safetensors over "
+                         "it") from e
 
 # %% ../../nbs/64_trainer.checkpoints.ipynb #new32643923
 def read_log(out) -> list:
     "The lines of the log in the folder `out`"
     log = Path(out)/'log.jsonl'
-    lines = log.read_text().split('\n')[:-1] if log.exists() else []      # what a full disk or a kill left of a last line is no line
+    lines = log.read_text().split('\n')[:-1] if log.exists() else []      # the last line may be incomplete after a kill
     return [json.loads(line) for line in lines]
 
 def truncate_log(run):
-    "Forget what the log says of steps that will be taken again"
+    "Remove the lines of steps that will be repeated from the log"
     rows = read_log(run.out)
     if (run.out/'log.jsonl').exists():
-        with atomic_write(run.out/'log.jsonl') as f: f.write_text(''.join(json.dumps(r) + '\n' for r in rows if r['step'] <= run.step))
+        text = ''.join(json.dumps(r) + '\n' for r in rows if r['step'] <= run.step)
+        with atomic_write(run.out/'log.jsonl') as f: f.write_text(text)
 
 # %% ../../nbs/64_trainer.checkpoints.ipynb #tsec01
 def training_seconds(out, step:float=math.inf) -> float:
-    "Training time in seconds of the run or model in the folder `out`, up to `step`, 0 where nothing says; also of a log whose `seconds` began anew with each life"
+    """Training time in seconds of the run or model in the folder `out`, up to `step`; 0 if it was not recorded. Also
+    for logs of older versions, where `seconds` restarts at each resume"""
     if step == math.inf and (Path(out)/'training.json').exists(): return training_cost(out)['seconds']
     seconds = [r['seconds'] for r in read_log(out) if r['step'] <= step]
     return sum((a for a, b in zip(seconds, seconds[1:]) if b < a), start=seconds[-1] if seconds else 0.)
 
 def training_cost(folder) -> dict|None:
-    "What training the model in `folder` has cost: `seconds`, summed over resumes, `step` and more; None where nothing says"
+    "The cost of the model in `folder`: `seconds`, summed over resumes, `step` and more; None if it was not recorded"
     if (Path(folder)/'training.json').exists(): return read_json(Path(folder)/'training.json')
     seconds = training_seconds(folder)
     return dict(step=read_log(folder)[-1]['step'], seconds=seconds) if seconds else None
 
+# %% ../../nbs/64_trainer.checkpoints.ipynb #n0581100
+def check_same_settings(run, saved:dict):
+    "ValueError unless the run has the settings `saved` in its checkpoint"
+    for k, v in (saved and dict(format_config='') | saved).items():     # older runs have no format_config
+        mine = json.loads(json.dumps(run.settings.get(k, v)))
+        check(mine == v, f"{run.out} holds a run with {k}={v}, and this one has {k}={mine}; choose another folder, or "
+              "the same setting")
+
 # %% ../../nbs/64_trainer.checkpoints.ipynb #new22492282
 def resume(run):
-    "Take a run up where its last checkpoint was saved, if there is one"
-    run.step, facts, state = load_checkpoint(run.last)
-    held = current_settings(facts.get('settings', {}))
-    for k, v in (held and dict(format_config='') | held).items():       # an older run has a format with its own options
-        mine = json.loads(json.dumps(run.settings.get(k, v)))
-        check(mine == v, f"{run.out} holds a run with {k}={v}, and this one has {k}={mine}; choose another folder, or the same setting")
+    "Load the last checkpoint of the run, if there is one; ValueError if it has other settings or another network"
+    run.step, facts, state = load_checkpoint(run.last_checkpoint)
+    check_same_settings(run, current_settings(facts.get('settings', {})))
     if state is None: return
-    run.losses, run.spent = facts['losses'], facts.get('seconds', training_seconds(run.out, run.step))      # a checkpoint of an older version does not say
+    run.losses = facts['losses']
+    run.seconds_before = facts.get('seconds', training_seconds(run.out, run.step))      # older versions lack `seconds`
     try: load_run_state(run, state)
-    except (RuntimeError, KeyError, ValueError) as e: raise ValueError(f"{run.last} is a checkpoint of another network ({str(e).splitlines()[-1].strip()}); choose another folder") from e
+    except (RuntimeError, KeyError, ValueError) as e:
+        reason = str(e).splitlines()[-1].strip()
+        raise ValueError(f"{run.last_checkpoint} is a checkpoint of another network ({reason}); choose another "
+                         "folder") from e
 
 # %% ../../nbs/64_trainer.checkpoints.ipynb #new24921908
 def checkpoint_text(run) -> str:
-    "What there is to go on from, in words"
-    found = run.last.exists() and load_checkpoint(run.last)[0]
-    return f"{run.last} holds step {found}, the last good state" if found else "no checkpoint was saved yet"
+    "A sentence on the last checkpoint, for error messages"
+    path = run.last_checkpoint
+    step = path.exists() and load_checkpoint(path)[0]
+    return f"{path} holds step {step}, the last good state" if step else "no checkpoint was saved yet"
 
 # %% ../../nbs/64_trainer.checkpoints.ipynb #new25180908
 @contextmanager
 def explain_write_errors(run):
-    "Inside, a file that cannot be written is an OSError that names what is left"
+    "Inside, a failed write raises an OSError that names the last good checkpoint"
     try: yield
-    except (OSError, SafetensorError) as e: raise OSError(f"cannot save step {run.step} in {run.out} ({e}); {checkpoint_text(run)}: make room and start the same run again") from e
+    except (OSError, SafetensorError) as e:
+        raise OSError(f"cannot save step {run.step} in {run.out} ({e}); {checkpoint_text(run)}: make room and start "
+                      "the same run again") from e
 
 # %% ../../nbs/64_trainer.checkpoints.ipynb #new26175977
 def save_checkpoint(run):
-    "Replace the last checkpoint"
+    "Save the state of the run as its last checkpoint; OSError"
     with explain_write_errors(run):
-        with atomic_write(run.last) as f: save_file(run_state(run), f, metadata=dict(step=str(run.step), more=json.dumps(dict(settings=run.settings, losses=run.losses, seconds=run.seconds))))
-        if run.plan.keep_last > 1: link_or_copy(run.last, run.out/f'step-{run.step:08}.safetensors')
+        facts = dict(settings=run.settings, losses=run.losses, seconds=run.seconds)
+        metadata = dict(step=str(run.step), more=json.dumps(facts))
+        with atomic_write(run.last_checkpoint) as f: save_file(run_state(run), f, metadata=metadata)
+        if run.plan.keep_last > 1: link_or_copy(run.last_checkpoint, run.out/f'step-{run.step:08}.safetensors')
     for old in sorted(run.out.glob('step-*.safetensors'))[:-run.plan.keep_last]: old.unlink()
 
 def link_or_copy(path, name):
-    "A second name for the file `path`"
+    "Make `name` a hard link to the file `path`, or a copy on a file system without hard links"
     name.unlink(missing_ok=True)
     try: os.link(path, name)
-    except OSError: shutil.copyfile(path, name)      # a disk without hard links
+    except OSError: shutil.copyfile(path, name)
 
 # %% ../../nbs/64_trainer.checkpoints.ipynb #new28288130
 def remove_partial_files(out):
-    "Remove what a killed run has left half-written in its folder `out`"
+    "Delete the incomplete files of a killed run in its folder `out`"
     for name in ('last', 'model', 'config', 'data', 'log', 'stopped', 'training'):
-        for half in [*out.glob(f'.{name}-*'), *out.glob(f'best/.{name}-*')]: half.unlink(missing_ok=True)
+        for partial in [*out.glob(f'.{name}-*'), *out.glob(f'best/.{name}-*')]: partial.unlink(missing_ok=True)
 
 # %% ../../nbs/64_trainer.checkpoints.ipynb #c015
 def start_run(module, plan:Plan, out, settings:dict={}, accelerator=None) -> Run:
-    "A run of `module` in the folder `out`: a new one, or the one whose checkpoint is there"
+    "A run of `module` in the folder `out`, new or resumed from the checkpoint there"
     out, accelerator = Path(out), accelerator or make_accelerator(plan)
-    claimed = lock_run_in_main(accelerator, out)
+    lock = lock_run_in_main(accelerator, out)
     seed_everything(plan.seed)
     module.to(accelerator.device)
     average = deepcopy(module)
     if plan.compile: module.compile()
     optimizer = torch.optim.AdamW(module.parameters(), lr=plan.lr, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
-    run = Run(plan, out, accelerator, module, *accelerator.prepare(module, optimizer)[:1], average, optimizer, settings, claim=claimed)
+    wrapped, _ = accelerator.prepare(module, optimizer)
+    run = Run(plan, out, accelerator, module, wrapped, average, optimizer, settings, lock)
     try: resume(run)
     except ValueError:
-        if claimed: claimed.release()
+        if lock: lock.release()
         raise
     accelerator.wait_for_everyone()
-    if run.main: (out/'stopped.json').unlink(missing_ok=True); remove_partial_files(out)
+    if run.is_main:
+        (out/'stopped.json').unlink(missing_ok=True)
+        remove_partial_files(out)
     return run

@@ -35,31 +35,39 @@ def diffusability_columns(codec, sounds) -> dict:
     from jingles.formats.spectral import PROBE_NETWORK, PROBE_EDM, diffusability
     from jingles.paradigms.edm import EDM
     sounds, edm = sounds.to(module_device(codec)), EDM(**PROBE_EDM)
-    found = diffusability(codec, sounds, edm, lambda spec: UNet(spec, **PROBE_NETWORK))
-    return {f'diffusability_{k}': v for k, v in found._asdict().items()}
+    result = diffusability(codec, sounds, edm, lambda spec: UNet(spec, **PROBE_NETWORK))
+    return {f'diffusability_{k}': v for k, v in result._asdict().items()}
 
 # %% ../../nbs/66_trainer.codecs.ipynb #c035
 class CodecRecipe(NamedTuple):
-    "A codec that `train_codec` trains: what makes it, given its settings and some sounds (b, n); its loss, given crops (k, n); crops per item of a batch; their length in samples; its settings for a width and a depth (0: its own)"
-    make: Callable
-    loss: Callable
-    crops: int
-    length: int
-    size: Callable
+    "How `train_codec` trains a codec"
+    make: Callable     # (sounds (b, n), **settings) -> codec
+    loss: Callable     # (codec, crops (k, n)) -> loss
+    crops: int         # crops per item of a batch
+    length: int        # of a crop, in samples
+    size: Callable     # (width, depth) -> settings of the codec; 0 for its defaults
 
-def codec_size(width:int=0, depth:int=0) -> dict: return {k: v for k, v in dict(width=width, depth=depth).items() if v}
-def spectral_codec_size(width:int=0, depth:int=0) -> dict: return {f'{k}s': (v, v) for k, v in codec_size(width, depth).items()}
+def codec_size(width:int=0, depth:int=0) -> dict:
+    "Settings of a `Codec` of this size; 0 for its default"
+    return {k: v for k, v in dict(width=width, depth=depth).items() if v}
+
+def spectral_codec_size(width:int=0, depth:int=0) -> dict:
+    "Settings of a `SpectralCodec` of this size, in its encoder and its decoder; 0 for its default"
+    return {f'{k}s': (v, v) for k, v in codec_size(width, depth).items()}
 
 def codec_recipes() -> dict:
-    "The codecs that learn from raw sound, by format"
+    "The recipes of the codecs that are trained on raw sound, by format"
     from jingles.formats.codec import Codec, codec_loss
     from jingles.formats.spectral import SpectralCodec, augment_crops, spectral_codec_loss
-    def lapped(sounds, **config):
+    def make_codec(sounds, **config):
         codec = Codec(**config)
         codec.lapped.set_directions(sounds[:, :4*64*320])
         return codec
-    return dict(codec=CodecRecipe(lapped, codec_loss, 1, 64*320, codec_size),
-                spectral=CodecRecipe(lambda sounds, **config: SpectralCodec(**config), lambda codec, crops: spectral_codec_loss(codec, augment_crops(crops)), 2, 64*640, spectral_codec_size))
+    def make_spectral(sounds, **config): return SpectralCodec(**config)
+    def augmented_loss(codec, crops): return spectral_codec_loss(codec, augment_crops(crops))
+    return dict(
+        codec=CodecRecipe(make_codec, codec_loss, crops=1, length=64*320, size=codec_size),
+        spectral=CodecRecipe(make_spectral, augmented_loss, crops=2, length=64*640, size=spectral_codec_size))
 
 # %% ../../nbs/66_trainer.codecs.ipynb #sf72130
 def tune_decoder(data,              # an export of raw audio
@@ -68,18 +76,20 @@ def tune_decoder(data,              # an export of raw audio
                  plan:Plan=Plan(),
                  batch:int=12,      # items of a step's loss
                  seconds:float=0.85):
-    "Train the decoder of a spectral codec on; the same call goes on with an interrupted run. Returns the codec"
+    "Fine-tune the decoder of a spectral codec; the same call resumes an interrupted run. Returns the codec"
     from jingles.formats.codec import save_codec
     from jingles.formats.spectral import DecoderFinetuning, load_spectral, augment_crops, finetuning_loss
     seed_everything(plan.seed)
     tuning = DecoderFinetuning(load_spectral(codec))
     spec = tuning.codec.spec
     length = round(seconds*spec.rate)*round(spec.sample_rate/spec.rate)       # whole frames
-    def crops(part): return random_crops(part.arrays['x'][:, 0], length, 2*batch)[0]
-    def loss(tuning, part): return finetuning_loss(tuning, augment_crops(crops(part).to(module_device(tuning))))
-    first = {k: v.clone() for k, v in tuning.codec.latents_state().items()}
+    def loss(tuning, micro_batch):
+        crops, _ = random_crops(micro_batch.arrays['x'][:, 0], length, 2*batch)
+        return finetuning_loss(tuning, augment_crops(crops.to(module_device(tuning))))
+    encoder = {k: v.clone() for k, v in tuning.codec.latents_state().items()}
     def save(tuning, folder):
-        tuning.codec.load_state_dict(first, strict=False)      # bit for bit: an average of -0.0 is 0.0, which is another fingerprint
+        # the average must not change a bit: that of -0.0 is 0.0, which would be another fingerprint
+        tuning.codec.load_state_dict(encoder, strict=False)
         save_codec(tuning.codec, folder)
     batches = make_batches(Path(data)/'train', batch, plan.seed, shuffle=128)
     return train_module(tuning, loss, batches, plan, out, save).codec
@@ -89,51 +99,57 @@ def train_codec(data,                # an export of raw audio
                 out,                 # folder for the codec and its checkpoint
                 plan:Plan=Plan(),
                 batch:int=16,        # items of a step's loss
-                format:str='codec',  # which: 'codec' keeps the waveform, 'spectral' the magnitudes
+                format:str='codec',  # 'codec' (keeps the waveform) or 'spectral' (keeps the magnitudes)
                 **config):           # of `formats.codec.Codec` or `formats.spectral.SpectralCodec`
-    "Train one of the project's own codecs; the same call goes on with an interrupted run. Returns the codec"
+    "Train one of the project's own codecs; the same call resumes an interrupted run. Returns the codec"
     from jingles.formats.codec import set_latent_statistics, save_codec
-    check(format in codec_recipes(), f"format {format!r} does not learn from sound; choose {' or '.join(codec_recipes())}")
-    make, codec_loss, crops, length, _ = codec_recipes()[format]
+    recipes = codec_recipes()
+    check(format in recipes, f"format {format!r} does not learn from sound; choose {' or '.join(recipes)}")
+    recipe = recipes[format]
     seed_everything(plan.seed)
     sounds = audio_batches(data, 3)
-    codec = make(torch.cat(sounds), **config)
-    longest, seconds = sounds[0].shape[-1]/codec.spec.sample_rate, length/codec.spec.sample_rate
-    check(longest >= seconds, f"{data} has clips of {longest:g} s, but codecs learn from {seconds:.2g} s; export longer ones")
-    def loss(codec, part): return codec_loss(codec, random_crops(part.arrays['x'][:, 0], length, crops*batch)[0].to(module_device(codec)))
+    codec = recipe.make(torch.cat(sounds), **config)
+    longest, seconds = (n/codec.spec.sample_rate for n in (sounds[0].shape[-1], recipe.length))
+    check(longest >= seconds,
+          f"{data} has clips of {longest:g} s, but codecs learn from {seconds:.2g} s; export longer ones")
+    def loss(codec, micro_batch):
+        crops, _ = random_crops(micro_batch.arrays['x'][:, 0], recipe.length, recipe.crops*batch)
+        return recipe.loss(codec, crops.to(module_device(codec)))
     def save(codec, folder): save_codec(set_latent_statistics(codec, sounds), folder)
-    def measure(codec): return diffusability_columns(set_latent_statistics(deepcopy(codec).eval(), sounds), sounds[0])
-    return train_module(codec, loss, make_batches(Path(data)/'train', batch//2, plan.seed, shuffle=128), plan, out, save, measure=measure)
+    def metrics(codec): return diffusability_columns(set_latent_statistics(deepcopy(codec).eval(), sounds), sounds[0])
+    batches = make_batches(Path(data)/'train', batch//2, plan.seed, shuffle=128)
+    return train_module(codec, loss, batches, plan, out, save, metrics=metrics)
 
 # %% ../../nbs/66_trainer.codecs.ipynb #c037
 def quantizers() -> dict:
-    "By format: what loads the codec whose latents are quantised, and the kind of its codes"
+    "By format: the function that loads the codec whose latents are quantised, and the class of its codes"
     from jingles.formats.codec import CodecCodes, load_codec
     from jingles.formats.spectral import SpectralCodes, load_spectral
     return dict(codec=(load_codec, CodecCodes), spectral=(load_spectral, SpectralCodes))
 
 def sample_latents(folder, rate:float, seconds:float=0.12, batch:int=50) -> torch.Tensor:
-    "Latent frames `(n, c)`, `rate` of them a second, so many `seconds` apart, of all clips in the shards in `folder`"
+    "Latent frames `(n, c)` of all clips of the shards in `folder`, `seconds` apart; the latents have `rate` frames/s"
     from jingles.data.records import Records
     clips = [b['x'][..., ::round(rate*seconds)] for b in Records(folder, batch=batch)]
     return torch.cat(clips).transpose(1, 2).flatten(0, 1)
 
 # %% ../../nbs/66_trainer.codecs.ipynb #sfc13a6
 def train_codes(data,           # an export of a codec's latents
-                out,            # folder for the codebooks; the codec is put beside them where it has none
+                out,            # folder for the codebooks; the codec is saved with them if it is not there
                 codec=None,     # folder of that codec; None: the shipped one
                 **options):     # of `formats.codec.learn_codebooks`
-    "Learn codes for the latents of the codec that the export `data` is in, into `out`; returns the format"
+    "Learn codes for the latents of a codec from their export `data`; saves the format in `out` and returns it"
     from jingles.data.records import Records
     from jingles.formats.codec import learn_codes, save_codec, save_codes
-    made, known = require_manifest(data).get('parameters', {}).get('format', {}), quantizers()
-    name = made.get('name')
+    format, known = require_manifest(data).get('parameters', {}).get('format', {}), quantizers()
+    name = format.get('name')
     check(name in known, f"{data} is in the format {name!r}, which has no codes to learn; export {' or '.join(known)}")
-    load, kind = known[name]
+    load, codes_class = known[name]
     codec, train = load(codec), Path(data)/'train'
-    check(made.get('weights_sha256') == fingerprint(codec), f"{data} holds latents of another codec; export them again with this one")
+    check(format.get('weights_sha256') == fingerprint(codec),
+          f"{data} holds latents of another codec; export them again with this one")
     clips = next(iter(Records(train, batch=24)))['x']
-    codes = learn_codes(codec, clips, sample_latents(train, codec.spec.rate), kind, **options)
+    codes = learn_codes(codec, clips, sample_latents(train, codec.spec.rate), codes_class, **options)
     save_codes(codes, out)
     if not (Path(out)/'model.safetensors').exists(): save_codec(codec, out)
     return codes

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['optimizer_step', 'reduce_loss', 'Meter', 'peak_memory_gib', 'tensorboard_writer', 'log_row', 'remaining_batches',
-           'save_ema', 'is_due', 'log_and_validate', 'save_all', 'train_loop', 'training_steps', 'stop_run',
-           'train_module']
+           'save_ema', 'is_due', 'validation_columns', 'log_and_validate', 'save_all', 'train_loop', 'training_steps',
+           'stop_run', 'train_module']
 
 # %% ../../nbs/65_trainer.loop.ipynb #rm00076
 import json, math, resource, signal, sys, time
@@ -22,85 +22,111 @@ from jingles.trainer.checkpoints import (
 from .processes import defer_signals
 
 # %% ../../nbs/65_trainer.loop.ipynb #c018
-def optimizer_step(run, parts, loss):
-    "One step of the optimiser over the `parts` of a batch; returns their mean loss, a tensor: NaN if the gradient is no number"
+def optimizer_step(run, micro_batches, loss):
+    "One optimiser step over a batch; returns its mean loss, a tensor: NaN if the gradient is not finite"
     seed_step(run)
     for group in run.optimizer.param_groups: group['lr'] = learning_rate(run.step, run.plan)
-    total = 0.
-    for i, part in enumerate(parts):
-        alone = nullcontext() if i == len(parts) - 1 else run.accelerator.no_sync(run.wrapped)
-        with alone:
-            value = loss(run.wrapped, part)/len(parts)
+    total, n = 0., len(micro_batches)
+    for i, micro_batch in enumerate(micro_batches):
+        sync = nullcontext() if i == n - 1 else run.accelerator.no_sync(run.wrapped)
+        with sync:
+            value = loss(run.wrapped, micro_batch)/n
             run.accelerator.backward(value)
         total = total + value.detach()
     norm = run.accelerator.clip_grad_norm_(run.module.parameters(), run.plan.clip)
-    run.optimizer.step(); run.optimizer.zero_grad()
+    run.optimizer.step()
+    run.optimizer.zero_grad()
     update_ema(run.average, run.module, run.plan.average(run.step))
     run.step += 1
     return total + 0*norm
 
 # %% ../../nbs/65_trainer.loop.ipynb #c019
 def reduce_loss(run, value, stop) -> torch.Tensor:
-    "`(loss, stop)`: the mean loss of all processes, and above 0 when one of them was asked to stop"
+    "`(loss, stop)`: the mean loss over all processes, and a number above 0 if one of them received a signal"
     facts = torch.stack([value.float(), torch.full_like(value.float(), bool(stop))])
     return run.accelerator.reduce(facts, 'mean')
 
 # %% ../../nbs/65_trainer.loop.ipynb #new30339678
 class Meter:
-    "Collects what a line of the log says"
-    def __init__(self): self.unread, self.stop = [], False; self.again()
-    def again(self): self.start, self.steps, self.waited = time.time(), 0, 0.
+    "Losses, steps and time since the last line of the log"
+    def __init__(self):
+        self.pending = []       # (step, `reduce_loss` of it) whose value has not been read from the device yet
+        self.stop = False       # has a process received a signal?
+        self.reset()
 
-    def read(self, run, leave:int=0):
-        "Take note of the losses of all steps but the last `leave`; ValueError for one that is no number"
-        while len(self.unread) > leave:
-            step, facts = self.unread.pop(0)
-            loss, stop = facts.tolist()
-            check(math.isfinite(loss), f"the loss or its gradient became {loss} at step {step}; {checkpoint_text(run)}: try a lower lr, or other data")
-            run.losses.append(loss); self.stop, self.steps = self.stop or stop > 0, self.steps + 1
+    def reset(self): self.start, self.steps, self.waited = time.time(), 0, 0.
+
+    def update(self, run, leave:int=0):
+        "Read the losses of all pending steps but the last `leave` into `run.losses`; ValueError if one is not finite"
+        while len(self.pending) > leave:
+            step, reduced = self.pending.pop(0)
+            loss, stop = reduced.tolist()
+            check(math.isfinite(loss), f"the loss or its gradient became {loss} at step {step}; "
+                  f"{checkpoint_text(run)}: try a lower lr, or other data")
+            run.losses.append(loss)
+            self.stop = self.stop or stop > 0
+            self.steps += 1
 
     def row(self, run) -> dict:
-        "The line, and a new beginning"
-        took, loss = time.time() - self.start, sum(run.losses)/len(run.losses)
-        row = dict(step=run.step, loss=loss, lr=learning_rate(run.step - 1, run.plan), seconds=round(run.seconds, 1), steps_per_second=round(self.steps/took, 3),
-                   clips_per_second=round(self.steps*run.plan.batch/took, 2), waited=round(self.waited/took, 4), memory_gib=round(peak_memory_gib(), 3))
-        run.losses = []; self.again()
+        "The line of the log; resets the meter"
+        elapsed = time.time() - self.start
+        row = dict(
+            step=run.step,
+            loss=sum(run.losses)/len(run.losses),
+            lr=learning_rate(run.step - 1, run.plan),
+            seconds=round(run.seconds, 1),
+            steps_per_second=round(self.steps/elapsed, 3),
+            clips_per_second=round(self.steps*run.plan.batch/elapsed, 2),
+            waited=round(self.waited/elapsed, 4),
+            memory_gib=round(peak_memory_gib(), 3))
+        run.losses = []
+        self.reset()
         return row
 
 # %% ../../nbs/65_trainer.loop.ipynb #new31223797
 def peak_memory_gib() -> float:
-    "The most memory in use so far, in GiB: the GPU's, else this process's"
+    "Peak memory in GiB: of the GPU, or of this process where there is none"
     if torch.cuda.is_available(): return torch.cuda.max_memory_allocated()/2**30
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/(2**30 if sys.platform == 'darwin' else 2**20)
 
 # %% ../../nbs/65_trainer.loop.ipynb #new33659224
 def tensorboard_writer(run):
-    "A writer for TensorBoard, or None when none is wanted"
-    if not (run.plan.tensorboard and run.main): return None
+    "A TensorBoard writer in the main process if the plan has one, else None"
+    if not (run.plan.tensorboard and run.is_main): return None
     from torch.utils.tensorboard import SummaryWriter
     return SummaryWriter(run.out/'tensorboard', purge_step=run.step + 1)
 
 def log_row(run, row, writer=None):
-    "Append a line to the log, and its numbers to TensorBoard's"
+    "Append the line `row` to the log, and its values to TensorBoard"
     with open(run.out/'log.jsonl', 'a') as f: f.write(json.dumps(row) + '\n')
-    if writer: [writer.add_scalar(k, v, run.step) for k, v in row.items() if k != 'step']
+    if not writer: return
+    for k, v in row.items():
+        if k != 'step': writer.add_scalar(k, v, run.step)
 
 # %% ../../nbs/65_trainer.loop.ipynb #c024
 def remaining_batches(run, batches, meter):
-    "The batches that are left; an error in the data says where the run can be taken up"
-    source = batches(run.step, run.place)
-    while run.step < run.plan.steps:
-        began = time.time()
-        try: parts = next(source)
-        except StopIteration: raise ValueError(f"the data ended after step {run.step} of {run.plan.steps}; {checkpoint_text(run)}") from None
-        except (ValueError, OSError) as e: raise (OSError if isinstance(e, OSError) else ValueError)(f"{e} - stopped after step {run.step}; {checkpoint_text(run)}") from e
-        meter.waited += time.time() - began
-        yield parts
+    "The batches of the remaining steps; an error in the data is raised again with the last checkpoint in its message"
+    source, steps = batches(run.step, run.rank), run.plan.steps
+    while run.step < steps:
+        start = time.time()
+        try: micro_batches = next(source)
+        except StopIteration:
+            raise ValueError(f"the data ended after step {run.step} of {steps}; {checkpoint_text(run)}") from None
+        except (ValueError, OSError) as e:
+            kind = OSError if isinstance(e, OSError) else ValueError
+            raise kind(f"{e} - stopped after step {run.step}; {checkpoint_text(run)}") from e
+        meter.waited += time.time() - start
+        yield micro_batches
 
 # %% ../../nbs/65_trainer.loop.ipynb #tsec03
 def save_ema(run, save, folder):
-    "The averaged module into `folder`, by `save`, and `training.json`: what it has cost"
-    cost = dict(step=run.step, seconds=round(run.seconds, 1), batch=run.plan.batch, processes=run.place.world, device=run.accelerator.device.type)
+    "Save the averaged module into `folder` by `save`, and its training cost as `training.json`"
+    cost = dict(
+        step=run.step,
+        seconds=round(run.seconds, 1),
+        batch=run.plan.batch,
+        processes=run.rank.world,
+        device=run.accelerator.device.type)
     with explain_write_errors(run):
         save(run.average, folder)
         with atomic_write(Path(folder)/'training.json') as f: f.write_text(json.dumps(cost, indent=1))
@@ -108,61 +134,76 @@ def save_ema(run, save, folder):
 # %% ../../nbs/65_trainer.loop.ipynb #new38104592
 def is_due(run, every:int) -> bool: return run.step % every == 0 or run.step == run.plan.steps
 
-def log_and_validate(run, meter, save, judge, writer, measure=None) -> dict:
-    "A line of the log; at the end of an epoch with the held-out loss and what `measure_clip` says, and the best model is kept"
+def validation_columns(run, save, validate=None, metrics=None) -> dict:
+    "Columns of the log at an epoch's end; saves the averaged module into `best` if its held-out loss is the lowest"
+    columns = {}
+    if validate:
+        columns['held_out'] = validate(run.average)
+        best = min([r['held_out'] for r in read_log(run.out) if 'held_out' in r], default=math.inf)
+        if save and columns['held_out'] <= best: save_ema(run, save, run.out/'best')
+    if metrics: columns |= metrics(run.average)
+    return columns | dict(epoch=-(-run.step//run.plan.epoch_steps))
+
+def log_and_validate(run, meter, save, validate, writer, metrics=None) -> dict:
+    "Write a line of the log; at the end of an epoch with the `validation_columns`"
     row = meter.row(run)
-    if judge and is_due(run, run.plan.epoch_steps):
-        row['held_out'] = judge(run.average)
-        if save and row['held_out'] <= min([r['held_out'] for r in read_log(run.out) if 'held_out' in r], default=math.inf):
-            save_ema(run, save, run.out/'best')
-    if measure and is_due(run, run.plan.epoch_steps): row |= measure(run.average)
-    if is_due(run, run.plan.epoch_steps): row['epoch'] = -(-run.step//run.plan.epoch_steps)
+    if is_due(run, run.plan.epoch_steps): row |= validation_columns(run, save, validate, metrics)
     with explain_write_errors(run): log_row(run, row, writer)
     return row
 
 # %% ../../nbs/65_trainer.loop.ipynb #new39970353
 def save_all(run, save):
-    "The averaged module, by `save`, and the checkpoint: it comes last, so that what it says is done is done"
+    "Save the averaged module by `save`, then the checkpoint: last, so that the model is never older than it"
     if save: save_ema(run, save, run.out)
     save_checkpoint(run)
 
 # %% ../../nbs/65_trainer.loop.ipynb #new40770799
-def train_loop(run, loss, batches, save=None, judge=None, measure=None):
-    "Take the steps that are left; yields the lines of the log in the main process, and gives the folder free at the end"
-    try: yield from training_steps(run, loss, batches, save, judge, measure)
+def train_loop(run, loss, batches, save=None, validate=None, metrics=None):
+    "Take the remaining steps; yields the lines of the log in the main process, and unlocks the folder at the end"
+    try: yield from training_steps(run, loss, batches, save, validate, metrics)
     finally:
-        if run.claim: run.claim.release()
+        if run.lock: run.lock.release()
 
-def training_steps(run, loss, batches, save=None, judge=None, measure=None):
-    "The same in a folder that is claimed"
+def training_steps(run, loss, batches, save=None, validate=None, metrics=None):
+    "`train_loop` in a locked folder"
     meter, plan = Meter(), run.plan
-    if run.main: run.out.mkdir(parents=True, exist_ok=True); truncate_log(run)
-    writer = tensorboard_writer(run)
-    with defer_signals() as caught, tqdm(total=plan.steps, initial=run.step, disable=not run.main, mininterval=5) as bar:
-        for parts in remaining_batches(run, batches, meter):
-            meter.unread.append((run.step, reduce_loss(run, optimizer_step(run, parts, loss), caught)))
+    if run.is_main:
+        run.out.mkdir(parents=True, exist_ok=True)
+        truncate_log(run)
+    writer, hidden = tensorboard_writer(run), not run.is_main
+    with defer_signals() as caught, tqdm(total=plan.steps, initial=run.step, disable=hidden, mininterval=5) as bar:
+        for micro_batches in remaining_batches(run, batches, meter):
+            step = run.step
+            value = optimizer_step(run, micro_batches, loss)
+            meter.pending.append((step, reduce_loss(run, value, caught)))
             bar.update()
-            said, saved = is_due(run, plan.log_every) or is_due(run, plan.epoch_steps), is_due(run, plan.save_every)
-            meter.read(run, leave=0 if said or saved else 1)
-            if meter.stop: meter.read(run)
-            if run.main and said: row = log_and_validate(run, meter, save, judge, writer, measure); bar.set_postfix(loss=f"{row['loss']:.4f}")
-            if run.main and (saved or meter.stop): save_all(run, save)
-            if run.main and said: yield row
+            log_due = is_due(run, plan.log_every) or is_due(run, plan.epoch_steps)
+            save_due = is_due(run, plan.save_every)
+            meter.update(run, leave=0 if log_due or save_due else 1)
+            if meter.stop: meter.update(run)
+            if run.is_main and log_due:
+                row = log_and_validate(run, meter, save, validate, writer, metrics)
+                bar.set_postfix(loss=f"{row['loss']:.4f}")
+            if run.is_main and (save_due or meter.stop): save_all(run, save)
+            if run.is_main and log_due: yield row
             if meter.stop and run.step < plan.steps: break
     if writer: writer.close()
     if meter.stop and run.step < plan.steps: stop_run(run, caught)
 
 # %% ../../nbs/65_trainer.loop.ipynb #new41725234
 def stop_run(run, caught):
-    "Leave word that the run wants to go on"
-    if run.main:
-        with atomic_write(run.out/'stopped.json') as f: f.write_text(json.dumps(dict(step=run.step, steps=run.plan.steps, signals=sorted({signal.Signals(n).name for n, _ in caught}))))
+    "Write `stopped.json`, which marks the run as unfinished, and raise KeyboardInterrupt"
+    step, steps = run.step, run.plan.steps
+    if run.is_main:
+        signals = sorted({signal.Signals(n).name for n, _ in caught})
+        with atomic_write(run.out/'stopped.json') as f:
+            f.write_text(json.dumps(dict(step=step, steps=steps, signals=signals)))
     run.accelerator.wait_for_everyone()
-    raise KeyboardInterrupt(f"stopped after step {run.step} of {run.plan.steps}; the same command goes on from there")
+    raise KeyboardInterrupt(f"stopped after step {step} of {steps}; the same command goes on from there")
 
 # %% ../../nbs/65_trainer.loop.ipynb #new42871325
-def train_module(module, loss, batches, plan:Plan, out, save=None, judge=None, measure=None):
-    "Train `module`; the same call goes on with an interrupted run. Returns the averaged module"
+def train_module(module, loss, batches, plan:Plan, out, save=None, validate=None, metrics=None):
+    "Train `module`; the same call resumes an interrupted run. Returns the averaged module"
     run = start_run(module, plan, out)
-    for _ in train_loop(run, loss, batches, save, judge, measure): pass
+    for _ in train_loop(run, loss, batches, save, validate, metrics): pass
     return run.average
