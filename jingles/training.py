@@ -29,145 +29,189 @@ from .trainer.processes import make_accelerator
 
 # %% ../nbs/67_training.ipynb #c039
 def drop_all(cond:Cond, p:float, generator=None, names=None) -> Cond:
-    "Set all features of an item, or those of the `names` that it has, to -1 with probability `p`; `generator` may be one per item"
+    """Set all features of an item, or those of `names`, to -1 together with probability `p`; `generator` may be a list,
+    one per item"""
     chosen = [k for k in cond.features if names is None or k in names]
     if not chosen: return cond
-    gone = rand((len(cond),), generator) < p
-    def drop(v): return torch.where(gone.to(v.device).view(-1, *[1]*(v.ndim - 1)), torch.full_like(v, -1), v)
+    dropped = rand((len(cond),), generator) < p
+    def drop(v): return torch.where(dropped.to(v.device).view(-1, *[1]*(v.ndim - 1)), torch.full_like(v, -1), v)
     return cond.change(lambda k, v: drop(v) if k in chosen else v)
 
 # %% ../nbs/67_training.ipynb #c040
 def drop_spans(cond:Cond, p:float, generator=None) -> Cond:
-    "Set a stretch of random place and length of each feature of each item to -1 with probability `p`; `generator` may be one per item"
+    """Set a span of random position and length of each feature of each item to -1 with probability `p`; `generator` may
+    be a list, one per item"""
     def drop(v):
         ends = rand((len(v), 1, 1, 2), generator).sort(-1).values*v.shape[-1]
         t, chosen = torch.arange(v.shape[-1]), rand((len(v), 1, 1), generator) < p
-        gone = (t >= ends[..., 0]) & (t < ends[..., 1]) & chosen
-        return torch.where(gone.to(v.device), torch.full_like(v, -1), v)
+        dropped = (t >= ends[..., 0]) & (t < ends[..., 1]) & chosen
+        return torch.where(dropped.to(v.device), torch.full_like(v, -1), v)
     return cond.map(drop)
 
 # %% ../nbs/67_training.ipynb #c041
 def drop_control(cond:Cond, cfg, generator=None) -> Cond:
-    "All kinds of forgetting, with the probabilities of the `RunConfig` `cfg`"
+    "All kinds of condition dropout, with the probabilities of the `RunConfig` `cfg`"
     cond = drop_spans(drop_features(cond, cfg.drop, generator), cfg.drop_stretch, generator)
     cond = drop_all(cond, cfg.drop_all, generator)
     return drop_all(cond, cfg.drop_global, generator, ['vector']) if cfg.drop_global else cond
 
 # %% ../nbs/67_training.ipynb #c044
-def to_batch(part:MicroBatch, model, cfg) -> tuple:
-    "`(x0, cond)` from clips of an export: random crops, normalised, some control forgotten"
-    clips, frames = part.arrays['x'], min(round(cfg.seconds*model.spec.rate), part.arrays['x'].shape[-1])
-    x, starts = random_crops(clips, frames, len(clips), part.draws)
-    r = model.spec.curves_per_frame
-    local = {k: torch.stack([row[..., s*r:(s + frames)*r] for row, s in zip(v, starts)]) for k, v in part.arrays.items() if k in feature_names(cfg)}
-    cond = drop_control(Cond(local, part.arrays.get(cfg.global_features)), cfg, part.draws)
+def to_batch(micro_batch:MicroBatch, model, cfg) -> tuple:
+    "`(x0, cond)` from clips of an export: random crops, normalised, with condition dropout"
+    arrays, generators = micro_batch
+    clips, r = arrays['x'], model.spec.curves_per_frame
+    frames = min(round(cfg.seconds*model.spec.rate), clips.shape[-1])
+    x, starts = random_crops(clips, frames, len(clips), generators)
+    def crop(curves): return torch.stack([c[..., s*r:(s + frames)*r] for c, s in zip(curves, starts)])
+    local = {k: crop(v) for k, v in arrays.items() if k in feature_names(cfg)}
+    cond = drop_control(Cond(local, arrays.get(cfg.global_features)), cfg, generators)
     return model.normalise(x.to(model.device)), model.condition(cond)
 
 # %% ../nbs/67_training.ipynb #de211c8e
 def check_database_format(cfg, format, data):
     "ValueError unless the export `data` is finished, and in the `format` of `cfg` with the same weights"
-    held, spec = require_manifest(data), format.spec
-    made = held.get('parameters', {}).get('format', {})
-    check(held.get('finished', True), f"{data} is not a finished export; finish it with the command that began it")
-    check(made.get('name', cfg.format) == cfg.format, f"{data} is in the format {made.get('name')!r}, but the model's is {cfg.format!r}; set format, or export in the other")
-    check(made.get('channels', spec.channels) == spec.channels, f"{data} has {made.get('channels')} channels, but the model's {cfg.format} has {spec.channels}; set books or codec as they were when it was exported")
-    theirs, own = differing_options(made.get('config'), format, made.get('channels'))
-    asked = made.get('text', cfg.format)
-    check(not theirs, f"{data} was exported in {cfg.format}:{theirs}, but the model's format is {cfg.format}:{own}; set format to {asked}, or export again")
-    weights, mine = made.get('weights_sha256'), weights_sha256(format)
-    check(None in (weights, mine) or weights == mine, f"{data} was exported with other weights of {cfg.format} than the model's; set codec to their folder, or export again")
+    manifest, spec, name = require_manifest(data), format.spec, cfg.format
+    exported = manifest.get('parameters', {}).get('format', {})
+    check(manifest.get('finished', True), f"{data} is not a finished export; finish it with the command that began it")
+    check(exported.get('name', name) == name, f"{data} is in the format {exported.get('name')!r}, but the model's is "
+          f"{name!r}; set format, or export in the other")
+    channels = exported.get('channels', spec.channels)
+    check(channels == spec.channels, f"{data} has {channels} channels, but the model's {name} has {spec.channels}; "
+          "set books or codec as they were when it was exported")
+    theirs, own = differing_options(exported.get('config'), format, exported.get('channels'))
+    check(not theirs, f"{data} was exported in {name}:{theirs}, but the model's format is {name}:{own}; set format to "
+          f"{exported.get('text', name)}, or export again")
+    weights, mine = exported.get('weights_sha256'), weights_sha256(format)
+    check(None in (weights, mine) or weights == mine, f"{data} was exported with other weights of {name} than the "
+          "model's; set codec to their folder, or export again")
 
 # %% ../nbs/67_training.ipynb #c046
 def model_for_data(cfg, data, count:int=20):
-    "The model for `cfg` and the export `data`; where the data is real numbers, with statistics, and `sigma_data` measured on `count` batches"
+    """The untrained model for `cfg` and the export `data`; for a continuous format with its statistics, and with
+    `sigma_data` measured on `count` batches"""
     format = make_format(cfg)
     check_database_format(cfg, format, data)
     if format.spec.classes: return build(cfg, format=format)
     model = build(cfg, read_statistics(data), format)
     batches = islice(make_batches(Path(data)/'train', cfg.batch, cfg.seed)(), count)
-    sigma_data = root_mean_square(model.normalise(clip[None]) for (part,) in batches for clip in part.arrays['x'])
+    clips = (clip for (micro_batch,) in batches for clip in micro_batch.arrays['x'])
+    sigma_data = root_mean_square(model.normalise(clip[None]) for clip in clips)
     return build(configure(cfg, sigma_data=sigma_data), read_statistics(data), format)
 
 # %% ../nbs/67_training.ipynb #new73666909
 def check_database_curves(cfg, data):
-    "ValueError unless the export `data` has the curves that a model of `cfg` follows"
+    "ValueError unless the export `data` has the curves and the instruments that a model of `cfg` is conditioned on"
     from jingles.data.records import read_shapes
-    has = read_shapes(Path(data)/'train')
-    wanted = feature_names(cfg) + ([] if cfg.global_features == 'none' else [cfg.global_features])
-    missing = [name for name in wanted if name not in has]
-    check(not missing, f"{data} has no curves of {', '.join(missing)}, which features {cfg.features!r} and global_features {cfg.global_features!r} need; there are {', '.join(k for k in has if k != 'x')}")
+    arrays = read_shapes(Path(data)/'train')
+    needed = feature_names(cfg) + ([] if cfg.global_features == 'none' else [cfg.global_features])
+    missing = [name for name in needed if name not in arrays]
+    check(not missing, f"{data} has no curves of {', '.join(missing)}, which features {cfg.features!r} and "
+          f"global_features {cfg.global_features!r} need; there are {', '.join(k for k in arrays if k != 'x')}")
     players = features_of(cfg).get(PLAYED_BY.name)
     if not players: return
-    there = tuple(require_manifest(data).get('parameters', {}).get('instruments', PLAYED_BY.labels))
-    check(there == players.labels, f"{data} has the instruments {','.join(there)}, not {cfg.instruments}; set instruments to them")
+    instruments = tuple(require_manifest(data).get('parameters', {}).get('instruments', PLAYED_BY.labels))
+    check(instruments == players.labels, f"{data} has the instruments {','.join(instruments)}, not {cfg.instruments}; "
+          "set instruments to them")
 
 # %% ../nbs/67_training.ipynb #c048
 def load_initial_weights(model, folder):
-    "Give `model` the weights of the trained model in `folder`; ValueError when the networks differ"
+    "Load the weights of the trained model in `folder` into `model`; ValueError if the networks differ"
     trained = load_model(folder, model.format).net.state_dict()
     try: model.net.load_state_dict(trained)
-    except RuntimeError as e: raise ValueError(f"start_from {folder} holds another network ({str(e).splitlines()[1].strip()}); use the same widths, depth and control") from e
+    except RuntimeError as e:
+        reason = str(e).splitlines()[1].strip()
+        raise ValueError(f"start_from {folder} holds another network ({reason}); use the same widths, depth and "
+                         "control") from e
 
 # %% ../nbs/67_training.ipynb #c049
 def plan_from_config(cfg) -> Plan:
-    "The plan of a run with the configuration `cfg`"
+    "The `Plan` of a run with the configuration `cfg`"
     return Plan(**{k: v for k, v in asdict(cfg).items() if k in Plan._fields} | training_objects(cfg))
 
-CHANGEABLE = {*asdict(RunSettings()), *asdict(SamplingDefaults())} | {'steps', 'accumulate', 'sigma_data', 'start_from'}     # settings that may change when a run is taken up; sigma_data is measured again
+# settings that may change when a run is resumed; sigma_data is measured again
+CHANGEABLE = {*asdict(RunSettings()), *asdict(SamplingDefaults()), 'steps', 'accumulate', 'sigma_data', 'start_from'}
 
 # %% ../nbs/67_training.ipynb #prov61b
-SOURCE_FACTS = ('kind', 'name', 'usable', 'train', 'valid', 'split', 'melodies_sha256', 'sounds_sha256')      # of a source: when these agree, all that was used does
+SOURCE_FACTS = (        # of a manifest's source: if these agree, so does everything that was used
+    'kind', 'name', 'usable', 'train', 'valid', 'split', 'melodies_sha256', 'sounds_sha256')
 
 def data_record(data) -> dict:
-    "What the manifest of the export `data` says of its source and its clips, and the `hashes` of what they were cut from, for `data.json`; None for a fact that it does not tell"
-    held = require_manifest(data)
-    p, source = held.get('parameters', {}), held.get('source', {})
-    return dict(database=held.get('name'), **{k: p.get('format', {}).get(v) for k, v in dict(format='name', format_config='config').items()}, **{k: p.get(k) for k in ('clips', 'seconds', 'seed')},
-                source={k: source[k] for k in SOURCE_FACTS if k in source}, hashes=source.get('hashes', {}).get('train'))
+    """The record of the export `data` for `data.json`, from its manifest: database, format, clips, source, and the
+    `hashes` of the songs or sounds; None for what the manifest does not have"""
+    manifest = require_manifest(data)
+    parameters, source = manifest.get('parameters', {}), manifest.get('source', {})
+    format = parameters.get('format', {})
+    return dict(
+        database=manifest.get('name'),
+        format=format.get('name'),
+        format_config=format.get('config'),
+        clips=parameters.get('clips'),
+        seconds=parameters.get('seconds'),
+        seed=parameters.get('seed'),
+        source={k: source[k] for k in SOURCE_FACTS if k in source},
+        hashes=source.get('hashes', {}).get('train'))
 
 def training_data_records(cfg, data, out) -> list:
-    "The records of all that a run in the folder `out`, of the configuration `cfg` and the export `data`, will have seen, the first one first"
-    begun = (Path(out)/'last.safetensors').exists()
-    start = out if begun else cfg.start_from and find_model(cfg.start_from)
+    """The records, in order, of all databases that a run in the folder `out` with the configuration `cfg` and the
+    export `data` is trained on"""
+    resumed = (Path(out)/'last.safetensors').exists()
+    start = out if resumed else cfg.start_from and find_model(cfg.start_from)
     before, now = read_training_data(start) if start else [], data_record(data)
-    same = before and before[-1] and {k: now.get(k) for k in before[-1]} == before[-1]       # an older one tells less
+    same = before and before[-1] and {k: now.get(k) for k in before[-1]} == before[-1]     # older ones have fewer keys
     return before if same else [*before, now]
 
 # %% ../nbs/67_training.ipynb #new77431283
 @torch.no_grad()
 def held_out_loss(model, net, data, batch:int=None) -> float:
-    "Mean loss of `net` on the first `valid_clips` clips that the export `data` holds out, `batch` at a time (None: as in training by one process), always with the same draws"
+    """Mean loss of `net` on the first `valid_clips` held-out clips of the export `data`, `batch` at a time (None: as in
+    training by one process), always with the same random numbers"""
     from jingles.data.records import Records
-    cfg, total, seen = model.config, 0., 0
-    for b in Records(Path(data)/'valid', batch=min(batch or max(1, cfg.batch//cfg.accumulate), cfg.valid_clips)):
-        n = min(len(b['x']), cfg.valid_clips - seen)
-        part = MicroBatch({k: v[:n] for k, v in b.items()}, clip_generators(cfg.seed, -1 % 2**32, range(seen, seen + n)))
-        total, seen = total + n*model.paradigm.loss(net, *to_batch(part, model, cfg), part.draws).item(), seen + n
-        if seen >= cfg.valid_clips: break
-    return total/seen
+    cfg, total, done = model.config, 0., 0
+    batch = batch or max(1, cfg.batch//cfg.accumulate)
+    for arrays in Records(Path(data)/'valid', batch=min(batch, cfg.valid_clips)):
+        n = min(len(arrays['x']), cfg.valid_clips - done)
+        generators = clip_generators(cfg.seed, -1 % 2**32, range(done, done + n))
+        micro_batch = MicroBatch({k: v[:n] for k, v in arrays.items()}, generators)
+        total += n*model.paradigm.loss(net, *to_batch(micro_batch, model, cfg), generators).item()
+        done += n
+        if done >= cfg.valid_clips: break
+    return total/done
 
 # %% ../nbs/67_training.ipynb #new78549379
 @dataclass
 class TrainingRun:
-    "A run that is ready to go: iterate over it to train, one line of the log after the other; `model` has the averaged weights"
+    "A prepared run: iterating over it trains and yields the lines of the log; `model` has the averaged weights"
     model: object
     run: Run
     data: str
 
     @property
-    def main(self): return self.run.main      # does this process write and show?
+    def is_main(self): return self.run.is_main      # is this the process that writes and prints?
+
+    def loss(self, net, micro_batch):
+        "The paradigm's loss of a micro-batch at the run's present step"
+        paradigm = at_progress(self.model.paradigm, self.run.step/self.run.plan.steps)
+        x0, cond = to_batch(micro_batch, self.model, self.model.config)
+        return paradigm.loss(net, x0, cond, micro_batch.generators)
+
+    def validate(self, net) -> float:
+        "The `held_out_loss` of `net`, in batches as large as the micro-batches of training"
+        cfg = self.model.config
+        return held_out_loss(self.model, net, self.data, max(1, cfg.batch//self.run.rank.world//cfg.accumulate))
+
+    def save(self, net, folder):
+        "Save the model with the network `net` in `folder`"
+        save_model(replace(self.model, net=net), folder)
 
     def __iter__(self):
-        model, cfg, train = self.model, self.model.config, Path(self.data)/'train'
-        def loss(net, part): return at_progress(model.paradigm, self.run.step/self.run.plan.steps).loss(net, *to_batch(part, model, cfg), part.draws)
-        def save(net, folder): save_model(replace(model, net=net), folder)
-        def judge(net): return held_out_loss(model, net, self.data, max(1, cfg.batch//self.run.place.world//cfg.accumulate))      # what fits in training, fits
-        tried = cfg.valid_clips and require_manifest(self.data).get('counts', {}).get('valid')
-        return train_loop(self.run, loss, make_batches(train, cfg.batch, cfg.seed, streams=cfg.streams, accumulate=cfg.accumulate), save, judge if tried else None)
+        cfg, train = self.model.config, Path(self.data)/'train'
+        batches = make_batches(train, cfg.batch, cfg.seed, streams=cfg.streams, accumulate=cfg.accumulate)
+        has_valid = cfg.valid_clips and require_manifest(self.data).get('counts', {}).get('valid')
+        return train_loop(self.run, self.loss, batches, self.save, self.validate if has_valid else None)
 
 # %% ../nbs/67_training.ipynb #new79532339
 def prepare_training(cfg, data, out) -> TrainingRun:
-    "A run that trains the model that `cfg` describes on the export `data`, into `out`: a new one, or the one that is there"
+    "A run that trains the model of `cfg` on the export `data` in the folder `out`, new or resumed"
     seed_everything(cfg.seed)
     accelerator = make_accelerator(plan_from_config(cfg))
     model = model_for_data(cfg, data)
@@ -177,22 +221,26 @@ def prepare_training(cfg, data, out) -> TrainingRun:
     model.data = training_data_records(cfg, data, out)
     model.to(accelerator.device)
     model.paradigm = training_paradigm(model)
-    settings = {k: v for k, v in asdict(cfg).items() if k not in CHANGEABLE} | dict(streams=max(cfg.streams, accelerator.num_processes))     # as many as are read
+    settings = {k: v for k, v in asdict(cfg).items() if k not in CHANGEABLE}
+    settings['streams'] = max(cfg.streams, accelerator.num_processes)     # each process reads at least one
     run = start_run(model.net, plan_from_config(cfg), out, settings, accelerator)
     model.net = run.average
     return TrainingRun(model, run, data)
 
 def train(cfg, data, out):
-    "`prepare_training` from its beginning to its end; returns the model"
+    "Train the model of `cfg` on the export `data` in the folder `out`; the same call resumes it. Returns the model"
     run = prepare_training(cfg, data, out)
     for _ in run: pass
     return run.model
 
 # %% ../nbs/67_training.ipynb #new8114199
 def sweep_configs(presets:str, setting:str='', values:str='', given:dict={}) -> dict:
-    "`{name: RunConfig}` for every preset of `presets` and every one of the `values` of `setting`, with the settings `given` for all"
-    names, several = [p.strip() for p in presets.split(',')], [v.strip() for v in values.split(';' if ';' in values else ',') if v.strip()]
-    check(bool(setting) == bool(several), f"setting is {setting!r} and values {values!r}; give both, such as lr and 1e-4,3e-4, or neither")
+    "`{name: RunConfig}` for all `presets` and all `values` of `setting`, with the settings `given` for all of them"
+    names = [p.strip() for p in presets.split(',')]
+    several = [v.strip() for v in values.split(';' if ';' in values else ',') if v.strip()]
+    check(bool(setting) == bool(several),
+          f"setting is {setting!r} and values {values!r}; give both, such as lr and 1e-4,3e-4, or neither")
     base = {p: configure(preset(p), **given) for p in names}
     if not setting: return base
-    return {f"{p}-{setting}={v.replace(',', '_').replace('/', '_')}": configure(c, **{setting: v}) for p, c in base.items() for v in several}
+    def variant(p, v): return f"{p}-{setting}={v.replace(',', '_').replace('/', '_')}"
+    return {variant(p, v): configure(c, **{setting: v}) for p, c in base.items() for v in several}
