@@ -1009,7 +1009,7 @@ def train(
     from jingles.training import prepare_training
     run = prepare_training(cfg, data, out)
     for _ in run: pass
-    if run.main: print(f"{out/'model.safetensors'}: the model; hear it with: jingles generate --model {out}")
+    if run.is_main: print(f"{out/'model.safetensors'}: the model; hear it with: jingles generate --model {out}")
 
 # %% ../nbs/88_cli.ipynb #n3024854
 def sampling_of_options(o):
