@@ -60,6 +60,7 @@ def check_layout(folder, version, format_config, vector):
     valid = format_config is None or isinstance(format_config, dict)
     check(valid, f"format_config in {folder} is {format_config!r}; expected an object, the config of its format")
 
+# %% ../nbs/61_models.ipynb #n1126078
 def read_config(folder) -> tuple:
     """The configuration in a model's `folder`, the fingerprint and the config of its format (None before version 2);
     FileNotFoundError, ValueError"""
@@ -81,6 +82,7 @@ CODEC_SAVERS = {        # format -> function that writes its weights into a mode
     'codec': save_codec, 'spectral': save_codec,
     'codec-codes': save_codec_and_codes, 'spectral-codes': save_codec_and_codes}
 
+# %% ../nbs/61_models.ipynb #n7798842
 def is_shipped(cfg:RunConfig, format) -> bool:
     "Whether `format` has the weights that are part of the package"
     def identity(format): return fingerprint(format), weights_sha256(format, whole=True)
@@ -94,6 +96,7 @@ def save_format_weights(model:Model, folder) -> str:
     CODEC_SAVERS[model.config.format](model.format, Path(folder)/'codec')
     return 'codec'
 
+# %% ../nbs/61_models.ipynb #n0471849
 def codec_folder(cfg:RunConfig, folder) -> str:
     "The folder with the format's weights of the model in `folder`"
     beside = Path(folder)/cfg.codec
@@ -185,10 +188,10 @@ def load_teacher(model) -> Teacher|None:
     edges = {float(s) for s in (*interval, sigma_min) if 0 < s < math.inf}
     return Teacher(start.paradigm, net, tuple(sorted(edges)))
 
+# %% ../nbs/61_models.ipynb #n6274356
 def training_paradigm(model):
     "The paradigm that `model` is trained with: its own, with a teacher if the configuration has one"
     return PARADIGMS[model.config.paradigm].training_paradigm(model, load_teacher)
-
 
 # %% ../nbs/61_models.ipynb #n4924270
 def student_of(name:str) -> str|None:

@@ -39,8 +39,8 @@ class Injector(Protocol):
     "Combines the features of a level with those of the control; constructed with `(width, channels)` of both"
     extra: int     # channels that it adds to the features
     def forward(self, h, control, step=1.):
-        """Features `h` `(b, width, ..., t)` and `control` `(b, channels, t')` to `(b, width + extra, ..., t)`, or a `RowConcat`;
-        a frame of the control lasts `step` frames of `h`"""
+        """Features `h` `(b, width, ..., t)` and `control` `(b, channels, t')` to `(b, width + extra, ..., t)`, or a
+        `RowConcat`; a frame of the control lasts `step` frames of `h`"""
 
 # %% ../nbs/05_protocols.ipynb #n7352557
 class FeatureEmbedding(Protocol):

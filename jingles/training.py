@@ -151,6 +151,7 @@ def data_record(data) -> dict:
         source={k: source[k] for k in SOURCE_FACTS if k in source},
         hashes=source.get('hashes', {}).get('train'))
 
+# %% ../nbs/67_training.ipynb #n6070504
 def training_data_records(cfg, data, out) -> list:
     """The records, in order, of all databases that a run in the folder `out` with the configuration `cfg` and the
     export `data` is trained on"""
@@ -227,6 +228,7 @@ def prepare_training(cfg, data, out) -> TrainingRun:
     model.net = run.average
     return TrainingRun(model, run, data)
 
+# %% ../nbs/67_training.ipynb #n6059099
 def train(cfg, data, out):
     "Train the model of `cfg` on the export `data` in the folder `out`; the same call resumes it. Returns the model"
     run = prepare_training(cfg, data, out)

@@ -141,7 +141,8 @@ class ResBlock(nn.Module):
     def forward(self, x, emb=None):
         x = to_channels_last(x)
         numbers = None if self.modulate is None else self.modulate(F.silu(emb))
-        if not (self.recompute and torch.is_grad_enabled()): return apply_conv(self.skip, x) + self.second(self.first(x), numbers)
+        if not (self.recompute and torch.is_grad_enabled()):
+            return apply_conv(self.skip, x) + self.second(self.first(x), numbers)
         kept = dict(use_reentrant=False, preserve_rng_state=False)
         return apply_conv(self.skip, x) + checkpoint(self.second, checkpoint(self.first, x, **kept), numbers, **kept)
 

@@ -87,7 +87,8 @@ class UNet(SkipPaths):
 class UNetExpand(UNet):
     """A U-Net whose way up has channels of its own, so that its last layer sees many (report, section 3.4.3);
     `up_widths` default to the last of `widths` at each level"""
-    def __init__(self, spec, widths=(96, 128, 192, 256), depth:int=1, emb:int=256, control=None, up_widths=(), recompute=False):
+    def __init__(self, spec, widths=(96, 128, 192, 256), depth:int=1, emb:int=256, control=None, up_widths=(),
+                 recompute=False):
         super().__init__(spec, widths, depth, emb, control, tuple(up_widths) or (widths[-1],)*len(widths), recompute)
 
 # %% ../../nbs/23_backbones.unet.ipynb #c031

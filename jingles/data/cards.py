@@ -189,6 +189,7 @@ def curve_rate_of(manifest:dict) -> float:
     rate, seconds = p['format'].get('rate'), p['seconds']
     return p['format'].get('curve_rate') or (rate if frames - 1 == rate*seconds else frames/seconds)
 
+# %% ../../nbs/69_data.cards.ipynb #n8346592
 def statistics_text(statistics, finished=False, channels=None) -> str:
     "The card's text on the statistics of `x`"
     def span(k):
@@ -283,12 +284,14 @@ def expected_card(folder, to=None, clip_seconds:float|None=None) -> tuple:
     text = card_text(manifest, shown, path.with_name(f'{path.stem}.jpg').name, clip_seconds)
     return path, manifest, text.encode('utf-8', 'backslashreplace')
 
+# %% ../../nbs/69_data.cards.ipynb #n5391906
 def first_clip_figure(folder, manifest):
     "The figure of the first clip of the database in `folder`"
     split = 'train' if manifest['counts']['train'] else 'valid'
     batch = next(iter(Records(Path(folder)/split)))
     return plot_record({k: v[0] for k, v in batch.items()}, manifest['parameters']['seconds'])
 
+# %% ../../nbs/69_data.cards.ipynb #n4931733
 def write_card(folder, to=None, clip_seconds:float|None=None, force:bool=False) -> Path:
     """Write the card and the picture of the finished database in `folder` into it, or with the manifest into the folder
     `to`; returns the card's path. A card with another text is replaced only with `force`. ValueError, FileNotFoundError

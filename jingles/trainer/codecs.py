@@ -47,6 +47,7 @@ class CodecRecipe(NamedTuple):
     length: int        # of a crop, in samples
     size: Callable     # (width, depth) -> settings of the codec; 0 for its defaults
 
+# %% ../../nbs/66_trainer.codecs.ipynb #n7833170
 def codec_size(width:int=0, depth:int=0) -> dict:
     "Settings of a `Codec` of this size; 0 for its default"
     return {k: v for k, v in dict(width=width, depth=depth).items() if v}
@@ -55,6 +56,7 @@ def spectral_codec_size(width:int=0, depth:int=0) -> dict:
     "Settings of a `SpectralCodec` of this size, in its encoder and its decoder; 0 for its default"
     return {f'{k}s': (v, v) for k, v in codec_size(width, depth).items()}
 
+# %% ../../nbs/66_trainer.codecs.ipynb #n3587049
 def codec_recipes() -> dict:
     "The recipes of the codecs that are trained on raw sound, by format"
     from jingles.formats.codec import Codec, codec_loss

@@ -144,6 +144,7 @@ def validation_columns(run, save, validate=None, metrics=None) -> dict:
     if metrics: columns |= metrics(run.average)
     return columns | dict(epoch=-(-run.step//run.plan.epoch_steps))
 
+# %% ../../nbs/65_trainer.loop.ipynb #n9130757
 def log_and_validate(run, meter, save, validate, writer, metrics=None) -> dict:
     "Write a line of the log; at the end of an epoch with the `validation_columns`"
     row = meter.row(run)
@@ -164,6 +165,7 @@ def train_loop(run, loss, batches, save=None, validate=None, metrics=None):
     finally:
         if run.lock: run.lock.release()
 
+# %% ../../nbs/65_trainer.loop.ipynb #n4288343
 def training_steps(run, loss, batches, save=None, validate=None, metrics=None):
     "`train_loop` in a locked folder"
     meter, plan = Meter(), run.plan

@@ -101,6 +101,7 @@ def try_lock_file(file) -> bool:
     except OSError as e: return e.errno in NO_LOCK_ERRORS and not is_running(lock_holder(file.name))
     return True
 
+# %% ../../nbs/63_trainer.processes.ipynb #n3727328
 def open_locked(path, out):
     "The file at `path`, open and locked; ValueError with the holder if the folder `out` is in use"
     while True:
@@ -114,6 +115,7 @@ def open_locked(path, out):
         if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino: return file
         file.close()       # its holder has just released it and deleted the file
 
+# %% ../../nbs/63_trainer.processes.ipynb #n6412277
 def lock_run(out) -> RunLock:
     "Lock the folder `out` until the lock is released or the process ends; ValueError with the holder if it is in use"
     path = Path(out).resolve()/'running.json'
@@ -153,6 +155,7 @@ def record_signals(caught:list, old:dict):
             previous(number, frame)
     return handler
 
+# %% ../../nbs/63_trainer.processes.ipynb #n8948813
 @contextmanager
 def defer_signals():
     """Inside, SIGINT, SIGTERM and SIGUSR1 only append `(signal, time)` to the yielded list, except for a second SIGINT;
