@@ -8,15 +8,28 @@ __all__ = ['player', 'load_model', 'demo_curves', 'plot_control_and_mel', 'inpai
            'read_curves', 'save_curves', 'curves_from_midi', 'curves_from_audio', 'Board', 'Studio']
 
 # %% ../nbs/index.ipynb #n4328004
-# What a notebook needs, each looked up in its chapter when it is first asked for (PEP 562): `import jingles` is quick and loads neither PyTorch nor anything else.
-# `generate` is not among them: `jingles.generate` is a chapter, and a module and a function of one name would take turns.
+# The names for notebooks, imported from their chapter at first use (PEP 562): `import jingles` is quick and does not
+# load PyTorch. `generate` is not among them, because `jingles.generate` is the name of a module.
 from importlib import import_module
 
-_HOMES = dict(player='audio', load_model='models', demo_curves='generate', plot_control_and_mel='generate', inpaint_sound='variations', vary='variations', morph='variations',
-              to_cond='control.curves', read_curves='control.curves', save_curves='control.curves', curves_from_midi='control.heard', curves_from_audio='control.heard',
-              Board='control.draw', Studio='studio')
-_all_ = ['player', 'load_model', 'demo_curves', 'plot_control_and_mel', 'inpaint_sound', 'vary', 'morph', 'to_cond', 'read_curves', 'save_curves', 'curves_from_midi',
-         'curves_from_audio', 'Board', 'Studio']
+_HOMES = dict(
+    player='audio',
+    load_model='models',
+    demo_curves='generate',
+    plot_control_and_mel='generate',
+    inpaint_sound='variations',
+    vary='variations',
+    morph='variations',
+    to_cond='control.curves',
+    read_curves='control.curves',
+    save_curves='control.curves',
+    curves_from_midi='control.heard',
+    curves_from_audio='control.heard',
+    Board='control.draw',
+    Studio='studio')
+_all_ = [
+    'player', 'load_model', 'demo_curves', 'plot_control_and_mel', 'inpaint_sound', 'vary', 'morph', 'to_cond',
+    'read_curves', 'save_curves', 'curves_from_midi', 'curves_from_audio', 'Board', 'Studio']
 
 def __getattr__(name):
     "One of the names of `__all__`, from its chapter; AttributeError"

@@ -100,7 +100,8 @@ def fetch_model(name, cache_dir=None) -> Path:
     return folder
 
 def find_model(model=None) -> Path:
-    "The folder of `model`: a folder, the name of a shipped one (None: the default), or `hf:OWNER/NAME`; OSError, ValueError"
+    """The folder of `model`: a folder, the name of a shipped one (None: the default), or `hf:OWNER/NAME`; OSError,
+    ValueError"""
     return fetch_model(model) if is_hub_name(model) else model_folder(model)
 
 # %% ../nbs/06_hub.ipynb #hb00017
