@@ -105,7 +105,7 @@ class MidiClips:
     FluidSynth. ValueError, FileNotFoundError"""
     noun, decoded = 'songs', False
     def __init__(self, midi=None, soundfont=None, workers:int=2, seconds:float=8.):
-        (self.melodies, skipped), self.soundfont, self.seconds = load_melodies(midi, workers), soundfont, float(seconds)
+        (self.melodies, skipped), self.soundfont, self.seconds = load_melodies(midi, workers, seconds), soundfont, float(seconds)
         self.name, self.parts = 'invented' if midi is None else Path(midi).name, split_melodies(self.melodies)
         self.source = describe_source(midi, self.melodies, skipped, self.parts)
 
@@ -124,7 +124,8 @@ class MidiClips:
 
     def classifier_clips(self, model, count:int) -> list:
         "`count` other clips, whose instruments a classifier can learn"
-        return render_clips(self.melodies, count, 'train', soundfont=self.soundfont, instruments=instruments_of(model))
+        return render_clips(self.melodies, count, 'train', self.seconds, soundfont=self.soundfont,
+                            instruments=instruments_of(model))
 
     def training_sounds(self, model, count:int):
         "Yields the sounds of the first `count` clips that a database of these songs trains with"
@@ -137,7 +138,7 @@ class MidiClips:
     def key(self, model, count:int) -> str:
         "What decides the bytes of `classifier_clips`"
         font, melodies = describe_soundfont(find_soundfont(self.soundfont)), self.source.get('melodies_sha256')
-        return json.dumps([font['sha256'], melodies, instruments_of(model), count])
+        return json.dumps([font['sha256'], melodies, instruments_of(model), count, self.seconds])
 
 # %% ../../nbs/73_evaluation.tables.ipynb #ev21
 def check_database_fits(model, data):
