@@ -54,10 +54,7 @@ export class PageModel {
 
 function open(session, el) {
   const model = new PageModel(session);
-  model.listen(() => {
-    const s = studio({ model, el });
-    model.on("lost", () => { s.listens = GONE; s.say(""); s.notice.textContent = "The server has ended or has closed this page; reload it. What you drew waits in this browser."; });
-  });
+  model.listen(() => { studio({ model, el }); });
 }
 
 if (typeof SESSION !== "undefined") open(SESSION, document.getElementById("studio"));

@@ -27,8 +27,7 @@ from .control.draw import BOARD_JS, error_text, page_code, sound_bytes
 from .core import check
 from .generate import generate
 from .limits import SECONDS, SEEDS, STEPS, Limit
-from .studio import Limits, Studio
-from .models import load_model
+from .studio import Limits, Studio, shipped_model
 
 # %% ../nbs/90_serve.ipynb #sv005
 MAX_BODY = 4_000_000      # bytes of a request
@@ -264,7 +263,7 @@ SERVED = Limits(seconds=10., steps=100, panel=16)
 def make_server(model=None, limits=SERVED, token=None, hosts=('127.0.0.1', 'localhost'), waiting:int=32,
                 pages:int=16) -> Server:
     "A server's parts; `token` None makes one up"
-    model = model or load_model()
+    model = model or shipped_model()
     line = Line(model, waiting)
     return Server(model, line, Sessions(pages), limits, secrets.token_urlsafe(16) if token is None else token, hosts)
 

@@ -8,12 +8,14 @@ const STUDIO = `
 .jingles-draw .jingles-status { color: var(--dim); flex: 1 1 140px; min-width: 0; }
 .jingles-draw progress { width: 100%; height: 3px; display: block; border: 0; accent-color: var(--brand); margin-bottom: 4px; } .jingles-draw progress.idle { visibility: hidden; }
 .jingles-draw .strip { display: flex; gap: 8px; overflow-x: auto; padding: 2px; } .jingles-draw .strip:empty { display: none; }
-.jingles-draw .take { flex: 0 0 168px; border: 1px solid var(--faint); border-radius: 6px; padding: 5px; box-sizing: border-box; }
+.jingles-draw .take { flex: 0 0 214px; border: 1px solid var(--faint); border-radius: 6px; padding: 5px; box-sizing: border-box; }
 .jingles-draw .take.shown { border-color: var(--brand); box-shadow: inset 0 0 0 1px var(--brand); }
-.jingles-draw .take .seen { display: block; width: 100%; padding: 0; border: 0; background: none; } .jingles-draw .take canvas { height: 84px; background: var(--open); }
+.jingles-draw .take .seen { display: block; width: 100%; padding: 0; border: 0; background: none; } .jingles-draw .take canvas { height: 92px; background: var(--open); }
 .jingles-draw .take .how { font-size: 12px; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; margin: 3px 0; }
 .jingles-draw .take .group > * { height: 26px; padding: 2px 7px; }
 .jingles-draw .take .group > .choice { padding: 0; } .jingles-draw .take .choice > button { height: 26px; padding: 2px 7px; }
+.jingles-draw .takes { margin: 10px 0 4px; } .jingles-draw .takes > b { font-weight: 600; } .jingles-draw .take .how b { color: var(--brand); }
+.jingles-draw .swap { min-width: 64px; font-weight: 600; } .jingles-draw .swap[hidden] { display: none; }
 .jingles-draw .take .menu { position: fixed; top: auto; left: auto; }
 .jingles-draw details { margin-top: 8px; border-top: 1px solid var(--faint); } .jingles-draw summary { cursor: pointer; padding: 6px 0; font-weight: 600; }
 .jingles-draw .sections { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 310px), 1fr)); gap: 6px 24px; align-items: start; }
@@ -80,9 +82,10 @@ function generateBar(s) {               // what is changed from take to take
   b.generate = make("button", { type: "button", className: "primary jingles-generate", onclick: () => ask(s, { kind: "generate" }) }, "Generate");
   b.cancel = make("button", { type: "button", className: "jingles-stop", title: "Cancel", ariaLabel: "Cancel", onclick: () => ask(s, { kind: "cancel" }) }, "✕");
   b.live = make("button", { type: "button", className: "live", title: "Play while you draw: each change is heard at once", ariaLabel: "Live", onclick: () => tell(s, "live", !s.live) }, "● Live");
-  b.advance = make("button", { type: "button", title: "A new seed for each take", ariaLabel: "A new seed for each take", onclick: () => tell(s, "new_seed", !s.model.get("settings").new_seed) }, "⚄");
+  b.advance = make("button", { type: "button", title: "A new seed for each take", ariaLabel: "A new seed for each take", onclick: () => tell(s, "new_seed", !s.model.get("settings").new_seed) }, "+1");
+  b.dice = make("button", { type: "button", title: "A random seed", ariaLabel: "A random seed", onclick: () => tell(s, "seed", Math.floor(Math.random() * (of("seed").high + 1))) }, "⚄");
   s.status = make("span", { className: "jingles-status", role: "status" });
-  return [make("div", { className: "bar" }, group(b.generate, b.cancel, b.live), group(labelled("seed", "5.2em"), b.advance), group(labelled("variations", "3.3em")), group(labelled("quality", "auto")), s.status), s.bar = make("progress", { max: 1, value: 0, className: "idle" })];
+  return [make("div", { className: "bar" }, group(b.generate, b.cancel, b.live), group(labelled("seed", "6.4em"), b.dice, b.advance), group(labelled("variations", "3.3em")), group(labelled("quality", "auto")), ...(of("model") ? [group(labelled("model", "auto"))] : []), s.status), s.bar = make("progress", { max: 1, value: 0, className: "idle" })];
 }
 
 function section(name, options, row) {  // lists are tall: they stand side by side
@@ -98,11 +101,27 @@ function advanced(s) {
 
 // ---- takes
 
+function takesBar(s) {                  // what is done with the strip
+  const b = s.buttons, button = (label, title, onclick) => make("button", { type: "button", title, ariaLabel: title, onclick }, label);
+  const file = make("input", { type: "file", hidden: true, className: "begin", accept: s.model.get("opens").join(), onchange: () => { openFile(s, file.files[0], "begin"); file.value = ""; } });
+  b.begin = button("+ Your sound", "Start from a sound of your own: the next takes are variations of it", () => file.click());
+  b.saveAll = button("⤓ Save all", "Save all takes, as WAV files in a ZIP archive", () => ask(s, { kind: "save_all" }));
+  b.swap = button("A/B", "Switch between A and B, equally loud, while it plays (B)", () => ask(s, { kind: "swap" })); b.swap.className = "swap";
+  s.canvas.addEventListener("keyup", (e) => { if (e.key === "b" && !b.swap.hidden) ask(s, { kind: "swap" }); });
+  return make("div", { className: "bar takes" }, make("b", {}, "Takes"), group(b.begin, file, b.saveAll), group(b.swap));
+}
+
+function redoButton(s) {                // of the board's selection
+  const title = "Generate this stretch of the shown take again, and keep the rest";
+  const redo = make("button", { type: "button", title, ariaLabel: title, onclick: () => { if (s.region) ask(s, { kind: "redo", region: [s.region.from / s.rate, s.region.to / s.rate] }); } }, "Redo");
+  s.ofRegion.append(redo);
+}
+
 function drawTake(s, canvas, frames, [asked, measured, mel]) {  // asked in colour, measured in ink over it, and the spectrogram below
-  const dpr = window.devicePixelRatio || 1, width = 156, height = 84, c = colours(s), ctx = canvas.getContext("2d");
+  const dpr = window.devicePixelRatio || 1, width = 202, height = 92, c = colours(s), ctx = canvas.getContext("2d");
   canvas.width = width * dpr; canvas.height = height * dpr; ctx.setTransform(dpr, 0, 0, dpr, 0, 0);
   ctx.fillStyle = c.open; ctx.fillRect(0, 0, width, height);
-  const rows = s.lanes.length, each = 48 / rows;
+  const rows = s.lanes.length, each = 54 / rows;
   s.lanes.forEach((lane, i) => [[asked, lane.colour, 1.6], [measured, c.ink, .8]].forEach(([values, colour, wide]) => {
     ctx.strokeStyle = colour; ctx.lineWidth = wide; ctx.beginPath();
     let pen = false;
@@ -115,7 +134,7 @@ function drawTake(s, canvas, frames, [asked, measured, mel]) {  // asked in colo
     }
     ctx.stroke();
   }));
-  if (mel.byteLength) ctx.drawImage(melPicture(mel, s.model.get("bands")), 0, 50, width, height - 50);
+  if (mel.byteLength) ctx.drawImage(melPicture(mel, s.model.get("bands")), 0, 56, width, height - 56);
 }
 
 function takeCard(s, id) {              // one take of the strip; `show` brings it up to date
@@ -126,9 +145,11 @@ function takeCard(s, id) {              // one take of the strip; `show` brings 
   const midi = make("button", { type: "button", title: "Download what was drawn and what is heard as a MIDI file", ariaLabel: "Download MIDI", onclick: () => ask(s, { kind: "fetch", id, part: "midi" }) }, "♪");
   const shares = s.model.get("shares");
   const curves = menu("Curves ▾", "Use the curves of this take", [["", shares.map((share) => `${Math.round(100 * share)} %`)]], (_, name) => ask(s, { kind: "show", id, share: shares.find((share) => name === `${Math.round(100 * share)} %`) }));
-  const card = { id, root: make("div", { className: "take" }, view, how, group(keep, file, midi, curves)), drawn: null };
+  const compare = make("button", { type: "button", title: "Compare with the shown take: A/B, equally loud", ariaLabel: "Compare", onclick: () => ask(s, { kind: "compare", id }) }, "A/B");
+  const card = { id, root: make("div", { className: "take" }, view, how, group(keep, file, midi, compare, curves)), drawn: null };
   card.show = (take) => {
-    how.textContent = how.title = take.how; keep.ariaPressed = String(take.keep);
+    const letter = "AB"[(s.model.get("pair") || []).indexOf(id)];
+    how.title = take.how; how.textContent = letter ? `${letter} · ${take.how}` : take.how; compare.ariaPressed = String(!!letter); compare.disabled = take.shown && !letter; keep.ariaPressed = String(take.keep);
     card.root.className = `take${take.shown ? " shown" : ""}`; card.root.dataset.state = take.state; card.root.dataset.take = id;
     if (card.drawn !== take.state) { card.drawn = take.state; ask(s, { kind: "fetch", id, part: "picture" }); }
   };
@@ -141,6 +162,8 @@ function showTakes(s) {
   s.cards = takes.map((take) => s.cards.find((card) => card.id === take.id) || takeCard(s, take.id));
   s.strip.replaceChildren(...s.cards.map((card) => card.root));
   takes.forEach((take, i) => s.cards[i].show(take));
+  const pair = s.model.get("pair") || [], side = "AB"[pair.indexOf(takes.find((take) => take.shown)?.id)];
+  s.buttons.swap.hidden = !pair.length; s.buttons.swap.textContent = side ? `A/B: ${side}` : "A/B"; s.buttons.saveAll.disabled = !takes.length; s.root.dataset.side = side || "";
 }
 
 function fetched(s, content, buffers) {
@@ -165,17 +188,27 @@ function showProgress(s) {
   s.buttons.generate.disabled = busy; s.buttons.cancel.disabled = !busy;
 }
 
-export function studio({ model, el }) {
+function wholeStudio({ model, el }) {
   const s = board({ model, el }), [bar, notice] = [s.root.children[1], s.root.children[2]];
   Object.assign(s, { options: model.get("options"), show: {}, cards: [], strip: make("div", { className: "strip", role: "list", ariaLabel: "Takes" }) });
-  bar.after(...generateBar(s)); notice.parentNode.append(s.strip, advanced(s));
+  bar.after(...generateBar(s)); notice.parentNode.append(takesBar(s), s.strip, advanced(s)); redoButton(s);
   if (model.get("limit_text")) s.root.append(make("div", { className: "limits" }, model.get("limit_text")));
   s.root.append(make("style", {}, STUDIO));
-  const heard = { "change:settings": () => showSettings(s), "change:message": () => showSettings(s), "change:strip": () => showTakes(s), "change:status": () => showProgress(s), "change:busy": () => showProgress(s), "change:progress": () => showProgress(s),
+  const heard = { "change:settings": () => showSettings(s), "change:message": () => showSettings(s), "change:strip": () => showTakes(s), "change:pair": () => showTakes(s), "change:status": () => showProgress(s), "change:busy": () => showProgress(s), "change:progress": () => showProgress(s),
     "msg:custom": (content, buffers) => { if (content?.kind === "take") fetched(s, content, buffers); } };
   for (const [event, f] of Object.entries(heard)) model.on(event, f);
   showSettings(s); showProgress(s); showTakes(s);
   const end = s.close;
   s.close = () => { for (const [event, f] of Object.entries(heard)) model.off(event, f); end(); };
   return s;
+}
+
+export function studio({ model, el }) { // another model may have other lanes and settings: then all of it is built again
+  const told = () => JSON.stringify([model.get("options"), model.get("lanes")]);
+  const first = wholeStudio({ model, el });
+  let close = first.close, seen = told(), soon = 0;
+  const renew = () => { clearTimeout(soon); soon = setTimeout(() => { if (told() === seen) return; seen = told(); close(); el.replaceChildren(); close = wholeStudio({ model, el }).close; }, 0); };
+  for (const name of ["options", "lanes"]) model.on(`change:${name}`, renew);
+  first.close = () => { clearTimeout(soon); for (const name of ["options", "lanes"]) model.off(`change:${name}`, renew); close(); };
+  return first;
 }

@@ -329,6 +329,8 @@ const tests = {
     const b = await board(4), ramp = rows(4), gesture = (label, from, to, more = {}) => { b.canvas.send("pointerdown", { ...b.point(label, from), ...more }); b.canvas.send("pointermove", b.point(label, to)); b.canvas.send("pointerup"); };
     for (let f = 0; f < 300; f++) ramp[f] = f / 300;
     b.model.set("data", bytes(ramp)); b.button("Select").click();
+    b.canvas.send("pointerdown", b.point("velocity", 0.2)); await turn(); b.canvas.send("pointermove", b.point("chroma", 0.3)); b.canvas.send("pointerup");      // painted meanwhile
+    assert.deepEqual(b.s.region.lanes, ["velocity", "chroma"]); b.key("Escape");
     gesture("velocity", 0.2, 0.3);
     assert.deepEqual(b.s.region, { from: 60, to: 91, lanes: ["velocity"] });
     assert.equal(b.s.regionBar.hidden, false); assert.match(b.s.regionSaid.textContent, /^0.80 to 1.21 s, velocity$/);

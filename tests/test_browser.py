@@ -1,5 +1,5 @@
 "The studio in a real browser: Chromium, steered by Playwright, against a JupyterLab that is started for the test"
-import base64, json, os, shutil, subprocess, sys, time
+import base64, json, os, shutil, subprocess, sys, time, zipfile
 
 import nbformat
 import numpy as np
@@ -324,6 +324,108 @@ def test_crossfade_has_no_gap(page, kernel):
     page.tool('Play')
     playing = heard[np.argmax(heard > 0.19):]
     assert playing.min() > 0.17 and playing.max() < 0.53, (playing.min(), playing.max())
+
+
+SHOW_DEMO = 'setattr(studio.board, "cond", __import__("jingles.generate").generate.demo_curves(2, features="notes"))'
+
+
+def test_selection_grid_and_locks(page, kernel):
+    "A stretch is selected, moved and scaled with mouse, finger and keys; a locked lane is left alone; on a grid drawing makes steps"
+    kernel(SHOW_DEMO)
+    page.board()
+    region = lambda: page.page.get_attribute('.jingles-draw', 'data-region').split()
+    rows, canvas = kernel.rows, page.page.locator('.jingles-draw .field > canvas')
+    page.tool('Select')
+    page.drag('velocity', (0.2, 0.5), (0.4, 0.5))
+    start, stop, lanes = soon(region, len)
+    assert (abs(int(start) - 30) < 2, abs(int(stop) - 61) < 2, lanes) == (True, True, 'velocity')
+    page.drag('velocity', (0.3, 0.5), (0.7, 0.5))
+    moved = soon(lambda: kernel.rows, lambda r: (r != rows).any())
+    assert (moved[0, 92:118] == rows[0, 32:58]).all() and (moved[0, 32:58] == -1).all() and (moved[1:] == rows[1:]).all()
+    canvas.press('Control+z')
+    assert (soon(lambda: kernel.rows, lambda r: (r == rows).all()) == rows).all()
+    canvas.press('Escape'); assert region() == []
+    page.touch('piano', (0.5, 0.5), (0.8, 0.5))
+    assert soon(region, len)[2] == 'piano,violin,trumpet'                        # they go together
+    page.page.click('.jingles-draw .region button[aria-label^="Leave"]')
+    assert (soon(lambda: kernel.rows, lambda r: (r[3:, 80:115] == -1).all())[3:, 80:115] == -1).all()
+    canvas.press('Control+z'); canvas.press('Escape')
+    page.page.click('.jingles-draw .padlock[aria-label^="Lock velocity"]')
+    assert soon(lambda: kernel('studio.locked'), len) == ['velocity']
+    page.tool('Draw'); page.drag('velocity', (0.1, 0.1), (0.9, 0.1))
+    page.page.wait_for_selector('.jingles-draw .said:has-text("velocity is locked")')
+    page.choose('Presets', 'velocity: crescendo')
+    page.page.wait_for_selector('.jingles-draw .said:has-text("unlock it beside its name")')
+    assert (kernel.rows == rows).all()
+    page.page.click('.jingles-draw .padlock[aria-label^="Unlock velocity"]')
+    page.page.select_option('.jingles-draw select[aria-label=Grid]', label='1/4')
+    page.drag('velocity', (0.3, 0.25), (0.31, 0.25))
+    drawn = soon(lambda: kernel.rows, lambda r: (r != rows).any())               # at 120 bpm a beat is 37.5 frames
+    assert (drawn[0, 38:75] == drawn[0, 50]).all() and (drawn[0, :38] == rows[0, :38]).all() and (drawn[0, 75:] == rows[0, 75:]).all()
+    assert kernel('studio.grid') == dict(bpm=120., division=1)
+    page.page.select_option('.jingles-draw select[aria-label=Grid]', label='Grid off')
+
+
+def test_takes_are_compared_and_saved(page, kernel):
+    "A stretch is redone, A and B are switched between while it plays, a sound of one's own is a start, all takes are saved"
+    kernel(SHOW_DEMO); kernel('studio.set(steps=4, start="new", variations=1)')
+    page.generate()
+    seed = kernel('studio.settings["seed"]')
+    page.page.click('.jingles-draw button[aria-label="A random seed"]')
+    assert soon(lambda: kernel('studio.settings["seed"]'), lambda s: s != seed) != seed
+    page.tool('Select'); page.drag('velocity', (0.4, 0.5), (0.6, 0.5))
+    newest = kernel('studio.cards[0].id')
+    page.page.click('.jingles-draw .region button[aria-label^="Generate this stretch"]')
+    assert soon(lambda: kernel('studio.takes[0].words'), lambda w: w == ['region redone'], 60) == ['region redone']
+    page.status('done')
+    page.page.click(f'.take[data-take="{newest}"] button[aria-label=Compare]')
+    page.page.wait_for_selector('.jingles-draw[data-side=A]')
+    assert (kernel('studio.pair')[1], kernel('studio.chosen is studio.takes[0]')) == (newest, True)
+    page.page.click('.take .seen')                                                # the picture plays its take
+    page.page.wait_for_selector('.jingles-draw[data-playing=true]')
+    page.page.click('.jingles-draw .swap')
+    page.page.wait_for_selector('.jingles-draw[data-side=B]')
+    assert soon(lambda: kernel('next(c.id for c in studio.cards if c.take is studio.chosen)'), lambda i: i == newest) == newest
+    with page.page.expect_download() as download: page.page.click('.take button[aria-label="Download MIDI"]')
+    download.value.save_as(page.folder/'take.mid')
+    assert download.value.suggested_filename.endswith('.mid') and pretty_midi.PrettyMIDI(str(page.folder/'take.mid')).instruments
+    page.page.set_input_files('.jingles-draw input.begin', page.folder/'hum.wav')
+    assert soon(lambda: kernel('studio.takes[0].how'), lambda how: how == 'hum') == 'hum'
+    assert kernel('studio.settings["start"]') == 'varied' and kernel('studio.chosen.how') == 'hum'
+    with page.page.expect_download() as download: page.page.click('.jingles-draw button[aria-label^="Save all takes"]')
+    download.value.save_as(page.folder/'takes.zip')
+    assert len(zipfile.ZipFile(page.folder/'takes.zip').namelist()) == kernel('len(studio.cards)') >= 3
+    kernel('studio.set(start="new", steps=6)')
+
+
+def test_lapses_are_marked(page, kernel):
+    "Where a result does not follow, and only there, its lane is red: here half of a take is another's sound"
+    kernel(SHOW_DEMO); kernel('studio.set(steps=6)')
+    page.page.keyboard.press('Escape')
+    page.generate()
+    wrong = 'studio.takes[0]._replace(wav=__import__("numpy").concatenate([studio.takes[0].wav[:24000], studio.takes[0].wav[:24000]]))'
+    kernel(f'studio.show_take(__import__("jingles.studio").studio.with_measured({wrong}, studio.model.features))')
+    marked = np.array(kernel('__import__("numpy").frombuffer(studio.lapses, "<f4").reshape(6, -1)[2].tolist()')) > 0       # chroma
+    frames = len(marked)
+    assert 0.1 < marked.mean() < 0.9 and marked[frames//2:].mean() > marked[:frames//2].mean()
+    red = """() => { const c = document.querySelector('.jingles-draw .field > canvas'), place = JSON.parse(c.dataset.place), dpr = c.width/c.clientWidth, [top, height] = place.lanes.chroma;
+             const x0 = place.left*dpr, w = (place.right - place.left)*dpr, d = c.getContext('2d').getImageData(x0, (top + 2)*dpr, w, (height - 4)*dpr);
+             return [...Array(%d).keys()].map((f) => { const x = Math.floor((f + .5)/%d*d.width); let n = 0; for (let y = 0; y < d.height; y++) { const i = 4*(y*d.width + x); n += d.data[i] - d.data[i + 1] > 20; } return n/d.height; }) }""" % (frames, frames)
+    seen = lambda: np.array(page.page.evaluate(red)) > 0.6
+    inside = np.convolve(marked, np.ones(3), 'same') % 3 == 0                     # not at the edges of a mark, where a pixel is of both
+    assert (soon(seen, lambda s: (s == marked)[inside].all()) == marked)[inside].all()
+
+
+def test_another_model(page, kernel):
+    "The chooser changes the model, its lanes and settings; and back"
+    kernel(SHOW_DEMO)
+    pitch = kernel.rows[1]
+    page.page.select_option('.jingles-draw [data-option=model]', label='sound')
+    page.page.wait_for_function("JSON.parse(document.querySelector('.jingles-draw .field > canvas')?.dataset.place ?? '{}').lanes?.loudness")
+    assert (kernel('[studio.model_name, len(studio.lanes)]'), (kernel.rows[0] == pitch).all()) == (['sound', 5], True)
+    page.page.select_option('.jingles-draw [data-option=model]', label='notes')
+    page.page.wait_for_function("JSON.parse(document.querySelector('.jingles-draw .field > canvas')?.dataset.place ?? '{}').lanes?.chroma")
+    assert (kernel.rows[1] == pitch).all()
 
 
 def test_reload(page, kernel):

@@ -142,7 +142,7 @@ function toggleLock(s, lane) {          // with all lanes that go with it; Pytho
   s.locked = [...s.locked.filter((k) => !those.includes(k)), ...(lock ? those : [])];
   if (s.region) setRegion(s, regionOf(s, s.region.from, s.region.to, s.region.lanes.map((k) => other(s, k))));
   ask(s, { kind: "lock", features: s.locked }); refresh(s);
-  s.say(`${those.join(" and ")} ${those.length > 1 ? "are" : "is"} ${lock ? "locked: presets, morphs and files leave it as it is, too" : "open to changes again"}`);
+  s.say(`${those.join(", ")}: ${lock ? "locked; presets, morphs and files leave that as it is, too" : "unlocked"}`);
 }
 
 function tellLocked(s, lane) { s.say(`${lane.label} is locked; click the padlock beside its name, or press L, to change it`); }
@@ -511,6 +511,11 @@ function listen(s) {                    // a greeting that the kernel answers, a
   return () => { kernel?.statusChanged?.disconnect(status); s.model.off("comm_live_update", again); };
 }
 
+function lostServer(s) {                // of `jingles serve`
+  s.listens = GONE; s.say("");
+  s.notice.textContent = "The server has ended or has closed this page; reload it. What you drew waits in this browser.";
+}
+
 function answered(s) {
   const first = s.listens === WAITING;
   s.listens = HEARD; s.notice.textContent = "";
@@ -543,6 +548,7 @@ const undo = (s) => step(s, s.past, s.future), redo = (s) => step(s, s.future, s
 
 function heardFromPython(s) {           // Python set the curves: a preset, a file, an assignment
   const now = floats(s.model.get("data"));
+  if (s.model.get("lanes").length !== s.lanes.length || now.length % s.lanes.length) return;      // of other lanes: a new view is on its way
   if (same(now, s.told)) return;        // no news: what this view, or Python before, said
   remember(s, s.drag ? s.drag.before : s.values); s.told = now.slice(); take(s, now); fit(s); refresh(s);
 }
@@ -666,8 +672,8 @@ function selecting(s, to) {             // the gesture of the tool Select so far
   const { grip, first, before, region, box, copy } = s.drag, by = to.f - first.f;
   s.values = before.slice();
   if (!grip) {                          // a new one, over the lanes from the first to this one
-    const [i, k] = [box, to.box || box].map((b) => s.place.boxes.indexOf(b)).sort((p, q) => p - q);
-    s.region = to.f === first.f ? null : regionOf(s, first.f + (by < 0 ? 1 : 0), to.f + (by > 0 ? 1 : 0), s.place.boxes.slice(i, k + 1).map((b) => b.lane));
+    const [i, k] = [box, to.box || box].map(({ lane }) => s.lanes.indexOf(lane)).sort((p, q) => p - q);
+    s.region = to.f === first.f ? null : regionOf(s, first.f + (by < 0 ? 1 : 0), to.f + (by > 0 ? 1 : 0), s.lanes.slice(i, k + 1));
   } else if (grip === "move") {
     const clip = clipOf(s, region);
     if (!copy) openRegion(s, region);
@@ -764,7 +770,7 @@ function bindPointer(s) {               // s.drag: whose gesture it is, its lane
   s.canvas.addEventListener("pointermove", (e) => {
     if (s.drag && !mine(e)) return;
     const over = s.drag?.box || boxAt(s, e);
-    if (over) { const p = pointAt(s, over, e); s.say(describe(s, over.lane, p.f, p.v)); }
+    if (over && (s.drag || !e.buttons)) { const p = pointAt(s, over, e); s.say(describe(s, over.lane, p.f, p.v)); }
     if (!s.drag && s.tool === "select" && over) s.canvas.style.cursor = { start: "ew-resize", end: "ew-resize", move: "move" }[hold(s, over, e)] || "text";
     if (s.drag) for (const each of (e.getCoalescedEvents?.().length ? e.getCoalescedEvents() : [e])) apply({ ...pointAt(s, s.drag.box, each), box: boxAt(s, each) });
   });
@@ -895,13 +901,13 @@ function ask(s, content, buffers = []) { // a request; whoever has gone is not a
   try { s.model.send(content, undefined, buffers); } catch (e) { s.say(`the kernel cannot be reached (${e.message}); run the cell again`); }
 }
 
-async function openFile(s, file) {
+async function openFile(s, file, kind = "open") {       // its curves are drawn; or, in the studio, takes begin with its sound
   if (!file) return;
   const name = file.name.toLowerCase(), endings = s.model.get("opens");
   if (!endings.some((e) => name.endsWith(e))) { s.say(`${file.name} cannot be opened here; what can be ends in ${endings.join(", ")}`); return; }
   if (file.size > MOST * 1e6) { s.say(`${file.name} has ${Math.ceil(file.size / 1e6)} MB; at most ${MOST} can be opened here, so take an excerpt, or jingles.control.draw.opened`); return; }
   s.say(`reading ${file.name}`);
-  try { ask(s, { kind: "open", name: file.name }, [await file.arrayBuffer()]); }
+  try { ask(s, { kind, name: file.name }, [await file.arrayBuffer()]); }
   catch (e) { s.say(`${file.name} cannot be read (${e.message})`); }
 }
 
@@ -1032,7 +1038,7 @@ export function board({ model, el }) {          // the view, as its state; `clos
   bindPointer(s); bindNames(s); bindKeys(s); newPicture(s); newSound(s); s.say("Draw in a lane. No kernel has answered yet: run the cell, and what is drawn is taken up.");
 
   const heard = { "change:data": () => heardFromPython(s), "change:message": () => s.say(model.get("message")), "msg:custom": (content, buffers) => ({ hello: answered, file: download, play: playSoon })[content?.kind]?.(s, content, buffers),
-    "change:sound": () => newSound(s), "change:locked": () => heardLocks(s), "change:grid": () => heardGrid(s), ...Object.fromEntries(["mel", "loudness", "measured", "lapses"].map((k) => [`change:${k}`, () => newPicture(s)])) };
+    "change:sound": () => newSound(s), lost: () => lostServer(s), "change:locked": () => heardLocks(s), "change:grid": () => heardGrid(s), ...Object.fromEntries(["mel", "loudness", "measured", "lapses"].map((k) => [`change:${k}`, () => newPicture(s)])) };
   for (const [event, f] of Object.entries(heard)) model.on(event, f);
   const deaf = listen(s);
   const size = new ResizeObserver(() => repaint(s)), theme = new MutationObserver(() => setTimeout(() => repaint(s), 100));
