@@ -83,17 +83,21 @@ app: $(BIN)/.stamp-lab  ## the studio as a page of its own in the browser, witho
 
 # --- tests
 
-test: system dev check nbtest pytest  ## everything: set-up, export check, notebooks, pytest
+# the slowest first, one test file or chapter after the other to whichever process is free
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --durations=30
+
+test: system dev check  ## everything: set-up, export check, chapters and pytest together
+	$(PYTEST)
 
 check: dev  ## modules are what the notebooks export, notebooks are clean, README.md is up to date
 	@$(BIN)/python tests/export.py
 	@$(BIN)/python tests/readme.py --check
 
 nbtest: dev  ## run the chapters; what they print is what is saved in them (MEND=1: save it)
-	OMP_NUM_THREADS=1 $(BIN)/python tests/chapters.py --n_workers $(WORKERS) --timing
+	$(PYTEST) -m chapter
 
-pytest: dev  ## run tests/, the slowest files first; says which tests took longest
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=30
+pytest: dev  ## run the rest of tests/; says which tests took longest
+	$(PYTEST) -m 'not chapter'
 
 gpu-check: dev  ## on a machine with a CUDA GPU: does it do what the CPU does? Under 3 minutes
 	@$(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available() and "gpu-check: PyTorch sees no CUDA GPU here")'

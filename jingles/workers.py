@@ -17,9 +17,7 @@ from itertools import islice
 from pathlib import Path
 from types import ModuleType
 
-import torch
-
-from .core import check
+from .limits import check
 
 # %% ../nbs/02_workers.ipynb #c005
 class TaskCancelled(Exception):
@@ -54,7 +52,7 @@ def worker_environment():
 def _start_worker(done, stop):
     "In a new worker: leave Ctrl-C to the parent, use one thread, end when the parent does"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
+    if 'torch' in sys.modules: sys.modules['torch'].set_num_threads(1)      # imported later, it obeys OMP_NUM_THREADS
     _board.update(done=done, stop=stop)
     parent = multiprocessing.parent_process()
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
@@ -110,6 +108,7 @@ def worker_pool(workers:int):
         yield _shared['run']
         return
     if workers == 1:
+        import torch
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try: yield _here

@@ -11,15 +11,23 @@ import pytest
 import forked
 from book import ROOT
 
+forked.folder()      # the workers of pytest-xdist inherit its name
+
 pytest_plugins = ['skips']
 # these take longest: begun first, so that none is left alone at the end
 SLOWEST = ('browser', 'slurm', 'explore', 'codes', 'gpu_training', 'package', 'toy', 'export', 'training', 'runs', 'docs', 'architecture')
 
 
+LONG_CHAPTERS = ('test_chapter[30_toy.swissroll]', 'test_chapter[31_toy.mnist]')
+ALONE = ('test_chapters.py', 'test_runs.py')      # files whose tests share nothing: each may run beside the others
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    "The slowest files first, the others as they come; `--no-loadscope-reorder` keeps xdist to it"
-    place = {f'test_{name}.py': i for i, name in enumerate(SLOWEST)}
-    items.sort(key=lambda item: place.get(item.path.name, len(place)))
+    "The slowest files first, the others as they come, the chapters last; `--no-loadscope-reorder` keeps xdist to it, `--dist loadgroup` the tests of a file together"
+    place = {f'test_{name}.py': i for i, name in enumerate(SLOWEST)} | {'test_chapters.py': len(SLOWEST) + 1}
+    items.sort(key=lambda item: 2 if item.name in LONG_CHAPTERS else place.get(item.path.name, len(SLOWEST)))
+    for item in items: item.add_marker(pytest.mark.xdist_group(item.name if item.path.name in ALONE else item.path.stem))
 
 
 @pytest.fixture(scope='session')
@@ -49,6 +57,14 @@ def jingles(python):
             return done
         return python('import sys; sys.argv[0] = "jingles"; from jingles.cli import main; main()', *args, ok=ok, **kw)
     return jingles
+
+
+@pytest.fixture(scope='session')
+def forked_kernels():
+    "Jupyter's kernels begin with what is slow to import, as `jingles` does; pictures are in the notebook, as a user sees them"
+    with pytest.MonkeyPatch.context() as m:
+        m.setenv('JUPYTER_PATH', os.pathsep.join(filter(None, [forked.kernels(), os.environ.get('JUPYTER_PATH')])))
+        yield
 
 
 @pytest.fixture(scope='session')

@@ -1,5 +1,5 @@
 "A small run of training in a process of its own, which may be told to die or to be stopped: what tests/test_training.py starts"
-import os, signal, socket
+import json, os, signal, socket, sys
 from pathlib import Path
 
 from jingles.system import configure, preset
@@ -35,3 +35,6 @@ def together(n):
         s.bind(('127.0.0.1', 0))
         port = s.getsockname()[1]
     return [dict(RANK=str(r), LOCAL_RANK=str(r), WORLD_SIZE=str(n), MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port)) for r in range(n)]
+
+
+if __name__ == '__main__': run(Path(sys.argv[1]), Path(sys.argv[2]), **json.loads(sys.argv[3]))

@@ -1,11 +1,12 @@
 "The run notebooks, as papermill runs them: from end to end at the smallest size, with wrong parameters, and by two processes at once"
-import json, os, re, subprocess, sys
+import json, os, re, subprocess
 from copy import deepcopy
 from types import SimpleNamespace
 
 import IPython.display
 import nbformat
 import pytest
+import forked
 from book import ROOT, cells, code
 from jingles.core import load_tensors
 from jingles.data.export import ExportSettings, export
@@ -16,12 +17,13 @@ from jingles.training import sweep_configs, train
 from nbclient import NotebookClient
 
 RUNS = ROOT/'nbs'/'runs'
+pytestmark = pytest.mark.usefixtures('forked_kernels')
 
 
 def command(name, written, **parameters):
     "The command that runs a notebook through papermill"
     given = [word for k, v in parameters.items() for word in ('-p', k, str(v))]
-    return [sys.executable, '-m', 'papermill', '--log-level', 'ERROR', '--no-progress-bar', str(RUNS/f'{name}.ipynb'), str(written), '--cwd', str(ROOT), *given]
+    return forked.command('-m', 'papermill', '--log-level', 'ERROR', '--no-progress-bar', str(RUNS/f'{name}.ipynb'), str(written), '--cwd', str(ROOT), *given)
 
 
 def environment():
@@ -62,7 +64,7 @@ def test_train_by_two_processes(tiny, tmp_path):
     out = tmp_path/'run'
     settings = dict(codec=str(tiny/'codec'), steps=8, epoch_steps=4)
     papermill = command('train', tmp_path/'train-${local_rank}.ipynb', preset='smoke', data=tiny/'db', out=out, shown=1, scored=2, sampling_steps=2, **settings)
-    both = start([sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2', '--max-restarts', '3', *papermill[1:]])
+    both = start(forked.command('-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2', '--max-restarts', '3', '--no-python', *papermill))
     train(configure(preset('smoke'), **settings), tiny/'db', tmp_path/'alone')
     status, words = ended(both)
     assert status == 0, words[-3000:]

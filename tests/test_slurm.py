@@ -1,11 +1,12 @@
 "The jobs of slurm/ on a real SLURM: ranks, warnings, lives, arrays"
-import json, re, subprocess, sys
+import json, re, shlex, subprocess
 from hashlib import sha256
 
 import pytest
 import torch
 from jingles.core import load_tensors
 
+import forked
 from book import ROOT, cells
 from cluster import Cluster, missing, until
 
@@ -17,7 +18,16 @@ CPU = dict(CUDA_VISIBLE_DEVICES='')
 
 
 @pytest.fixture(scope='module')
-def cluster(tmp_path_factory):
+def warm(tmp_path_factory):
+    "The environment of a job on processors, whose Python begins with what is slow to import"
+    path = tmp_path_factory.mktemp('warm')/'python'
+    path.write_text(f'#!/bin/sh\nexec {shlex.join(forked.command())} "$@"\n')
+    path.chmod(0o755)
+    return CPU | dict(PYTHON=str(path))
+
+
+@pytest.fixture(scope='module')
+def cluster(tmp_path_factory, forked_kernels):
     with Cluster(tmp_path_factory.mktemp('slurm')) as c: yield c
     assert not c.left(), 'the cluster is gone, and so is all it ran'
 
@@ -38,16 +48,16 @@ def smoke(small):
 @pytest.fixture(scope='module')
 def whole(cluster, small):
     "The smoke model, trained by a step of two processes on one node that nobody disturbs, without the scripts or a notebook; it runs while the tests do"
-    command = [sys.executable, '-c', 'from jingles.cli import main; main()', 'train', '--preset', 'smoke', '--data', small/'db', '--out', small/'whole', *(f'--set={s}' for s in smoke(small))]
+    command = forked.command('-c', forked.CLI, 'train', '--preset', 'smoke', '--data', small/'db', '--out', small/'whole', *(f'--set={s}' for s in smoke(small)))
     step = subprocess.Popen(['srun', '--nodes=1', '--ntasks=2', *command], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=cluster.env | CPU | dict(OMP_NUM_THREADS='1'))
     yield step
     step.kill()
 
 
 @pytest.fixture(scope='module')
-def broken(cluster, small):
+def broken(cluster, small, warm):
     "The job that trains the same on two nodes, warned on its way"
-    job = cluster.sbatch('train.sbatch', 'preset=smoke', f'data={small}/db', f'out={small}/broken', 'shown=0', 'scored=0', *smoke(small), env=CPU, **APART)
+    job = cluster.sbatch('train.sbatch', 'preset=smoke', f'data={small}/db', f'out={small}/broken', 'shown=0', 'scored=0', *smoke(small), env=warm, **APART)
     until((small/'broken'/'train.ipynb').exists, 120, lambda: cluster.said(job))
     cluster.warn(job)
     return job
@@ -141,9 +151,9 @@ def files(folder):
     return {p.relative_to(folder).as_posix(): content(p) for p in sorted(folder.rglob('*')) if p.is_file() and p.suffix != '.ipynb' and p.stem != 'card'}
 
 
-def test_export_in_shares_is_the_same_as_in_one_piece(cluster, small):
+def test_export_in_shares_is_the_same_as_in_one_piece(cluster, small, warm):
     asked = f'out={small}/shares/db', f'formats=codec={small}/codec', 'train=24', 'valid=6', 'seconds=1.0'
-    job = cluster.sbatch('export.sbatch', *asked, array='1-2', cpus_per_task=1)
+    job = cluster.sbatch('export.sbatch', *asked, env=warm, array='1-2', cpus_per_task=1)
     assert cluster.ended(job, seconds=300) == ['COMPLETED']*2, cluster.said(job)
     assert files(small/'shares'/'db') == files(small/'db')
     notebooks = {p.relative_to(small/'shares'/'db').as_posix() for p in (small/'shares').rglob('*.ipynb')}

@@ -1,11 +1,12 @@
 "A run of training: killed at any step, stopped by a signal, dealt to two processes, or out of luck, it goes on where it was"
-import json, os, resource, signal, socket, sys, time
+import json, os, resource, signal, socket, subprocess, sys, time
 
 import numpy as np
 import pytest
 import torch
-from doomed import config, run, together
-from forked import processes
+import forked
+from book import ROOT
+from doomed import config, together
 from jingles import training
 from jingles.trainer import loop
 from jingles.core import load_tensors
@@ -21,15 +22,12 @@ from jingles.training import held_out_loss, train
 
 def start(*args, **options):
     "`doomed.run` in a process of its own"
-    process = processes().Process(target=run, args=args, kwargs=options)
-    process.start()
-    return process
+    return subprocess.Popen(forked.command(ROOT/'tests'/'doomed.py', *args, json.dumps(options)))
 
 
 def ended(process):
     "Its exit status"
-    process.join(240)
-    return process.exitcode
+    return process.wait(240)
 
 
 def same(a, b):

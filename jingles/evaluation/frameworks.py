@@ -292,19 +292,26 @@ def memory_and_spread(model, source, samples, count:int, sampling, workers:int, 
 # %% ../../nbs/77_evaluation.frameworks.ipynb #n5987665
 def evaluate_model(folder, out, source=None, count:int=200, sampling=SamplingOptions(), workers:int=2, batch:int=8,
                    seconds:float=4, teach:int=300, train_clips:int=500) -> dict:
-    "`{'metrics', 'cost', 'config'}` of the model in `folder`; measured once, and kept in `out` with its sounds"
+    """`{'metrics', 'cost', 'config'}` of the model in `folder`; each measured once, and kept in `out` with its sounds,
+    the cost for each device, `batch` and length"""
     model, kept, source = load_model(folder), Path(out)/'metrics.json', source or MidiClips()
     same = dict(weights_sha256=weights_sha256(model.net), asked=count, source=source.name, train_clips=train_clips,
                 sampling=json.loads(json.dumps(sampling._asdict(), default=str)))
     metrics = read_json(kept) if kept.exists() else {}
+    def keep():
+        with atomic_write(kept) as f: f.write_text(json.dumps(metrics, indent=1))
     if metrics.get('of') != same:
         with shared_workers(workers):
             metrics = evaluate(model, source, count, sampling, workers, teach, samples=Path(out)/'samples')
             metrics['memory'] = memory_and_spread(model, source, Path(out)/'samples', metrics['clips'], sampling,
                                                   workers, train_clips)
-        metrics['of'] = same
-        with atomic_write(kept) as f: f.write_text(json.dumps(metrics, indent=1))
-    return dict(metrics=metrics, cost=model_cost(model, folder, batch, seconds, sampling), config=model.config)
+        metrics |= dict(of=same, costs={})
+        keep()
+    costs, now = metrics.setdefault('costs', {}), f'{batch} x {seconds:g} s on {model.device}'
+    if now not in costs:
+        costs[now] = model_cost(model, folder, batch, seconds, sampling)
+        keep()
+    return dict(metrics=metrics, cost=ModelCost(*costs[now]), config=model.config)
 
 # %% ../../nbs/77_evaluation.frameworks.ipynb #fe72953
 def model_titles(folders) -> list:
@@ -407,7 +414,7 @@ SMALL = dict(widths=(32, 48, 64), emb=64, depth=1, control_channels=16, streams=
              guidance=1., cooldown=0.5)
 TABLE_SCALES = dict(
     smoke=TableScale(OWN_CODEC, (8, 2), 0.5, 2, 24, 0.02, dict(cqt=0.02, latents=0.04, codes=0.02),
-                     dict(PRESETS['smoke'], sampling_steps=2, tries=2, books=2)),
+                     dict(PRESETS['smoke'], steps=6, streams=1, sampling_steps=2, tries=2, books=2)),
     tiny=TableScale(OWN_CODEC, (400, 64), 4., 32, 300, 7., dict(cqt=0.3, latents=1.2, codes=0.47),
                     dict(SMALL, seconds=2., batch=8, warmup=50, lr=8e-4, tries=16, save_every=100, books=16),
                     dict(cqt=dict(batch=2))),
