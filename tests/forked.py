@@ -162,8 +162,9 @@ def stand_in(connection, args):
 
 def folder():
     "What belongs to the server: its socket, its log, Jupyter's `kernels`. The tests' first process is its owner"
+    import tempfile
     owner = os.environ.setdefault('FORKED_OWNER', str(os.getpid()))
-    return os.environ.setdefault('FORKED', f'/tmp/forked-{owner}')
+    return os.environ.setdefault('FORKED', os.path.join(tempfile.gettempdir(), f'forked-{owner}'))
 
 
 def start_server():
