@@ -9,7 +9,6 @@ __all__ = ['OVERLAP', 'registers', 'outer_notes', 'chords', 'voice_cost', 'separ
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from .audio import lufs, normalise_loudness
 from .core import check
@@ -49,6 +48,7 @@ def voice_cost(note, last, register:float) -> float:
 def separate_voices(notes, k:int) -> list:
     """`k` melodies out of `notes` that may sound at once (each with `start` and `end` in s, `pitch` and `velocity`),
     the highest voice first; a note that still sounds when its voice goes on is cut there; ValueError"""
+    from scipy.optimize import linear_sum_assignment      # takes a second to load
     check(k >= 1, f"{k} voices; expected at least 1")
     check(notes, "no notes to separate into voices")
     voices, places = [[] for _ in range(k)], registers(notes, k)

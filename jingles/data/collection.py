@@ -15,8 +15,6 @@ from hashlib import sha256
 from importlib.metadata import version
 
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
 
 from ..core import atomic_write, check, rng_for
@@ -158,6 +156,8 @@ def group_by_shared(sets, share:float=0.) -> np.ndarray:
     """The number of the group of each of `sets`, sorted uint64 arrays `(n,)`: two with `SHARED_NGRAMS` numbers in
     common are in one group, and so are those linked through others. With a `share` the two must also share so much of
     the smaller set, and all of a smaller set is enough"""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
     size = np.array([len(s) for s in sets])
     a, b, count = shared_counts(sets)
     smaller = np.minimum(size[a], size[b])

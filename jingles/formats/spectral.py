@@ -46,13 +46,14 @@ def gate_silence(magnitudes) -> torch.Tensor:
 def spectral_peaks(magnitudes) -> tuple:
     """Of each bin of `magnitudes` `(b, t, 641)` the peak that it belongs to, the nearest one, and that peak's frequency
     in bins by a parabola through three log-magnitudes"""
-    logs, k = magnitudes.clamp_min(1e-9).log(), torch.arange(N_BINS, device=magnitudes.device)
+    logs = magnitudes.clamp_min(1e-9).log()
+    k = torch.arange(N_BINS, device=magnitudes.device, dtype=torch.int32)
     left, top, right = logs[..., :-2], logs[..., 1:-1], logs[..., 2:]
     peak = F.pad((top > left) & (top >= right), (1, 1))
     offset = F.pad((0.5*(left - right)/(left - 2*top + right - 1e-9)).clamp(-0.5, 0.5), (1, 1))
     below = torch.where(peak, k, -N_BINS**2).cummax(-1).values
     above = -torch.where(peak, -k, -N_BINS**2).flip(-1).cummax(-1).values.flip(-1)
-    nearest = torch.where(k - below <= above - k, below, above).clamp(0, N_BINS - 1)
+    nearest = torch.where(k - below <= above - k, below, above).clamp(0, N_BINS - 1).long()
     return nearest, (k + offset).gather(-1, nearest)
 
 def spsi_phases(magnitudes) -> torch.Tensor:
@@ -60,20 +61,19 @@ def spsi_phases(magnitudes) -> torch.Tensor:
     them (Beauregard et al. 2015)"""
     nearest, frequency = spectral_peaks(magnitudes)
     step = (2*math.pi*HOP/N_FFT*frequency + math.pi*(nearest - torch.arange(N_BINS, device=magnitudes.device))).double()
-    phase, out = torch.zeros_like(step[:, 0]), torch.empty_like(step)
-    for j in range(step.shape[1]):
-        phase = phase.gather(1, nearest[:, j]) + step[:, j]
-        out[:, j] = phase
-    return out.remainder(2*math.pi).to(magnitudes)
+    phase = torch.zeros_like(step[:, 0])
+    for peak, turned in zip(nearest.unbind(1), step.unbind(1)): phase = turned.add_(phase.gather(1, peak))
+    return step.remainder_(2*math.pi).to(magnitudes)
 
 def griffin_lim(magnitudes, phases, n_iter:int=2, momentum:float=0.99) -> torch.Tensor:
     """Sound `(b, 320 t)` whose spectrogram comes near `magnitudes` `(b, t, 641)`, from `phases` by `n_iter` rounds of
     fast Griffin-Lim (Perraudin et al. 2013)"""
-    spectrum, before = torch.polar(magnitudes, phases), None
+    spectrum, before = torch.complex(magnitudes*phases.cos(), magnitudes*phases.sin()), None
     for _ in range(n_iter):
         found = stft(istft(spectrum))
-        ahead = found if before is None else found + momentum*(found - before)
-        spectrum, before = ahead*(magnitudes/ahead.abs().clamp_min(1e-8)), found
+        ahead = found if before is None else torch.lerp(before, found, 1 + momentum)
+        power = ahead.real.square().addcmul_(ahead.imag, ahead.imag)
+        spectrum, before = ahead*(magnitudes*power.clamp_min(1e-16).rsqrt()), found
     return istft(spectrum)
 
 def spectral_convergence(audio, magnitudes) -> float:
