@@ -157,11 +157,11 @@ def heun_by_time(eps, x, times, **options):
     def middle(sigma, after): return sigma_from_alpha_bar(alpha_bar_at((time(sigma) + time(after))/2, times.alpha_bar))
     return from_sigma_sampler(make_heun(middle))(eps, x, times, **options)
 
-heun_by_time.spaced = short_last_step
+heun_by_time.timestep_spacing = short_last_step
 
 def spacing_of(sampler):
-    "The function `(T, n) -> timesteps` for `sampler`: its attribute `spaced` if it has one, else `strided_timesteps`"
-    return getattr(sampler, 'spaced', strided_timesteps)
+    "The function `(T, n) -> timesteps` for `sampler`: its `timestep_spacing` if it has one, else `strided_timesteps`"
+    return getattr(sampler, 'timestep_spacing', strided_timesteps)
 
 # %% ../../nbs/12_paradigms.ddpm.ipynb #c052
 def check_betas(betas:torch.Tensor, T:int) -> torch.Tensor:
@@ -191,10 +191,10 @@ class GaussianChain:
 
     @property
     def steps(self): return min(100, self.T)     # of sampling, by default
-    def times(self, steps=None, strength=1., spaced=strided_timesteps):
-        "The `Timesteps` of sampling by `spaced(T, n)`; with `strength` that share of them from that share of the chain"
+    def times(self, steps=None, strength=1., spacing=strided_timesteps):
+        "The sampling `Timesteps` by `spacing(T, n)`; with `strength` that share of them from that share of the chain"
         top, steps = max(1, round(strength*self.T)), self.steps if steps is None else steps
-        return Timesteps(spaced(top, steps if strength == 1 else min(top, math.ceil(strength*steps))), self.alpha_bar)
+        return Timesteps(spacing(top, steps if strength == 1 else min(top, math.ceil(strength*steps))), self.alpha_bar)
     def count(self, steps=None, strength=1.):
         "Steps that sampling takes"
         return len(self.times(steps, strength).t) - 1
