@@ -18,15 +18,14 @@ __all__ = ['OLD_OPTIONS', 'app', 'CLOCK', 'VERSION', 'Velocity', 'Chroma', 'Inst
            'requested_curves', 'check_source_options', 'check_edit_options', 'check_curve_texts', 'check_files',
            'elapsed', 'timing_line', 'check_encoding', 'Options', 'check_options', 'keeps_best', 'seeds_used',
            'check_best_loop_voices', 'band_widths', 'adapted_model', 'best_sounds', 'voices_control', 'mixed_voices',
-           'init_of_options', 'redrawn_from', 'best_request', 'sound_requests', 'recipe_writer', 'without_recipe',
-           'plain_writer', 'write_midi_files', 'requested_control', 'sample_jingles', 'write_jingles', 'generate',
-           'choice_name', 'check_choices', 'curve_choices', 'combined_curves', 'write_combinations', 'combine',
-           'export_line', 'export_summary', 'export_databases', 'export', 'check_databases', 'card', 'train_codec',
-           'train_codes', 'train', 'sampling_of_options', 'sample_and_write', 'sample_sounds', 'clips_of',
-           'write_metrics', 'report_overlap', 'evaluate_and_write', 'evaluate', 'compare_models', 'settings', 'models',
-           'push', 'kept_recipe', 'about', 'again', 'recipe_control', 'to_midi', 'whole_numbers', 'drawn_envelope',
-           'sample_instrument', 'served_hosts', 'serve_studio', 'exit_with', 'interrupt_message',
-           'use_temporary_caches', 'error_line', 'main']
+           'init_of_options', 'redrawn_from', 'best_request', 'sound_requests', 'recipe_writer', 'write_midi_files',
+           'requested_control', 'sample_jingles', 'write_jingles', 'generate', 'choice_name', 'check_choices',
+           'curve_choices', 'combined_curves', 'write_combinations', 'combine', 'export_line', 'export_summary',
+           'export_databases', 'export', 'check_databases', 'card', 'train_codec', 'train_codes', 'train',
+           'sampling_of_options', 'sample_and_write', 'sample_sounds', 'clips_of', 'write_metrics', 'report_overlap',
+           'evaluate_and_write', 'evaluate', 'compare_models', 'settings', 'models', 'push', 'kept_recipe', 'about',
+           'again', 'recipe_control', 'to_midi', 'whole_numbers', 'drawn_envelope', 'sample_instrument', 'served_hosts',
+           'serve_studio', 'exit_with', 'interrupt_message', 'use_temporary_caches', 'error_line', 'main']
 
 # %% ../nbs/88_cli.ipynb #scd3858
 import time
@@ -620,9 +619,8 @@ def voices_control(o, model):
 
 def mixed_voices(sounds, loudness) -> list:
     "The mix of the voices, and each of them as it is in it"
-    from jingles.voices import mix_voices
-    mix = mix_voices(sounds, -16. if loudness is None else loudness)
-    return [mix.wav, *mix.stems]
+    from jingles.files.recipe import mixed_sounds
+    return list(mixed_sounds(sounds, loudness))
 
 # %% ../nbs/88_cli.ipynb #n1685586
 def init_of_options(o, old, keep):
@@ -640,27 +638,30 @@ def redrawn_from(model, cond, best, request, name):
     recipe = make_recipe(model, request, best.wav, name)
     return InitSound('the one before', samples_sha256(best.wav), keep=keep, recipe=recipe)
 
-def best_request(o, model, cond, found, options):
+def best_request(o, model, cond, found, options, ways={}):
     "What decides the last of the sounds that `best_sounds` found"
     from jingles.files.recipe import SoundRequest
     n, name = len(found[0].scores), o.model or DEFAULT_MODEL
-    request = SoundRequest(cond, o.seed, n, found[0].seed - o.seed, options)
+    request = SoundRequest(cond, o.seed, n, found[0].seed - o.seed, options, **ways)
     for i, (old, new) in enumerate(zip(found, found[1:]), 1):
         if new is old: continue
         seed = o.seed + n + n*i      # as `redraw_until` counts
         init = redrawn_from(model, cond, old, request, name)
-        request = SoundRequest(cond, seed, n, new.seed - seed, options, init)
+        request = SoundRequest(cond, seed, n, new.seed - seed, options, init, **ways)
     return request._replace(loudness=o.loudness)
 
 # %% ../nbs/88_cli.ipynb #n1685587
-def sound_requests(o, model, cond, old, keep, found=()) -> list:
-    "What decides each of the sounds that the options ask for; `found` by `best_sounds`"
+def sound_requests(o, model, cond, old, keep, found=(), widths={}) -> list:
+    "What decides each of the sounds that the options ask for; `found` by `best_sounds`, `widths` of bands"
     from jingles.files.recipe import SoundRequest
     given = dict(steps=o.steps, guidance=o.guidance, unconditional_scale=o.unconditional_scale)
     options = {k: v for k, v in given.items() if v is not None}
-    if found: return [best_request(o, model, cond, found, options)]
+    ways = dict(loop=(o.seconds or cond.frames/model.spec.curve_rate) if o.loop else None, widths=widths)
+    if found: return [best_request(o, model, cond, found, options, ways)]
     init = init_of_options(o, old, keep)
-    return [SoundRequest(cond, o.seed, o.variations, i, options, init, o.loudness) for i in range(o.variations)]
+    several = o.voices + 1 if o.voices else o.variations
+    asked = SoundRequest(cond, o.seed, o.variations, 0, options, init, o.loudness, voices=o.voices or 0, **ways)
+    return [asked._replace(item=i) for i in range(several)]
 
 def recipe_writer(model, requests, name, encoding):
     "A function `(path, wav, i)` that writes a sound of the i-th of `requests` with its recipe"
@@ -669,22 +670,7 @@ def recipe_writer(model, requests, name, encoding):
     return write
 
 # %% ../nbs/88_cli.ipynb #n1685588
-NO_RECIPE = 'no recipe is kept'
-
-def without_recipe(o) -> list: return [f'--{k}' for k in ('loop', 'tolerance', 'voices') if getattr(o, k)]
-
-def plain_writer(o, encoding):
-    "A function `(path, wav, i)` that writes a sound, why it carries no recipe, and where a loop begins and ends"
-    from jingles import __version__
-    from jingles.files.recipe import CLAIM
-    from jingles.files.wave import Extras, Loop, save_sound
-    name, options = Path(o.model or DEFAULT_MODEL).name, ' and '.join(without_recipe(o))
-    why = f"{NO_RECIPE} of a sound made with {options}; give its options again, with --seed {o.seed} and --model {name}"
-    tags = dict(title=f'jingle, model {name}, seed {o.seed}', software=f'jingles {__version__}', copyright=CLAIM)
-    def write(path, wav, i):
-        loop = Loop(0, len(wav)) if o.loop and has_suffix(path, ('.wav',)) else None
-        save_sound(path, wav, encoding, Extras(tags | dict(comment=why), loop=loop))
-    return write
+NO_RECIPE = 'no recipe is kept'     # what files of earlier versions say that have none
 
 def write_midi_files(model, cond, sounds, paths):
     "Write what was drawn and what is heard as a MIDI file beside each sound"
@@ -704,7 +690,7 @@ def requested_control(o, model, old):
     return with_style(morphed(cond, o.morph, o.share), o.style)
 
 def sample_jingles(o, model, cond, old, keep) -> tuple:
-    "The sounds, with a progress bar, and what `best_sounds` found, () where it was not asked"
+    "The sounds, with a progress bar, what `best_sounds` found, () where it was not asked, and the widths of bands"
     from jingles.core import cat_conds
     from jingles.system import sampling_to_json
     part = o.strength if o.init_audio and keep is None else 1.      # of the sampler's steps
@@ -718,7 +704,7 @@ def sample_jingles(o, model, cond, old, keep) -> tuple:
         if keeps_best(o): found = best_sounds(o, model, cond, widths, how)
         else: made = generate_or_edit(model, cat_conds([cond]*o.variations), old, o.strength, keep, seed=o.seed, **how)
     if found: made = found[-1].wav[None]
-    return mixed_voices(made, o.loudness) if o.voices else at_loudness(made, o.loudness), found
+    return mixed_voices(made, o.loudness) if o.voices else at_loudness(made, o.loudness), found, widths
 
 # %% ../nbs/88_cli.ipynb #n8685986
 def write_jingles(o):
@@ -730,10 +716,9 @@ def write_jingles(o):
     model = with_sampling_options(load_model(o.model, codec=o.codec), o.sampler, o.sampling)
     cond = requested_control(o, model, old)
     keep, loading = keep_mask(cond, o.inpaint, o.previous_curves, model.spec.curve_rate), elapsed()
-    sounds, found = sample_jingles(o, model, cond, old, keep)
+    sounds, found, widths = sample_jingles(o, model, cond, old, keep)
     encoding, name = Encoding(o.bits, o.rate), o.model or DEFAULT_MODEL
-    if without_recipe(o): write = plain_writer(o, encoding)
-    else: write = recipe_writer(model, sound_requests(o, model, cond, old, keep, found), name, encoding)
+    write = recipe_writer(model, sound_requests(o, model, cond, old, keep, found, widths), name, encoding)
     paths, made = write_sounds(sounds, o.out, o.names, write), elapsed()
     if o.write_midi: write_midi_files(model, cond, sounds, paths)
     shown = 1 if o.voices else len(sounds)      # of voices the mix

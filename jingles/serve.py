@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['MAX_BODY', 'SCALE', 'FIELDS', 'PAGE', 'SERVED', 'STATUS', 'number_within', 'whole_within', 'JobRequest',
-           'requested_cond', 'guidance_of', 'parse_request', 'apply_style', 'Busy', 'Aborted', 'Job', 'work_on', 'Line',
-           'packed', 'PageComm', 'Session', 'Sessions', 'page_html', 'Server', 'make_server', 'refusal', 'json_problem',
-           'problem_of', 'guarded', 'body_of', 'lookup', 'sse_event', 'sse_stream', 'after', 'job_events', 'post_job',
-           'sound_response', 'get_sound', 'delete_job', 'get_page', 'page_events', 'post_page', 'get_health',
-           'make_app', 'run_server', 'serve_in_thread']
+           'requested_cond', 'guidance_of', 'parse_request', 'apply_style', 'Busy', 'Aborted', 'Job', 'job_recipe',
+           'work_on', 'Line', 'packed', 'PageComm', 'Session', 'Sessions', 'page_html', 'Server', 'make_server',
+           'refusal', 'json_problem', 'problem_of', 'guarded', 'body_of', 'lookup', 'sse_event', 'sse_stream', 'after',
+           'job_events', 'post_job', 'sound_response', 'get_sound', 'delete_job', 'get_page', 'page_events',
+           'post_page', 'get_health', 'make_app', 'run_server', 'serve_in_thread']
 
 # %% ../nbs/90_serve.ipynb #sv003
 import asyncio, base64, json, secrets, threading, time
@@ -23,11 +23,12 @@ from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Route
 
 from .control.curves import resample_curves, style_vector, to_cond
-from .control.draw import BOARD_JS, error_text, page_code, sound_bytes
+from .control.draw import BOARD_JS, error_text, page_code
 from .core import check
+from .files.recipe import SoundRequest, make_recipe
 from .generate import generate
 from .limits import SECONDS, SEEDS, STEPS, Limit
-from .studio import Limits, Studio, shipped_model
+from .studio import Limits, Studio, known_name, shipped_model, wav_bytes
 
 # %% ../nbs/90_serve.ipynb #sv005
 MAX_BODY = 4_000_000      # bytes of a request
@@ -125,6 +126,11 @@ class Job:
         return self.told()
 
 # %% ../nbs/90_serve.ipynb #sv011
+def job_recipe(model, request:JobRequest, wav) -> dict:
+    "The recipe of a job's sound"
+    asked = SoundRequest(request.cond, request.options['seed'], options=request.options)
+    return make_recipe(model, asked, wav, known_name(model))
+
 def work_on(job:Job, model, lock):
     "Generate the sound of a job, with the lock of whoever shares the model"
     def step(_):
@@ -135,7 +141,7 @@ def work_on(job:Job, model, lock):
             if job.over: return
             job.set(state='running')
             wav = generate(model, job.request.cond, progress=step, **job.request.options)[0]
-        job.set(state='done', wav=sound_bytes(wav, 'WAV'))
+        job.set(state='done', wav=wav_bytes(wav, job_recipe(model, job.request, wav)))
     except Aborted: pass
     except Exception as e: job.set(state='failed', error=error_text(e))
 

@@ -625,7 +625,8 @@ def on_save_all(studio, content, buffers):
 def on_show(studio, content, buffers):
     card, share = asked_card(studio, content), content.get('share')
     check(share in (0, *MORPH_SHARES), f"share is {share!r:.40}; expected 0 or one of {MORPH_SHARES}")
-    if not share: studio.send(dict(kind='play', at=0))
+    there = dict(now=True) if card.take is studio.chosen else {}           # no new sound is on its way
+    if not share: studio.send(dict(kind='play', at=0) | there)
     studio.show_take(card.take, share)
 
 def on_fetch(studio, content, buffers):

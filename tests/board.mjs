@@ -149,6 +149,8 @@ const tests = {
     assert.equal(b.s.buffer.duration, 8); assert.equal(b.s.root.dataset.sounds, 1);
     b.model.hear("msg:custom", { kind: "play", at: 3 }); b.model.set("sound", sound(6)); await turn();
     assert.deepEqual(count.sources.map((s) => s.began[1]), [3]);              // Python asked for it to be played, from there
+    b.s.voice = null; b.model.hear("msg:custom", { kind: "play", at: 2, now: true });       // one that is there already
+    assert.deepEqual(count.sources.map((s) => s.began[1]), [3, 2]);
   },
   async seek() {                        // a click below the lanes plays from there
     const b = await board(4), place = JSON.parse(b.canvas.dataset.place);

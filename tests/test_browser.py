@@ -405,10 +405,10 @@ def test_lapses_are_marked(page, kernel):
     page.generate()
     wrong = 'studio.takes[0]._replace(wav=__import__("numpy").concatenate([studio.takes[0].wav[:24000], studio.takes[0].wav[:24000]]))'
     kernel(f'studio.show_take(__import__("jingles.studio").studio.with_measured({wrong}, studio.model.features))')
-    marked = np.array(kernel('__import__("numpy").frombuffer(studio.lapses, "<f4").reshape(6, -1)[2].tolist()')) > 0       # chroma
+    marked = np.array(kernel('__import__("numpy").frombuffer(studio.lapses, "<f4").reshape(6, -1)[1].tolist()')) > 0       # pitch
     frames = len(marked)
     assert 0.1 < marked.mean() < 0.9 and marked[frames//2:].mean() > marked[:frames//2].mean()
-    red = """() => { const c = document.querySelector('.jingles-draw .field > canvas'), place = JSON.parse(c.dataset.place), dpr = c.width/c.clientWidth, [top, height] = place.lanes.chroma;
+    red = """() => { const c = document.querySelector('.jingles-draw .field > canvas'), place = JSON.parse(c.dataset.place), dpr = c.width/c.clientWidth, [top, height] = place.lanes.pitch;
              const x0 = place.left*dpr, w = (place.right - place.left)*dpr, d = c.getContext('2d').getImageData(x0, (top + 2)*dpr, w, (height - 4)*dpr);
              return [...Array(%d).keys()].map((f) => { const x = Math.floor((f + .5)/%d*d.width); let n = 0; for (let y = 0; y < d.height; y++) { const i = 4*(y*d.width + x); n += d.data[i] - d.data[i + 1] > 20; } return n/d.height; }) }""" % (frames, frames)
     seen = lambda: np.array(page.page.evaluate(red)) > 0.6

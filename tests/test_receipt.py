@@ -66,8 +66,9 @@ def test_a_loop_has_its_length(said, rejected, tmp_path):           # noqa: F811
     said(*QUICK, '--loop', '--seconds', 1.2345, '--out', tmp_path/'loop.wav')
     assert soundfile.info(tmp_path/'loop.wav').frames == round(1.2345*24_000)
     assert read_loop(tmp_path/'loop.wav')[:2] == (0, 29_628)
-    line = 'no recipe is kept of a sound made with --loop; give its options again, with --seed 0 and --model notes'
-    for command in ('again', 'about'): assert line in rejected(command, tmp_path/'loop.wav')
+    assert 'loop        1.2345 s, seamless' in said('about', tmp_path/'loop.wav')
+    assert 'the same sound, bit for bit' in said('again', tmp_path/'loop.wav')
+    assert read_loop(tmp_path/'loop-again.wav')[:2] == (0, 29_628)
     assert 'leave --init-audio out' in rejected(*QUICK, '--loop', '--init-audio', tmp_path/'loop.wav')
 
 
@@ -79,7 +80,9 @@ def test_voices_of_a_midi_file(said, rejected, tmp_path):           # noqa: F811
     said(*QUICK, '--midi', tmp_path/'chords.mid', '--voices', 2, '--instrument', 'violin,piano', '--seconds', 1, '--out', tmp_path/'v.wav')
     mix, *stems = (load(tmp_path/f'v-{name}.wav') for name in ('mix', 'voice1', 'voice2'))
     assert np.abs(sum(stems) - mix).max() < 1e-3 and np.abs(mix).max() < 0.9          # three files in 16 bits
-    assert 'no recipe is kept of a sound made with --voices' in rejected('again', tmp_path/'v-voice1.wav')
+    for name, what in (('mix', 'the mix of 2'), ('voice2', 'the 2. of 2')):
+        assert f'voices      {what}' in said('about', tmp_path/f'v-{name}.wav')
+        assert 'the same sound, bit for bit' in said('again', tmp_path/f'v-{name}.wav')
     assert 'name it' in rejected(*QUICK, '--voices', 2)
 
 
@@ -87,7 +90,8 @@ def test_bands(said, rejected, tmp_path):                           # noqa: F811
     wide, plain = tmp_path/'wide.wav', tmp_path/'plain.wav'
     text = said(*QUICK, '--seconds', 1, '--tolerance', 'velocity=0.5', '--best-of', 1, '--out', wide)
     assert 'velocity 100%' in text
-    assert 'no recipe is kept of a sound made with --tolerance' in rejected('again', wide)
+    assert 'bands       velocity' in said('about', wide)
+    assert 'the same sound, bit for bit' in said('again', wide)
     said(*QUICK, '--seconds', 1, '--out', plain)
     assert (load(wide) != load(plain)).any()
     assert 'tolerance names loudness, but this model follows' in rejected(*QUICK, '--tolerance', 'loudness=0.1')

@@ -634,7 +634,8 @@ async function newSound(s) {            // only the newest is heard, however lon
   if (mine === s.decoding && !s.closed) takeOver(s, buffer);
 }
 
-function playSoon(s, content) {         // Python: play the sound that is on its way, unless something plays
+function playSoon(s, content) {         // Python: play the sound that is on its way, or is there `now`, unless something plays
+  if (content.now) { if (!s.voice) play(s, content.at); return; }
   s.playFrom = s.voice ? null : content.at;
 }
 
