@@ -33,7 +33,7 @@ LEGACY_DEFAULTS = dict(       # the value of a setting that a saved model does n
     paradigm='edm', times=1000, schedule='own', beta_min=1e-4, beta_max=0.02,
     sigma_data=1., sigma_mean=-0.6, sigma_std=1.3,
     consistency_stages=8, consistency_teacher=False,
-    backbone='unet', widths=(128, 192, 256, 256), up_widths=(), depth=1, emb=256,
+    backbone='unet', widths=(128, 192, 256, 256), up_widths=(), depth=1, emb=256, recompute=False,
     injection='concat', features='pvt', instruments='piano,violin,trumpet', embedding='embedded',
     control_channels=32, control_rate=0., global_features='none',
     drop=0.3, drop_all=0.1, drop_stretch=0.2, drop_global=0.,

@@ -105,7 +105,8 @@ class MidiClips:
     FluidSynth. ValueError, FileNotFoundError"""
     noun, decoded = 'songs', False
     def __init__(self, midi=None, soundfont=None, workers:int=2, seconds:float=8.):
-        (self.melodies, skipped), self.soundfont, self.seconds = load_melodies(midi, workers, seconds), soundfont, float(seconds)
+        self.melodies, skipped = load_melodies(midi, workers, seconds)
+        self.soundfont, self.seconds = soundfont, float(seconds)
         self.name, self.parts = 'invented' if midi is None else Path(midi).name, split_melodies(self.melodies)
         self.source = describe_source(midi, self.melodies, skipped, self.parts)
 
