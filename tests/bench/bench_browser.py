@@ -23,9 +23,14 @@ def plain(seed):
 def first(name, since):
     "When the first call of `name` that began at the time `since` or later began and ended"
     return min((began, ended) for kind, began, ended in seen if kind == name and began >= since)
+def seen_last(name): return max((began, ended) for kind, began, ended in seen if kind == name)
+def settled():
+    "Whether the take that is shown has what is drawn"
+    chosen = studio.chosen
+    return not studio.live.latest.newer.is_set() and studio.status['code'] == 'refined' and live.same_curves(chosen.cond, live.drawn_curves(studio))
 def parts(lifted, sounds):
     "Seconds of each part from lifting the finger to the first of the times `sounds` at which a sound made after that began"
-    _, asked = first('put', lifted)
+    _, asked = min((row[1:] for row in seen if row[0] == 'put' and row[1] >= lifted), default=seen_last('put'))
     began, made = first('live_take', asked)
     ready, shown = first('show_preview', made)
     took = {name: ended - start for name in ('encode', 'decode') for start, ended in [first(name, began)]}
@@ -53,10 +58,11 @@ def clicked(page, seed):
     return took
 
 
-def stroke(page, kernel, k):
+def stroke(page, kernel, k, soon):
     "Seconds from lifting the finger to the first sound, and to full quality, and of the parts of the first"
-    page.drag('velocity', (0.6, 0.3 + 0.05*k), (0.9, 0.3 + 0.05*k), steps=5)
+    page.drag('velocity', (0.6, 0.3 + 0.05*k), (0.9, 0.3 + 0.05*k), steps=1)
     page.page.wait_for_function("marks.sounding.length > 1 && document.querySelector('.jingles-draw').dataset.status === 'refined'")
+    soon(lambda: kernel('settled()'), bool, 60)
     return kernel('parts({lifted!r}, {sounding!r})'.format(**page.page.evaluate('marks')))
 
 
@@ -65,7 +71,7 @@ def middle(values): return sorted(values)[len(values)//2]
 
 def run(rounds=5):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    from lab import CHROMIUM, Kernel, Page, chromium, jupyterlab
+    from lab import CHROMIUM, Kernel, Page, chromium, jupyterlab, soon
     if not CHROMIUM: return {'not measured': 'no Chromium; as root: apt-get install chromium'}
     with tempfile.TemporaryDirectory() as d, jupyterlab(Path(d), CELL) as url, chromium() as browser:
         page = Page(browser, Path(d), url)
@@ -75,7 +81,7 @@ def run(rounds=5):
             clicks.append(clicked(page, seed)); plain.append(kernel(f'plain({seed})'))
         page.page.evaluate(CLOCK)
         page.page.click('.jingles-draw .live'); page.status('refined')
-        strokes = [stroke(page, kernel, k) for k in range(1 + rounds)][1:]
+        strokes = [stroke(page, kernel, k, soon) for k in range(1 + rounds)][1:]
         kernel.close()
     click, alone = middle(clicks[1:]), middle(plain[1:])
     def part(k): return middle([s[k] for s in strokes])
