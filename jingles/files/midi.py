@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['MODULATION', 'VOLUME', 'EXPRESSION', 'BEND_RANGE', 'DRUMS', 'TICKS_PER_BEAT', 'MODULATION_MEANS', 'OPEN_VELOCITY',
-           'TURN', 'FLUX_LAG', 'FLUX_RISE', 'SHORTEST', 'TRANSITION', 'REATTACK', 'RELEASE', 'MidiPart', 'pair_notes',
-           'pair_bends', 'pair_controls', 'channel_events', 'tempo_map', 'midi_part', 'parse_parts', 'read_parts',
-           'note_messages', 'bend_messages', 'midi_track', 'write_parts', 'held_values', 'dynamics_from_controls',
-           'split_bends', 'nearest_instrument', 'instruments_from_programs', 'melody_of_parts', 'shift_part',
-           'add_controls', 'silence_rests', 'CurveGrid', 'part_to_cond', 'cond_from_midi', 'runs', 'curve_levels',
-           'curve_pitches', 'notes_to_part', 'changes', 'smooth_notes', 'hold_notes', 'part_from_cond',
-           'programs_from_cond', 'attack_strength', 'attacks', 'absorb_transitions', 'move_onsets', 'is_reattack',
-           'split_attacks', 'release_frame', 'begin_with_rise', 'heard_spans', 'part_from_sound', 'take_parts']
+           'PITCH_HYSTERESIS', 'FLUX_LAG', 'FLUX_RISE', 'SHORTEST', 'TRANSITION', 'REATTACK', 'RELEASE', 'MidiPart',
+           'pair_notes', 'pair_bends', 'pair_controls', 'channel_events', 'tempo_map', 'midi_part', 'parse_parts',
+           'read_parts', 'note_messages', 'bend_messages', 'midi_track', 'write_parts', 'held_values',
+           'dynamics_from_controls', 'split_bends', 'nearest_instrument', 'instruments_from_programs',
+           'melody_of_parts', 'shift_part', 'add_controls', 'silence_rests', 'CurveGrid', 'part_to_cond',
+           'cond_from_midi', 'equal_runs', 'curve_levels', 'curve_pitches', 'notes_to_part', 'drop_repeated',
+           'smooth_notes', 'hold_notes', 'part_from_cond', 'programs_from_cond', 'onset_strength', 'onset_peaks',
+           'absorb_transitions', 'move_onsets', 'is_reattack', 'split_repeated_notes', 'release_frame',
+           'extend_to_rise', 'note_spans', 'part_from_sound', 'take_parts']
 
 # %% ../../nbs/84_files.midi.ipynb #w62004
 import io
@@ -304,9 +305,9 @@ def cond_from_midi(file, seconds:float=8, rate:float=75, features='pvt', instrum
 
 # %% ../../nbs/84_files.midi.ipynb #w62040
 OPEN_VELOCITY = 80      # of a note whose loudness is left open
-TURN = 0.6              # semitones that a measured pitch must leave its note by to be another one
+PITCH_HYSTERESIS = 0.6     # semitones that a measured pitch must leave its note by to be another one
 
-def runs(keys) -> list:
+def equal_runs(keys) -> list:
     "`[(first, stop)]` of the stretches of `keys` (n,) that are equal and not NaN"
     keys = np.asarray(keys, float)
     edges = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1], [True]]))
@@ -341,11 +342,12 @@ def notes_to_part(spans, midi, level, rate:float, name='') -> MidiPart:
         notes.append(Note(first/rate, stop/rate, int(pitch), int(np.clip(round(127*top), 1, 127))))
         pedal += [(i/rate, int(np.clip(round(127*level[i]/top), 0, 127))) for i in range(first, stop)]
         wheel += [(i/rate, round(float(midi[i] - pitch), 2)) for i in range(first, stop) if np.isfinite(midi[i])]
-    controls = {EXPRESSION: changes(pedal)} if any(v != 127 for _, v in pedal) else {}
-    return MidiPart(name, tuple(notes), (), controls, changes(wheel) if any(abs(b) >= 0.05 for _, b in wheel) else ())
+    controls = {EXPRESSION: drop_repeated(pedal)} if any(v != 127 for _, v in pedal) else {}
+    bends = drop_repeated(wheel) if any(abs(b) >= 0.05 for _, b in wheel) else ()
+    return MidiPart(name, tuple(notes), (), controls, bends)
 
 # %% ../../nbs/84_files.midi.ipynb #w62044
-def changes(pairs) -> tuple:
+def drop_repeated(pairs) -> tuple:
     "Those of `pairs` `[(time, value)]` that differ from the one before; of several at one time the last"
     last = dict(pairs)
     found = list(last.items())
@@ -355,18 +357,18 @@ def changes(pairs) -> tuple:
 def smooth_notes(midi, reach:int) -> np.ndarray:
     "The median of the `reach` frames to either side of each of `midi` (t,), within its stretches that are not NaN"
     found = np.array(midi, float)
-    for first, stop in runs(np.where(np.isfinite(found), 0, np.nan)):
+    for first, stop in equal_runs(np.where(np.isfinite(found), 0, np.nan)):
         near = np.lib.stride_tricks.sliding_window_view(np.pad(midi[first:stop], reach, 'edge'), 2*reach + 1)
         found[first:stop] = np.median(near, 1)
     return found
 
 # %% ../../nbs/84_files.midi.ipynb #w62046
-def hold_notes(midi, turn:float=TURN) -> np.ndarray:
-    "Whole numbers of `midi` (t,): a note is held until the pitch is more than `turn` away from it"
+def hold_notes(midi, hysteresis:float=PITCH_HYSTERESIS) -> np.ndarray:
+    "Whole numbers of `midi` (t,): a note is held until the pitch is more than `hysteresis` away from it"
     found, now = np.full(len(midi), np.nan), np.nan
     for i, m in enumerate(midi):
         if not np.isfinite(m): now = np.nan
-        elif not abs(m - now) <= turn: now = round(float(m))
+        elif not abs(m - now) <= hysteresis: now = round(float(m))
         found[i] = now
     return found
 
@@ -376,7 +378,7 @@ def part_from_cond(cond:Cond, rate:float=75, name='drawn') -> MidiPart:
     ask for no note"""
     midi, level = curve_pitches(cond), curve_levels(cond)
     whole = hold_notes(smooth_notes(midi, 3)) if 'voiced' in cond.local else np.round(midi)
-    spans = [(a, b, whole[a]) for a, b in runs(whole)]
+    spans = [(a, b, whole[a]) for a, b in equal_runs(whole)]
     check(spans, "the curves name no note: pitch or chroma are open, or all of it is a rest; draw one of them")
     return notes_to_part(spans, midi, level, rate, name)._replace(programs=programs_from_cond(cond, rate))
 
@@ -387,12 +389,12 @@ def programs_from_cond(cond:Cond, rate:float, labels=PLAYED_BY.labels) -> tuple:
     v = cond[PLAYED_BY.name][0].numpy()
     if len(v) != len(labels): return ()
     known = np.where(v.max(0) > 0, v.argmax(0), np.nan)
-    return changes([(a/rate, GM_INSTRUMENTS[labels[int(known[a])]].program) for a, b in runs(known)])
+    return drop_repeated([(a/rate, GM_INSTRUMENTS[labels[int(known[a])]].program) for a, b in equal_runs(known)])
 
 # %% ../../nbs/84_files.midi.ipynb #w62052
 FLUX_LAG, FLUX_RISE = 2, 2.5      # frames that the spectrum grows over; dB of all bands' mean that are an attack
 
-def attack_strength(wav, frames:int) -> np.ndarray:
+def onset_strength(wav, frames:int) -> np.ndarray:
     "How much the mel spectrum of `wav` `(n,)` grows in each of `frames` of 1/75 s, dB in the mean of all bands"
     db = mel_spectrogram(wav)
     db = np.maximum(db, db.max() - 60)
@@ -403,7 +405,7 @@ def attack_strength(wav, frames:int) -> np.ndarray:
     return np.pad(grown, (0, max(0, frames - len(grown))))[:frames]
 
 # %% ../../nbs/84_files.midi.ipynb #w62053
-def attacks(strength, rise:float=FLUX_RISE, near:int=3) -> np.ndarray:
+def onset_peaks(strength, rise:float=FLUX_RISE, near:int=3) -> np.ndarray:
     """Frames of the peaks of `strength` (t,) that stand `rise` above the mean around them, none within `near` frames
     of a higher one"""
     windows = np.lib.stride_tricks.sliding_window_view(np.pad(strength, near), 2*near + 1)
@@ -442,7 +444,7 @@ def is_reattack(db, first:int, at:int) -> bool:
     low = db[first + int(db[first:at].argmax()):at + 1].min()
     return db[first:at].max() - low > REATTACK/2 and db[at:at + 6].max() - low > REATTACK
 
-def split_attacks(spans, cuts, db) -> list:
+def split_repeated_notes(spans, cuts, db) -> list:
     "`spans` with notes parted at the frames `cuts` where they are struck again"
     found = []
     for first, stop, pitch in spans:
@@ -463,7 +465,7 @@ def release_frame(level, window:int=6) -> int:
     return max(int(gone[0]) - window//2, SHORTEST) if len(gone) else len(level)
 
 # %% ../../nbs/84_files.midi.ipynb #w62059
-def begin_with_rise(spans, db, reach:int=6) -> list:
+def extend_to_rise(spans, db, reach:int=6) -> list:
     """`spans`, each note beginning where its level begins to rise, at most `reach` frames back, within 30 dB of its
     top and after the note before it"""
     found = []
@@ -474,12 +476,12 @@ def begin_with_rise(spans, db, reach:int=6) -> list:
     return found
 
 # %% ../../nbs/84_files.midi.ipynb #w62060
-def heard_spans(midi, strength, db) -> list:
+def note_spans(midi, strength, db) -> list:
     "The notes `[(first, stop, pitch)]` of the smoothed pitch `midi` (t,), the `strength` of attacks and the level `db`"
     whole = hold_notes(midi)
-    spans = [(a, b, round(float(np.nanmedian(midi[a:b])))) for a, b in runs(whole) if b - a >= SHORTEST]
-    spans = split_attacks(move_onsets(absorb_transitions(spans), strength), attacks(strength), db)
-    return begin_with_rise([(a, a + release_frame(db[a:b]), p) for a, b, p in spans if b - a >= SHORTEST], db)
+    spans = [(a, b, round(float(np.nanmedian(midi[a:b])))) for a, b in equal_runs(whole) if b - a >= SHORTEST]
+    spans = split_repeated_notes(move_onsets(absorb_transitions(spans), strength), onset_peaks(strength), db)
+    return extend_to_rise([(a, a + release_frame(db[a:b]), p) for a, b, p in spans if b - a >= SHORTEST], db)
 
 # %% ../../nbs/84_files.midi.ipynb #w62061
 def part_from_sound(wav, rate:float=75, name='heard', quiet=-35.) -> MidiPart:
@@ -492,7 +494,7 @@ def part_from_sound(wav, rate:float=75, name='heard', quiet=-35.) -> MidiPart:
     db = frame_levels(wav, frames, -120.)
     midi = smooth_notes(np.where(voiced & (db > db.max() + quiet), midi, np.nan), 3)
     level = np.minimum(10**((db - FULL_VELOCITY_DB)/40), 1)
-    return notes_to_part(heard_spans(midi, attack_strength(wav, frames), db), midi, level, 75, name)
+    return notes_to_part(note_spans(midi, onset_strength(wav, frames), db), midi, level, 75, name)
 
 # %% ../../nbs/84_files.midi.ipynb #w62067
 def take_parts(cond:Cond, wav, rate:float=75, labels=PLAYED_BY.labels) -> list:
