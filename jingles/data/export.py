@@ -68,8 +68,8 @@ class RenderTask(NamedTuple):
 # %% ../../nbs/58_data.export.ipynb #c065
 def render_sounds(clips, seconds:float) -> np.ndarray:
     "The sounds `(b, n)` of clips of one class: as a batch, where the class can render one"
-    together = getattr(clips[0], 'together', None)
-    return together(clips, seconds) if together else np.stack([c.sound(seconds) for c in clips])
+    render_batch = getattr(clips[0], 'render_batch', None)
+    return render_batch(clips, seconds) if render_batch else np.stack([c.sound(seconds) for c in clips])
 
 def render_task(task:RenderTask) -> int:
     "Render the clips of a task once and write the missing shards that they belong to; returns the number of clips"
@@ -150,7 +150,7 @@ def plan_database(folder, name:str, format, source, recipe:ExportSettings) -> Da
     encoded, to check that the format works and to get the shapes of a record"""
     kind = resolve_format(format)
     silence = np.zeros((1, round(recipe.seconds*SAMPLE_RATE)), np.float32)
-    item = next(clip_records(kind, [source.blank], silence, recipe.seconds))
+    item = next(clip_records(kind, [source.empty_clip], silence, recipe.seconds))
     check(all(v.size for v in item.values()), f"seconds is {recipe.seconds:g}, too short for a frame of {name!r}; "
                                               "expected the length of a clip, such as 8")
     size = clips_per_shard(sum(v.nbytes for v in item.values()), max(recipe.clips), recipe.shard_mb)
@@ -297,7 +297,7 @@ def check_export_settings(recipe:ExportSettings, workers:int):
 def check_splits(source, clips):
     "ValueError when a part of which clips are wanted has no source file"
     for split, n in zip(('train', 'valid'), clips):
-        check(not n or not source.missing(split),
+        check(not n or not source.is_empty(split),
               f"no usable file falls to {split!r} (ratio {VALID_SHARE}); give more files, or ask for 0 clips of it")
 
 # %% ../../nbs/58_data.export.ipynb #c093
@@ -306,7 +306,7 @@ def first_clip_sha256(source, recipe:ExportSettings, stages) -> str:
     instead where the sound depends on the machine"""
     split = 'train' if stages[0][0][0] else 'valid'
     first = source.clip(recipe.seed, split, 0, recipe.seconds)
-    content = first.told() if hasattr(first, 'told') else first.sound(recipe.seconds).tobytes()
+    content = first.identity() if hasattr(first, 'identity') else first.sound(recipe.seconds).tobytes()
     return sha256(content).hexdigest()
 
 # %% ../../nbs/58_data.export.ipynb #c096
@@ -396,12 +396,12 @@ def _export_missing(out, dbs, held, source, recipe, workers, part) -> list:
                      for db, h, first in zip(dbs, held, first_clips)]
         if part == (1, 1): _remove_partial_files({out, *(db.folder for db in dbs)})     # else they are another part's
         for db, *rest in zip(dbs, held, manifests, missing): _start_database(db, *rest)
-        source.keep()
+        source.save_cache()
         _render_all(out, dbs, source, recipe, work, run)
     manifests = [complete_manifest(db, m) for db, m in zip(dbs, manifests)]
     for db, m in zip(dbs, manifests):
         if m['finished']: write_manifest(db.folder, m)      # else another part may have finished it meanwhile
-    if all(m['finished'] for m in manifests): source.forget()
+    if all(m['finished'] for m in manifests): source.delete_cache()
     return manifests
 
 def _is_finished(db, held) -> bool:

@@ -190,10 +190,10 @@ class RecordingSource:
     title = 'Sounds'
     def __init__(self, folder, features='descriptors'):
         self.folder, self.files = Path(folder), sound_files(folder)
-        self.blank = RecordedClip('', 0., check_measurable(features))
+        self.empty_clip = RecordedClip('', 0., check_measurable(features))
         self.parameters = dict(audio=folder_name(folder)) | features_parameter(features)
 
-    def read(self, seconds, run, keep=None):
+    def read(self, seconds, run, cache_folder=None):
         """Analyse every file, by `run` of a pool of workers; returns the source for the manifest. ValueError when no
         file is usable"""
         batches = [self.files[i:i + 16] for i in range(0, len(self.files), 16)]
@@ -209,14 +209,14 @@ class RecordingSource:
         self.parts = split_sounds(usable)
         return describe_sounds(folder_name(self.folder), usable, self.parts, skipped)
 
-    def keep(self): "Nothing is cached: the analysis is quick"
-    def forget(self): "Nothing is cached"
-    def missing(self, split): return not self.parts[split]
+    def save_cache(self): "Nothing is cached: the analysis is quick"
+    def delete_cache(self): "Nothing is cached"
+    def is_empty(self, split): return not self.parts[split]
 
     def clip(self, seed, split, k, seconds):
         rng = rng_for(seed, split, k)
         _, sound = self.parts[split][rng.integers(len(self.parts[split]))]
-        return RecordedClip(sound.path, float(rng.choice(sound.starts)*STEP_SECONDS), self.blank.features)
+        return RecordedClip(sound.path, float(rng.choice(sound.starts)*STEP_SECONDS), self.empty_clip.features)
 
 # %% ../../nbs/59_data.recordings.ipynb #c020
 def drop_duplicates(names, analysed) -> tuple:
@@ -265,7 +265,7 @@ class ProgramSource(MelodySource):
         super().__init__(*args, **kwargs)
         self.programs, self.features = tuple(map(midi_program, programs)), check_measurable(features)
         check(self.programs, "no General MIDI programs are given; name some, such as 0,40,56,73")
-        self.blank = MeasuredClip(self.blank, features)
+        self.empty_clip = MeasuredClip(self.empty_clip, features)
         notes = {k: v for k, v in self.parameters.items() if k != 'style'}
         self.parameters = notes | dict(programs=list(self.programs)) | features_parameter(features)
 

@@ -56,7 +56,7 @@ class RenderingSource:
         self.parts, self.source, self.features = parts, source, features
         self.playing, self.invented, self.instruments = playing, invented, tuple(instruments)
         self.soundfont = str(find_soundfont(soundfont))
-        self.blank = RenderedClip(PlayedClip((), instruments[0], (), '', self.instruments), features)
+        self.empty_clip = RenderedClip(PlayedClip((), instruments[0], (), '', self.instruments), features)
         self.parameters = dict(
             midi=source.get('name'),
             soundfont=describe_soundfont(self.soundfont),
@@ -66,10 +66,10 @@ class RenderingSource:
             invented=invented,
             instruments=list(instruments))
 
-    def read(self, seconds, run, keep=None): return self.source
-    def keep(self): "Nothing to keep: the melodies were read elsewhere"
-    def forget(self): "Nothing was kept"
-    def missing(self, split): return self.parts[split] == []
+    def read(self, seconds, run, cache_folder=None): return self.source
+    def save_cache(self): "Nothing is cached: the melodies were read elsewhere"
+    def delete_cache(self): "Nothing is cached"
+    def is_empty(self, split): return self.parts[split] == []
 
     def clip(self, seed, split, k, seconds):
         options = self.playing, self.invented, self.instruments
@@ -90,8 +90,8 @@ class RequestedClip(NamedTuple):
     maker: object
 
     def sound(self, seconds): return self.maker([self], seconds)[0]
-    def together(self, clips, seconds): return self.maker(clips, seconds)
-    def told(self): return repr(sorted((k, v.tobytes()) for k, v in self.arrays.items())).encode()
+    def render_batch(self, clips, seconds): return self.maker(clips, seconds)
+    def identity(self): return repr(sorted((k, v.tobytes()) for k, v in self.arrays.items())).encode()
     def curves(self, sound, frames, rate, centred=False):
         return {k: to_frames_nearest(v, frames) for k, v in self.arrays.items() if k != 'x'}
 
@@ -119,17 +119,18 @@ class RequestSource:
         check(finished, f"{data} is not a finished export; finish it with the command that began it")
         shapes = read_shapes(self.folder)
         self.names = [k for k in shapes if with_sound or k != 'x']
-        self.blank = RequestedClip({k: np.zeros(s, t) for k, (t, s) in shapes.items() if k in self.names}, 0, maker)
+        arrays = {k: np.zeros(s, t) for k, (t, s) in shapes.items() if k in self.names}
+        self.empty_clip = RequestedClip(arrays, 0, maker)
         parameters = dict(asked=database_identity(self.manifest), maker=maker.parameters)
         if repeats > 1: parameters['repeats'] = repeats
         self.parameters = json_roundtrip(parameters)
         self.items, self.index = None, -1       # reader, and number of the clip that was read last
 
-    def read(self, seconds, run, keep=None):
+    def read(self, seconds, run, cache_folder=None):
         return {k: v for k, v in self.manifest.get('source', {}).items() if k != 'hashes'}
-    def keep(self): "Nothing to keep: the database has it"
-    def forget(self): "Nothing was kept"
-    def missing(self, split): return not self.manifest['counts'][self.folder.name]
+    def save_cache(self): "Nothing is cached: the database has it"
+    def delete_cache(self): "Nothing is cached"
+    def is_empty(self, split): return not self.manifest['counts'][self.folder.name]
 
     def clip(self, seed, split, k, seconds):
         index = k//self.repeats
@@ -145,14 +146,14 @@ class UnconditionalSource:
     title = 'Samples'
     def __init__(self, features, maker):
         arrays = {k: v[0].numpy() for k, v in uncontrolled(1, features).local.items()}
-        self.maker, self.blank = maker, RequestedClip(arrays, 0, maker)
+        self.maker, self.empty_clip = maker, RequestedClip(arrays, 0, maker)
         self.parameters = json_roundtrip(dict(asked=None, features=list(arrays), maker=maker.parameters))
 
-    def read(self, seconds, run, keep=None): return dict(kind='none')
-    def keep(self): "Nothing to keep"
-    def forget(self): "Nothing was kept"
-    def missing(self, split): return False
-    def clip(self, seed, split, k, seconds): return self.blank._replace(seed=seed + k)
+    def read(self, seconds, run, cache_folder=None): return dict(kind='none')
+    def save_cache(self): "Nothing is cached"
+    def delete_cache(self): "Nothing is cached"
+    def is_empty(self, split): return False
+    def clip(self, seed, split, k, seconds): return self.empty_clip._replace(seed=seed + k)
 
 # %% ../../nbs/68_data.samples.ipynb #pa11f8b
 class _SineMaker:
