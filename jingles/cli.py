@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['OLD_OPTIONS', 'app', 'CLOCK', 'VERSION', 'Velocity', 'Chroma', 'Instrument', 'Feature', 'Seconds', 'Style', 'Midi',
-           'Voice', 'TrackName', 'Start', 'Modulation', 'Curves', 'OWN', 'Seed', 'Variations', 'Steps', 'Sampler',
-           'SamplingSettings', 'Guidance', 'UnconditionalScale', 'InitAudio', 'Strength', 'InpaintStretch',
+           'Voice', 'TrackName', 'Start', 'Modulation', 'Curves', 'MODEL_DEFAULT', 'Seed', 'Variations', 'Steps',
+           'Sampler', 'SamplingSettings', 'Guidance', 'UnconditionalScale', 'InitAudio', 'Strength', 'InpaintStretch',
            'PreviousCurves', 'Morph', 'Share', 'Loudness', 'BestOf', 'Until', 'SeamlessLoop', 'Tolerance', 'Voices',
            'CodecFolder', 'ModelFolder', 'Sound', 'Picture', 'Bits', 'FileRate', 'WriteMidi', 'Force', 'NO_RECIPE',
            'JingleFile', 'current_name', 'show_version', 'common_options', 'is_file_name', 'is_sound_name',
@@ -14,7 +14,7 @@ __all__ = ['OLD_OPTIONS', 'app', 'CLOCK', 'VERSION', 'Velocity', 'Chroma', 'Inst
            'parse_style', 'with_style', 'check_consistent', 'base_or_demo', 'control_curves', 'check_writable',
            'output_paths', 'existing', 'numbered', 'free_path', 'sound_path', 'pick_seed', 'write_sounds',
            'draw_pictures', 'progress_bar', 'parse_region', 'morphed', 'keep_mask', 'generate_or_edit', 'option',
-           'many', 'flag', 'within', 'sampling_pairs', 'with_sampling_options', 'parse_guidance', 'at_loudness',
+           'repeated', 'flag', 'bounded', 'sampling_pairs', 'with_sampling_options', 'parse_guidance', 'with_loudness',
            'requested_curves', 'check_source_options', 'check_edit_options', 'check_curve_texts', 'check_files',
            'elapsed', 'timing_line', 'check_encoding', 'Options', 'check_options', 'keeps_best', 'seeds_used',
            'check_best_loop_voices', 'band_widths', 'adapted_model', 'best_sounds', 'voices_control', 'mixed_voices',
@@ -363,14 +363,14 @@ def option(kind, help:str, *names, **limits):
     "The type of a parameter: an option that may be left out"
     return Annotated[Optional[kind], typer.Option(*names, help=help, **limits)]
 
-def many(kind, help:str, *names): return option(list[kind], f"{help} May be repeated.", *names)
+def repeated(kind, help:str, *names): return option(list[kind], f"{help} May be repeated.", *names)
 def flag(name:str, help:str): return Annotated[bool, typer.Option(name, help=help)]
-def within(kind, limit, help:str): return option(kind, help, min=limit.low, max=limit.high)
+def bounded(kind, limit, help:str): return option(kind, help, min=limit.low, max=limit.high)
 
 Velocity = option(str, "Loudness: a number in 0..1, -1 for not controlled, or a .csv, .json or .npz file of curves.")
 Chroma = option(str, "Pitch class: a note such as F#, a number in 0..1 (C = 0, B = 1), -1, or a file of curves.")
 Instrument = option(str, "piano, violin or trumpet, or a file of curves.")
-Feature = many(str, "NAME=VALUE: any curve by its name, such as pitch=A4, loudness=0.7 or brightness=drawn.csv.")
+Feature = repeated(str, "NAME=VALUE: any curve by its name, such as pitch=A4, loudness=0.7 or brightness=drawn.csv.")
 Seconds = option(float, f"Length, {SECONDS.low} to {SECONDS.high}. [default: that of the curves, else 8]")
 Style = option(str, "Of the whole clip, for what the curves leave open: density=3 (notes per second, 0..8), "
                     "register=G4 (C3..C5), legato=0.9, dynamics=0.5 (both 0..1), separated by commas. "
@@ -386,16 +386,16 @@ Curves = option(Path, "A .csv, .json or .npz file with all curves, one row per f
                       "shipped one; or a recording to follow, .wav, .flac, .ogg or .mp3.")
 
 # %% ../nbs/88_cli.ipynb #c029
-OWN = "[default: the model's own]"
+MODEL_DEFAULT = "[default: the model's own]"
 Seed = Annotated[int, typer.Option(help="Another seed is another performance of the same curves; -1 takes any.")]
-Variations = within(int, VARIATIONS, "How many, with seeds SEED, SEED+1, ...")
-Steps = within(int, STEPS, f"Sampling steps; more is slower and a little better. {OWN}")
-Sampler = option(str, f"dpmpp, heun or euler for EDM. {OWN}")
-SamplingSettings = many(str, "NAME=VALUE: another sampling setting that `jingles settings` lists, such as s_churn=40, "
-                             "sigma_max=60 or eta=0.5.", '--sampling')
+Variations = bounded(int, VARIATIONS, "How many, with seeds SEED, SEED+1, ...")
+Steps = bounded(int, STEPS, f"Sampling steps; more is slower and a little better. {MODEL_DEFAULT}")
+Sampler = option(str, f"dpmpp, heun or euler for EDM. {MODEL_DEFAULT}")
+SamplingSettings = repeated(str, "NAME=VALUE: another sampling setting that `jingles settings` lists, "
+                                 "such as s_churn=40, sigma_max=60 or eta=0.5.", '--sampling')
 Guidance = option(str, "Classifier-free guidance scale: a number, or one for each feature, velocity=3,chroma=1.5; "
-                       f"1 disables it and halves the cost, 0 turns a feature off. {OWN}")
-UnconditionalScale = option(float, f"Output scale for uncontrolled features; 1 turns it off. {OWN}", min=0)
+                       f"1 disables it and halves the cost, 0 turns a feature off. {MODEL_DEFAULT}")
+UnconditionalScale = option(float, f"Output scale for uncontrolled features; 1 turns it off. {MODEL_DEFAULT}", min=0)
 
 # %% ../nbs/88_cli.ipynb #sp01
 def sampling_pairs(sampling) -> dict:
@@ -426,23 +426,23 @@ def parse_guidance(text:str|None):
 
 # %% ../nbs/88_cli.ipynb #c033
 InitAudio = option(Path, "A sound to start from: vary it (--strength), or regenerate a part of it (--inpaint).")
-Strength = within(float, STRENGTH, "How far a varied sound may go: small stays close, 1 is new.")
+Strength = bounded(float, STRENGTH, "How far a varied sound may go: small stays close, 1 is new.")
 InpaintStretch = option(str, "START:STOP in seconds; outside of it --init-audio stays as it is.")
 PreviousCurves = option(Path, "The curves that --init-audio was made from; only where they differ from the new ones is "
                               "the sound regenerated.")
 Morph = option(Path, "A file of curves to morph to.")
-Share = within(float, FRACTION, "How far to morph: 0 is no change, 1 the curves of --morph.")
+Share = bounded(float, FRACTION, "How far to morph: 0 is no change, 1 the curves of --morph.")
 Loudness = option(float, "Normalise the loudness to this many LUFS, e.g. -16. [default: as generated]", max=0)
 
 # %% ../nbs/88_cli.ipynb #n5612142
-BestOf = within(int, VARIATIONS, "Generate so many, measure each against its curves, keep the best and say how it "
+BestOf = bounded(int, VARIATIONS, "Generate so many, measure each against its curves, keep the best and say how it "
                                  "follows.")
 Until = option(float, "Then redraw the stretches that do not follow, up to four times, until the score is this, 0..1.",
                min=0, max=1)
 SeamlessLoop = flag('--loop', "A seamless loop of exactly --seconds, or of the length of the curves.")
-Tolerance = many(str, "NAME=WIDTH: a band in place of a line, half its width in the units of the curve, a number or a "
-                      "file.")
-Voices = within(int, Limit(2, 8), "Of --midi: so many voices at once, mixed; --instrument may name one for each, with "
+Tolerance = repeated(str, "NAME=WIDTH: a band in place of a line, half its width in the units of the curve, "
+                          "a number or a file.")
+Voices = bounded(int, Limit(2, 8), "Of --midi: so many voices at once, mixed; --instrument may name one for each, with "
                                    "commas.")
 
 # %% ../nbs/88_cli.ipynb #c035
@@ -458,7 +458,7 @@ WriteMidi = flag('--write-midi', "Write what was drawn and what is heard as a MI
 Force = flag('--force', "Replace files of the same name.")
 
 # %% ../nbs/88_cli.ipynb #c036
-def at_loudness(sounds, loudness:float|None) -> list:
+def with_loudness(sounds, loudness:float|None) -> list:
     "The sounds, each at `loudness` LUFS; as they are for None"
     from jingles.audio import normalise_loudness
     return list(sounds) if loudness is None else [normalise_loudness(wav, loudness) for wav in sounds]
@@ -704,7 +704,7 @@ def sample_jingles(o, model, cond, old, keep) -> tuple:
         if keeps_best(o): found = best_sounds(o, model, cond, widths, how)
         else: made = generate_or_edit(model, cat_conds([cond]*o.variations), old, o.strength, keep, seed=o.seed, **how)
     if found: made = found[-1].wav[None]
-    return mixed_voices(made, o.loudness) if o.voices else at_loudness(made, o.loudness), found, widths
+    return mixed_voices(made, o.loudness) if o.voices else with_loudness(made, o.loudness), found, widths
 
 # %% ../nbs/88_cli.ipynb #n8685986
 def write_jingles(o):
@@ -810,7 +810,7 @@ def write_combinations(o):
     bar, progress = progress_bar(len(each)*model.paradigm.count(sampling_to_json(model, steps=o.steps)['steps']))
     how = dict(steps=o.steps, seed=o.seed, guidance=o.guidance, unconditional_scale=o.unconditional_scale)
     with bar: sounds = [generate(model, one, progress=progress, **how)[0] for one in each]
-    sounds = at_loudness(sounds, o.loudness)
+    sounds = with_loudness(sounds, o.loudness)
     options = {k: v for k, v in how.items() if v is not None and k != 'seed'}
     requests = [SoundRequest(one, o.seed, options=options, loudness=o.loudness) for one in each]
     paths = write_sounds(sounds, out, names, recipe_writer(model, requests, o.model or DEFAULT_MODEL, Encoding()))
@@ -820,10 +820,10 @@ def write_combinations(o):
 # %% ../nbs/88_cli.ipynb #n3226015
 @app.command()
 def combine(
-    velocity: many(str, "Loudness, as in `generate`.") = None,
-    chroma: many(str, "Pitch class, as in `generate`.") = None,
-    instrument: many(str, "piano, violin or trumpet, or a file of curves.") = None, feature: Feature = None,
-    seconds: within(float, SECONDS, "Length.") = 4.,
+    velocity: repeated(str, "Loudness, as in `generate`.") = None,
+    chroma: repeated(str, "Pitch class, as in `generate`.") = None,
+    instrument: repeated(str, "piano, violin or trumpet, or a file of curves.") = None, feature: Feature = None,
+    seconds: bounded(float, SECONDS, "Length.") = 4.,
     seed: Seed = 0, model: ModelFolder = None, codec: CodecFolder = None,
     steps: Steps = None, sampler: Sampler = None, sampling: SamplingSettings = None,
     guidance: Guidance = None, unconditional_scale: UnconditionalScale = None, loudness: Loudness = None,
@@ -976,7 +976,7 @@ def train(
     data: Annotated[Path, typer.Option(help="A database exported in the model's format.")],
     out: option(Path, "Folder for weights and checkpoint.") = Path('runs/small'),
     preset: option(str, "Settings to begin with; `jingles settings` lists the presets.") = 'small',
-    setting: many(str, "NAME=VALUE: a setting of the run that `jingles settings` lists.", '--set') = None,
+    setting: repeated(str, "NAME=VALUE: a setting of the run that `jingles settings` lists.", '--set') = None,
 ):
     """Train a diffusion model; the same command goes on with a run that was stopped.
 

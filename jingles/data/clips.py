@@ -138,30 +138,30 @@ class MelodySource:
     def __init__(self, midi=None, soundfont=None, playing='sine', invented=0., instruments=PLAYED_BY.labels):
         self.options = playing_options(playing, invented, instruments)
         self.instruments = tuple(instruments)
-        self.blank = PlayedClip((), instruments[0], (), '', self.instruments)
+        self.empty_clip = PlayedClip((), instruments[0], (), '', self.instruments)
         self.midi, self.soundfont = midi, str(find_soundfont(soundfont))
         self.parameters = dict(
             midi=midi and folder_name(midi), soundfont=describe_soundfont(self.soundfont), style=list(STYLE_NAMES),
             **{k: list(v) if isinstance(v, tuple) else v for k, v in self.options.items()})
 
-    def read(self, seconds, run, keep=None):
-        """Read the files by `run` of a pool of workers, or their cache in the folder `keep`; returns the source for the
+    def read(self, seconds, run, cache_folder=None):
+        """Read the files by `run` of a pool of workers, or their cache in `cache_folder`; returns the source for the
         manifest. ValueError when no file is usable"""
-        self.cache_path = keep and self.midi is not None and Path(keep)/'melodies.npz'
+        self.cache_path = cache_folder and self.midi is not None and Path(cache_folder)/'melodies.npz'
         self.found = None, {}
         if self.midi is not None: self.key, self.found = cached_melodies(self.midi, seconds, run, self.cache_path)
         melodies, skipped = self.found
         self.parts = split_melodies(melodies)
         return describe_source(self.midi, melodies, skipped, self.parts)
 
-    def keep(self):
+    def save_cache(self):
         if self.cache_path and not self.cache_path.exists():
             save_melody_cache(self.cache_path, self.key, *self.found)
 
-    def forget(self):
+    def delete_cache(self):
         if self.cache_path: self.cache_path.unlink(missing_ok=True)
 
-    def missing(self, split): return self.parts[split] == []
+    def is_empty(self, split): return self.parts[split] == []
 
     def clip(self, seed, split, k, seconds):
         drawn = draw_clip(self.parts[split], seed, split, k, seconds, **self.options)
