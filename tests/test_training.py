@@ -300,7 +300,7 @@ def test_held_out_loss_takes_no_more_at_once_than_training(tiny, tmp_path, monke
     "The network sees the share of the batch that it sees in training, with gradients or without"
     seen, plain = {True: set(), False: set()}, training.to_batch
     def counted(part, *rest):
-        seen[torch.is_grad_enabled()].add(len(part.draws))
+        seen[torch.is_grad_enabled()].add(len(part.generators))
         return plain(part, *rest)
     monkeypatch.setattr(training, 'to_batch', counted)
     train(config(tiny, accumulate=2), tiny/'db', tmp_path)
