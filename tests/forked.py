@@ -146,6 +146,7 @@ def stand_in(connection, args):
     "Be the process that is forked, as far as others can tell"
     ignored, parent = [n for n in PASSED_ON if signal.getsignal(n) is signal.SIG_IGN], os.getppid()
     for number in PASSED_ON: signal.signal(number, lambda number, _: connection.send(bytes([number])))
+    signal.signal(signal.SIGQUIT, lambda *_: connection.send(bytes([signal.SIGKILL])))      # of `kill`
     message = json.dumps(dict(args=args, env=dict(os.environ), cwd=os.getcwd(), ignored=ignored)).encode() + b'\0'
     sent = socket.send_fds(connection, [message], [0, 1, 2])
     connection.sendall(message[sent:])
@@ -191,6 +192,12 @@ def command(*args):
     "The command line that does, forked, what `python *args` does"
     start_server()
     return [sys.executable, '-S', HERE, *map(str, args)]
+
+
+def kill(process):
+    "kill -9 what was forked for `process`, a Popen of a `command`; when this returns its exit status, it is gone"
+    process.send_signal(signal.SIGQUIT)
+    return process.wait()
 
 
 def jingles(*args, timeout=300):

@@ -1,10 +1,11 @@
 "To and from a workstation: MIDI -> jingle -> MIDI, the file that makes itself again, in processes of their own"
-import json, subprocess, sys
+import json, subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import forked
 from jingles.audio import load
 from jingles.core import rng_for
 from jingles.data.melody import random_melody
@@ -59,8 +60,7 @@ def test_swell_of_the_pedal_is_heard(tmp_path):
 def jingles(tmp_path):
     "A command line in a process of its own; returns what it says"
     def run(*args, code=0):
-        call = [sys.executable, '-c', 'from jingles.cli import main; main()', *map(str, args)]
-        done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True)
+        done = subprocess.run(forked.command('-c', forked.CLI, *args), cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout + done.stderr
     return run

@@ -1,10 +1,11 @@
 "An export that is killed at any moment ends, when it is called again, with the bytes of one that never was; damage is found and named"
-import json, os, shutil, signal, subprocess, sys, time
+import json, shutil, signal, subprocess, time
 
 import nbformat
 import papermill
 import pytest
 
+import forked
 from book import ROOT
 from jingles.data.cards import card_text
 from jingles.data.export import read_manifest
@@ -13,7 +14,7 @@ from jingles.data.records import Records, checksum
 SIZE = ('--train', 160, '--valid', 24, '--seconds', 1, '--format', 'audio,codec', '--seed', 7)
 
 
-def command(*args): return [sys.executable, '-c', 'import sys; sys.argv[0] = "jingles"; from jingles.cli import main; main()', *map(str, args)]
+def command(*args): return forked.command('-c', forked.CLI, *args)
 
 
 def contents(folder):
@@ -39,8 +40,7 @@ def test_killed_and_taken_up_is_the_same(whole, tmp_path, jingles):
         with open(tmp_path/'said', 'w') as said: running = subprocess.Popen(command('export', out, *SIZE, '--workers', workers), cwd=ROOT, stdout=said, stderr=said)
         deadline = time.time() + 240
         while len(shards(out)) < enough and running.poll() is None and time.time() < deadline: time.sleep(0.01)
-        os.kill(running.pid, signal.SIGKILL)
-        assert running.wait() == -signal.SIGKILL, (tmp_path/'said').read_text()
+        assert forked.kill(running) == -signal.SIGKILL, (tmp_path/'said').read_text()
     assert 1 <= len(shards(out)) < len(shards(whole))
     jingles('export', out, *SIZE, '--workers', 1)
     assert contents(out) == contents(whole)
@@ -75,8 +75,7 @@ def test_enlarged_killed_and_taken_up(whole, tmp_path, jingles):
     with open(tmp_path/'said', 'w') as said: running = subprocess.Popen(command('export', out, *more, '--workers', 1), cwd=ROOT, stdout=said, stderr=said)
     deadline = time.time() + 240
     while len(shards(out)) < len(shards(whole)) + 2 and running.poll() is None and time.time() < deadline: time.sleep(0.01)
-    os.kill(running.pid, signal.SIGKILL)
-    assert running.wait() == -signal.SIGKILL, (tmp_path/'said').read_text()
+    assert forked.kill(running) == -signal.SIGKILL, (tmp_path/'said').read_text()
     half = read_manifest(out/'PVT-codec')
     assert half['enlarging']['clips'] == [325, 53] and {k: v for k, v in half.items() if k != 'enlarging'} == read_manifest(whole/'PVT-codec')
     assert jingles('check', out).stdout.count('whole') == 2 and len(Records(out/'PVT-codec'/'train')) == 160
@@ -219,7 +218,7 @@ def test_expressive_playing(tmp_path, jingles):
     assert "playing is 'jazz'; expected sine or expressive" in jingles('export', tmp_path/'no', '--playing', 'jazz', ok=False).stderr
 
 
-def test_run_notebook(tmp_path, monkeypatch):
+def test_run_notebook(forked_kernels, tmp_path, monkeypatch):
     "nbs/runs/export.ipynb through papermill, and once more: the second time there is nothing to do"
     monkeypatch.delenv('MPLBACKEND', raising=False)         # pictures in the notebook, as a user sees them
     given = dict(out=str(tmp_path/'db'), train=6, valid=2, seconds=1., workers=1, formats='codec-codes')
@@ -270,7 +269,7 @@ def test_a_loaders_workers_share_the_records(whole):
 
 
 @pytest.mark.parametrize('given, says', [(dict(ouput='db'), "no parameter 'ouput'"), (dict(train='many'), "train is 'many'; expected int")])
-def test_run_notebook_refuses(tmp_path, given, says):
+def test_run_notebook_refuses(forked_kernels, tmp_path, given, says):
     "A misspelt name, a wrong type: before any work"
     with pytest.raises(papermill.PapermillExecutionError) as error:
         papermill.execute_notebook(ROOT/'nbs'/'runs'/'export.ipynb', tmp_path/'run.ipynb', dict(out=str(tmp_path/'db')) | given, progress_bar=False)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+import forked
 from book import ROOT
 from jingles.audio import load
 from lab import CHROMIUM, Board, chromium, free_port, soon, stop
@@ -17,8 +18,8 @@ CURVES = dict(velocity=[0.8]*38, chroma=[4/11]*38)
 class Served:
     "`jingles serve`, as somebody starts it"
     def __init__(self, folder, *options):
-        self.port, code = free_port(), 'import sys; sys.argv[0] = "jingles"; from jingles.cli import main; main()'
-        command = [sys.executable, '-c', code, 'serve', '--port', str(self.port), *options]
+        self.port = free_port()
+        command = forked.command('-c', forked.CLI, 'serve', '--port', self.port, *options)
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=open(folder/'serve.log', 'w'), text=True, env=os.environ | dict(PYTHONPATH=str(ROOT)))
         self.page = self.process.stdout.readline().strip()          # it is said before anybody can connect
         self.url, _, self.token = self.page.partition('/?token=')
