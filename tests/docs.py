@@ -72,7 +72,7 @@ def relinked(text):
 
 def gather(root, to):
     "All pages and the files that they name, in the folder `to`, laid out as in the project; `{page: title}`"
-    wanted = [root/'README.md', *(c.path for c in chapters(root)), *sorted((root/'nbs').glob('explore/*.ipynb')), *sorted((root/'nbs').glob('runs/*.ipynb')),
+    wanted = [root/'README.md', *(c.path for c in chapters(root)), *sorted((root/'nbs').glob('explore/*.ipynb')), *sorted((root/'nbs').glob('runs/*.ipynb')), *sorted((root/'nbs').glob('results/*.ipynb')),
               *sorted((root/'data_cards').glob('*.md')), *(root/n for n in ('CHANGELOG.md', 'slurm/README.md', 'gpu/README.md')), *sorted((root/'jingles'/'weights').glob('*/README.md'))]
     titles = {}
     for path in filter(Path.exists, wanted):
@@ -96,7 +96,7 @@ def contents(root, titles):
     numbered = {f'nbs/{c.path.stem}.md': c.number for c in chapters(root)}
     parts = {}
     for name, number in numbered.items(): parts.setdefault(PARTS[number//10], []).append({f'{number:02} {titles[name]}': name})
-    rest = {'Notebooks to play with': 'nbs/explore/', 'Runs': 'nbs/runs/', 'Data cards': 'data_cards/', 'Model cards': 'jingles/weights/', 'Clusters and GPUs': ('slurm/', 'gpu/')}
+    rest = {'Notebooks to play with': 'nbs/explore/', 'Runs': 'nbs/runs/', 'Results': 'nbs/results/', 'Data cards': 'data_cards/', 'Model cards': 'jingles/weights/', 'Clusters and GPUs': ('slurm/', 'gpu/')}
     for part, prefix in rest.items(): parts[part] = [{titles[name]: name} for name in titles if name.startswith(prefix)]
     if 'CHANGELOG.md' in titles: parts['Changes'] = 'CHANGELOG.md'
     return [{'jingles': 'index.md'}] + [{part: found} for part, found in parts.items() if found]
