@@ -336,10 +336,11 @@ def comparison_tables(found:dict) -> dict:
                 csv=as_csv(ours))
 
 # %% ../../nbs/77_evaluation.frameworks.ipynb #n0279582
-def compare_frameworks(folders, out, names=None, **how) -> dict:
+def compare_frameworks(folders, out, names=None, evaluated=None, **how) -> dict:
     """Write `table.md`, `table.csv` and `table.png` for the models in `folders` into the folder `out`, and return their
-    paths; `names` are titles, `how` is that of `evaluate_model`"""
-    found = {name: evaluate_model(folder, Path(out)/name, **how)
+    paths; `names` are titles, `evaluated` says for each where its sounds and figures are kept (else `out/name`), `how`
+    is that of `evaluate_model`"""
+    found = {name: evaluate_model(folder, (evaluated or {}).get(name, Path(out)/name), **how)
              for name, folder in zip(names or model_titles(folders), folders)}
     check(found, "no models to compare; name the folder of at least one")
     paths = {kind: Path(out)/f'table.{kind}' for kind in ('md', 'csv', 'png')}
@@ -469,12 +470,14 @@ def export_for_table(scale:TableScale, out, midi=None, workers:int=2) -> dict:
 # %% ../../nbs/77_evaluation.frameworks.ipynb #n8068461
 def train_frameworks(scale:TableScale, data:dict, out, equal_parameters:bool=False, only:str=''):
     """Train the five pairs, or `only` one, on the databases `data`, one after the other in folders under `out`;
-    yields `(name, folder)` of each that is done"""
+    yields `(name, folder)` of each that is done. A pair that has the same size in both tables is trained once"""
     for name, cfg in framework_configs(scale, equal_parameters).items():
         if only not in ('', name): continue
-        folder, source = Path(out)/name, data[name.partition('-')[2]]
+        kind = name.partition('-')[2]
+        size = scale.parameters.get('latents' if equal_parameters else kind)
+        folder = Path(out)/(f'{name}-{size:g}M' if size else name)
         if not (folder/'finished').exists():
-            train(steps_in(cfg, source, folder, scale.minutes), source, folder/'model')
+            train(steps_in(cfg, data[kind], folder, scale.minutes), data[kind], folder/'model')
             (folder/'finished').touch()
         yield name, folder/'model'
 
