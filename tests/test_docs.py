@@ -80,6 +80,15 @@ def test_search_finds_words_of_the_book(site, pages):
     assert any('churn' in d['text'] and d['location'].startswith('nbs/11_') for d in index)
 
 
+NOTE_READINESS = """
+const plain = EventTarget.prototype.dispatchEvent;
+EventTarget.prototype.dispatchEvent = function (event) {        // Material's search worker says so (type 1) when it has loaded its index
+  const result = plain.call(this, event);
+  if (event instanceof MessageEvent && event.data?.type === 1) window.searchIsReady = true;
+  return result;
+};"""
+
+
 @pytest.mark.slow
 def test_search_in_a_browser_without_a_server(site):
     "Chromium, on the files as they lie: a word is typed, the chapter about it is clicked, and its page is there"
@@ -93,8 +102,11 @@ def test_search_in_a_browser_without_a_server(site):
         page.set_default_timeout(120_000)                       # a busy machine
         errors = []
         page.on('pageerror', lambda e: errors.append(str(e)))
+        page.add_init_script(NOTE_READINESS)
         page.goto((site/'index.html').as_uri())
-        page.locator('.md-search__input').fill('multinomial')
+        page.locator('.md-search__input').focus()               # only then the index is loaded
+        page.wait_for_function('window.searchIsReady')
+        page.locator('.md-search__input').press_sequentially('multinomial')
         page.locator('.md-search-result__link[href*="14_paradigms.discdpm"]').first.click()
         page.wait_for_url('**/14_paradigms.discdpm.html*')
         assert not errors, errors
