@@ -1,13 +1,15 @@
 "The codecs' integer codes: the shipped ones, the library that learns them, other processes, and the notebook that makes it all"
-import json, os, shutil, signal, subprocess, sys, time
+import json, os, shutil, subprocess, time
 
 import numpy as np
 import pytest
 import torch
+import forked
 from book import ROOT
 from jingles.core import fingerprint, load_tensors
 from jingles.formats.codec import WEIGHTS, Codec, CodecCodes, codebook_use, learn_codebooks, load_codec, load_codes, sum_codewords, nearest_code, residual_quantise, save_codec, save_codes
 from jingles.formats.spectral import load_spectral_codes
+from jingles.trainer.processes import lock_run
 
 
 @pytest.fixture(scope='module')
@@ -204,20 +206,28 @@ SMALL = dict(sounds=6, latents=6, held_out=3, seconds=1., steps=40, save_every=2
 def papermill(out, **parameters):
     "The command that runs the notebook through papermill"
     given = sum((['-p', k, str(v)] for k, v in dict(SMALL, out=str(out), **parameters).items()), [])
-    return [sys.executable, '-m', 'papermill', str(ROOT/'nbs'/'runs'/'train_codec.ipynb'), str(out/'run.ipynb'), '--cwd', str(ROOT), *given]
+    return forked.command('-m', 'papermill', ROOT/'nbs'/'runs'/'train_codec.ipynb', out/'run.ipynb', '--cwd', ROOT, *given)
+
+
+def unlocked(out):
+    "Whether no process trains into the folder `out`"
+    try: lock_run(out).release()
+    except ValueError: return False
+    return True
 
 
 @pytest.mark.parametrize('format, load, seconds', [('codec', load_codes, 1.), ('spectral', load_spectral_codes, 2.)])
-def test_train_codec_notebook_stops_and_goes_on(library, tmp_path, format, load, seconds):
+def test_train_codec_notebook_stops_and_goes_on(library, forked_kernels, tmp_path, format, load, seconds):
     pytest.importorskip('papermill')
     env = {k: v for k, v in os.environ.items() if k != 'MPLBACKEND'}        # pictures belong into the notebook here
     env['PYTHONPATH'] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])])
     out = tmp_path/'codec'; out.mkdir()
-    first = subprocess.Popen(papermill(out, format=format, seconds=seconds), cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    first = subprocess.Popen(papermill(out, format=format, seconds=seconds), cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     deadline = time.time() + 300
     while not (out/'last.safetensors').exists() and first.poll() is None and time.time() < deadline: time.sleep(0.2)
     assert (out/'last.safetensors').exists(), first.communicate()[0][-2000:]
-    os.killpg(first.pid, signal.SIGKILL); first.communicate()
+    forked.kill(first); first.communicate()
+    while not unlocked(out): time.sleep(0.05)                   # the kernel ends when it sees that it is alone
     rendered = (out/'audio'/'manifest.json').stat().st_mtime
     again = subprocess.run(papermill(out, format=format, seconds=seconds), cwd=ROOT, env=env, capture_output=True, text=True, timeout=500)
     assert again.returncode == 0, again.stderr[-3000:]

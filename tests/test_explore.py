@@ -6,7 +6,7 @@ from book import ROOT
 
 
 @pytest.mark.parametrize('path', sorted((ROOT/'nbs'/'explore').glob('[0-9]*.ipynb')), ids=lambda p: p.stem)
-def test_explore(path, monkeypatch):
+def test_explore(path, forked_kernels, monkeypatch):
     monkeypatch.delenv('MPLBACKEND', raising=False)         # pictures in the notebook, as a user sees them
     nb = NotebookClient(nbformat.read(path, 4), timeout=300, resources=dict(metadata=dict(path=path.parent))).execute()
     shown = [kind for cell in nb.cells for o in cell.get('outputs', []) for kind in o.get('data', {})]
