@@ -19,7 +19,7 @@ STOPPED = 75     # EX_TEMPFAIL: try again
 
 
 TASKS = int(os.environ.get('SLURM_STEP_NUM_TASKS', 1))
-RANK = int(os.environ.get('RANK', os.environ['SLURM_PROCID'] if TASKS > 1 else 0))      # as training sees it (chapter 67)
+RANK = int(os.environ.get('RANK', os.environ['SLURM_PROCID'] if TASKS > 1 else 0))      # as training sees it (chapter 63)
 
 
 def of_rank(record, rank:int) -> Path:
