@@ -15,17 +15,18 @@ __all__ = ['OLD_OPTIONS', 'app', 'CLOCK', 'VERSION', 'Velocity', 'Chroma', 'Inst
            'output_paths', 'existing', 'numbered', 'free_path', 'sound_path', 'pick_seed', 'write_sounds',
            'draw_pictures', 'progress_bar', 'parse_region', 'morphed', 'keep_mask', 'generate_or_edit', 'option',
            'repeated', 'flag', 'bounded', 'sampling_pairs', 'with_sampling_options', 'parse_guidance', 'with_loudness',
-           'requested_curves', 'check_source_options', 'check_edit_options', 'check_curve_texts', 'check_files',
-           'elapsed', 'timing_line', 'check_encoding', 'Options', 'check_options', 'keeps_best', 'seeds_used',
-           'check_best_loop_voices', 'band_widths', 'adapted_model', 'best_sounds', 'voices_control', 'mixed_voices',
-           'init_of_options', 'redrawn_from', 'best_request', 'sound_requests', 'recipe_writer', 'write_midi_files',
-           'requested_control', 'sample_jingles', 'write_jingles', 'generate', 'choice_name', 'check_choices',
-           'curve_choices', 'combined_curves', 'write_combinations', 'combine', 'export_line', 'export_summary',
-           'export_databases', 'export', 'check_databases', 'card', 'train_codec', 'train_codes', 'train',
-           'sampling_of_options', 'sample_and_write', 'sample_sounds', 'clips_of', 'write_metrics', 'report_overlap',
-           'evaluate_and_write', 'evaluate', 'compare_models', 'settings', 'models', 'push', 'kept_recipe', 'about',
-           'again', 'recipe_control', 'to_midi', 'whole_numbers', 'drawn_envelope', 'sample_instrument', 'served_hosts',
-           'serve_studio', 'exit_with', 'interrupt_message', 'use_temporary_caches', 'error_line', 'main']
+           'requested_curves', 'check_source_options', 'check_edit_options', 'half_unless_given', 'check_curve_texts',
+           'check_files', 'elapsed', 'timing_line', 'check_encoding', 'Options', 'check_options', 'keeps_best',
+           'seeds_used', 'check_best_loop_voices', 'band_widths', 'adapted_model', 'best_sounds', 'voices_control',
+           'mixed_voices', 'init_of_options', 'redrawn_from', 'best_request', 'sound_requests', 'recipe_writer',
+           'write_midi_files', 'requested_control', 'sample_jingles', 'write_jingles', 'generate', 'choice_name',
+           'check_choices', 'curve_choices', 'combined_curves', 'write_combinations', 'combine', 'export_line',
+           'export_summary', 'export_databases', 'export', 'check_databases', 'card', 'train_codec', 'train_codes',
+           'train', 'sampling_of_options', 'sample_and_write', 'sample_sounds', 'clips_of', 'write_metrics',
+           'report_overlap', 'evaluate_and_write', 'evaluate', 'compare_models', 'settings', 'models', 'push',
+           'kept_recipe', 'about', 'again', 'recipe_control', 'to_midi', 'whole_numbers', 'drawn_envelope',
+           'sample_instrument', 'served_hosts', 'serve_studio', 'exit_with', 'interrupt_message',
+           'use_temporary_caches', 'error_line', 'main']
 
 # %% ../nbs/88_cli.ipynb #scd3858
 import time
@@ -426,12 +427,12 @@ def parse_guidance(text:str|None):
 
 # %% ../nbs/88_cli.ipynb #c033
 InitAudio = option(Path, "A sound to start from: vary it (--strength), or regenerate a part of it (--inpaint).")
-Strength = bounded(float, STRENGTH, "How far a varied sound may go: small stays close, 1 is new.")
+Strength = bounded(float, STRENGTH, "How far a varied sound may go: small stays close, 1 is new. [default: 0.5]")
 InpaintStretch = option(str, "START:STOP in seconds; outside of it --init-audio stays as it is.")
 PreviousCurves = option(Path, "The curves that --init-audio was made from; only where they differ from the new ones is "
                               "the sound regenerated.")
 Morph = option(Path, "A file of curves to morph to.")
-Share = bounded(float, FRACTION, "How far to morph: 0 is no change, 1 the curves of --morph.")
+Share = bounded(float, FRACTION, "How far to morph: 0 is no change, 1 the curves of --morph. [default: 0.5]")
 Loudness = option(float, "Normalise the loudness to this many LUFS, e.g. -16. [default: as generated]", max=0)
 
 # %% ../nbs/88_cli.ipynb #n5612142
@@ -492,6 +493,14 @@ def check_edit_options(init_audio, inpaint, previous):
     check(not (inpaint and previous), "both --inpaint and --previous-curves are given; one is enough")
     if inpaint: parse_region(inpaint)
 
+def half_unless_given(o) -> tuple:
+    "How far to vary and how far to morph, 0.5 each unless given; ValueError for one without what it is a share of"
+    varied = o.init_audio and not (o.inpaint or o.previous_curves)
+    check(o.strength is None or varied, "--strength says how far the whole of --init-audio is varied; name a sound, "
+                                        "without --inpaint and --previous-curves, or leave it out")
+    check(o.share is None or o.morph, "--share says how far to --morph; name a file of curves, or leave it out")
+    return tuple(0.5 if share is None else share for share in (o.strength, o.share))
+
 # %% ../nbs/88_cli.ipynb #sdaf422
 def check_curve_texts(**given):
     "ValueError for a curve that is neither a number nor the name of a file or note"
@@ -538,6 +547,7 @@ def check_options(o):
     of_midi = dict(voice=o.voice, track=o.track, start=o.start, modulation=o.modulation)
     check_source_options(o.midi, o.curves, o.seconds, of_midi)
     check_edit_options(o.init_audio, o.inpaint, o.previous_curves)
+    o.strength, o.share = half_unless_given(o)
     check_best_loop_voices(o)
     check_curve_texts(velocity=o.velocity, chroma=o.chroma)
     files = ('midi', 'curves', 'init_audio', 'previous_curves', 'morph')
@@ -732,11 +742,11 @@ def generate(
     velocity: Velocity = None, chroma: Chroma = None, instrument: Instrument = None, feature: Feature = None,
     midi: Midi = None, voice: Voice = None, track: TrackName = None, start: Start = None,
     modulation: Modulation = None,
-    curves: Curves = None, style: Style = None, seconds: Seconds = None, morph: Morph = None, share: Share = 0.5,
+    curves: Curves = None, style: Style = None, seconds: Seconds = None, morph: Morph = None, share: Share = None,
     seed: Seed = 0, variations: Variations = 1, model: ModelFolder = None, codec: CodecFolder = None,
     steps: Steps = None, sampler: Sampler = None, sampling: SamplingSettings = None,
     guidance: Guidance = None, unconditional_scale: UnconditionalScale = None,
-    init_audio: InitAudio = None, strength: Strength = 0.5, inpaint: InpaintStretch = None,
+    init_audio: InitAudio = None, strength: Strength = None, inpaint: InpaintStretch = None,
     previous_curves: PreviousCurves = None, loudness: Loudness = None,
     best_of: BestOf = None, until: Until = None, loop: SeamlessLoop = False, tolerance: Tolerance = None,
     voices: Voices = None,

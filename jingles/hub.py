@@ -83,7 +83,7 @@ def hub_reason(error) -> str:
     kind, said = type(error).__name__, ' '.join(str(error).split())[:160]
     known = {
         'LocalEntryNotFoundError': "the hub cannot be reached and the cache has none; connect, or name a folder",
-        'OfflineModeIsEnabled': "HF_HUB_OFFLINE is set and the cache has none; unset it, or name a folder",
+        'OfflineModeIsEnabled': "HF_HUB_OFFLINE is set, and this needs the hub; unset it",
         'RepositoryNotFoundError': "there is none of that name, or it is private: hf auth login",
         'GatedRepoError': "its owner grants access; ask on its page, then hf auth login",
         'RevisionNotFoundError': "there is no such revision of it"}

@@ -124,6 +124,7 @@ def voices_from_midi(file, k:int, seconds:float=8, rate:float=75, features='pvt'
     """The curves of `k` voices of a MIDI file (path or bytes) as one batch, the highest first, from `start` on, else
     from the first note; `instruments` are one for all or one for each. BadMelody, ValueError, FileNotFoundError"""
     notes = [n for t in read_midi(file) if not t.is_drum for n in t.notes]
+    check(notes, "no notes in this MIDI file, drums left out; choose another MIDI file")
     who = list(instruments or [None])*(k if len(instruments or [None]) == 1 else 1)
     check(len(who) == k, f"{len(who)} instruments for {k} voices; give one, or one for each")
     start = min((n.start for n in notes), default=0) if start is None else start
