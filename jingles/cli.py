@@ -265,7 +265,7 @@ def output_paths(out, names=('',)) -> list:
 
 def existing(path, names, beside) -> list:
     "What is there already of the files that are written for `path`, and `beside` each"
-    files = [f for p in output_paths(path, names) for f in (p, p.with_suffix(beside or p.suffix))]
+    files = [f for p in output_paths(path, names) for f in (p, p.with_suffix(p.suffix if beside is None else beside))]
     return [f for f in files if os.path.lexists(f)]
 
 def numbered(path):
@@ -1017,10 +1017,12 @@ def sample_and_write(o):
     from jingles.data.export import parse_part
     from jingles.evaluation.tables import request_database, sample_database
     from jingles.models import load_model
+    part = parse_part(o.part)
+    check(not o.out.is_file(), f"{o.out} is a file; name a folder for the database")
     model = with_sampling_options(load_model(o.model, codec=o.codec), o.sampler, o.sampling)
     asked, seconds = None, o.seconds
     if not o.nothing: asked, seconds = request_database(o.out, model, o.data, o.midi, o.count, seconds, o.workers)
-    made = sample_database(o.out, model, asked, o.count, seconds, sampling_of_options(o), o.workers, parse_part(o.part))
+    made = sample_database(o.out, model, asked, o.count, seconds, sampling_of_options(o), o.workers, part)
     done = f"{made['counts']['valid']} sounds of {seconds:g} s"
     print(f"{o.out}: {done if made['finished'] else 'this part is done; the database is finished when the others are'}")
 
@@ -1282,6 +1284,9 @@ def sample_instrument(
     check_files(curves=curves)
     find_model(model)
     out = free_path(out, Path('instrument.sfz'), beside='', force=force)
+    check_writable(out)
+    folder = out.with_suffix('')
+    check(not folder.is_file(), f"{folder} is a file, and the samples go into a folder of that name; choose another --out")
     from jingles.files.instrument import Grid, make_instrument
     from jingles.models import load_model
     loaded, how = load_model(model), dict(steps=steps, guidance=parse_guidance(guidance))
