@@ -1286,7 +1286,7 @@ def sample_instrument(
     out = free_path(out, Path('instrument.sfz'), beside='', force=force)
     check_writable(out)
     folder = out.with_suffix('')
-    check(not folder.is_file(), f"{folder} is a file, and the samples go into a folder of that name; choose another --out")
+    check(not folder.is_file(), f"{folder} is a file, and samples go into a folder of that name; choose another --out")
     from jingles.files.instrument import Grid, make_instrument
     from jingles.models import load_model
     loaded, how = load_model(model), dict(steps=steps, guidance=parse_guidance(guidance))
