@@ -622,7 +622,7 @@ function takeOver(s, buffer) {          // a new sound is there: what plays goes
   s.buffer = buffer;
   if (!buffer) silence(s);
   else if (s.voice) {
-    const when = s.context.currentTime + 0.01, offset = position(s, when);
+    const when = s.context.currentTime + 0.03, offset = position(s, when);
     fadeOut(s, when); voice(s, buffer, offset, when, FADE);
   } else if (s.playFrom !== null) play(s, s.playFrom);
   s.playFrom = null; s.root.dataset.sounds = s.sounds += buffer ? 1 : 0; refresh(s);
