@@ -14,6 +14,7 @@ PRELOAD = ['doomed', 'jingles.cli', 'jingles.training', 'jingles.generate', 'jin
 CLI = 'import sys; sys.argv[0] = "jingles"; from jingles.cli import main; main()'
 INLINE = 'module://matplotlib_inline.backend_inline'
 STARTED = set()      # folders of servers that this process has seen to
+ALONE = dict(FORKED='')      # environment of processes that are not forked: those of torch.distributed, whose threads and sockets are not for sharing
 PASSED_ON = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2]
 
 

@@ -31,7 +31,7 @@ def environment():
     return {**env, 'PYTHONPATH': os.pathsep.join([str(ROOT), *filter(None, [env.get('PYTHONPATH')])]), 'OMP_NUM_THREADS': '1'}
 
 
-def start(words): return subprocess.Popen(words, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def start(words, **env): return subprocess.Popen(words, cwd=ROOT, env=environment() | env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 def launch(*args, **parameters): return start(command(*args, **parameters))
 
 
@@ -64,7 +64,7 @@ def test_train_by_two_processes(tiny, tmp_path):
     out = tmp_path/'run'
     settings = dict(codec=str(tiny/'codec'), steps=8, epoch_steps=4)
     papermill = command('train', tmp_path/'train-${local_rank}.ipynb', preset='smoke', data=tiny/'db', out=out, shown=1, scored=2, sampling_steps=2, **settings)
-    both = start(forked.command('-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2', '--max-restarts', '3', '--no-python', *papermill))
+    both = start(forked.command('-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2', '--max-restarts', '3', '--no-python', *papermill), **forked.ALONE)
     train(configure(preset('smoke'), **settings), tiny/'db', tmp_path/'alone')
     status, words = ended(both)
     assert status == 0, words[-3000:]

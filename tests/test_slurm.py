@@ -49,15 +49,15 @@ def smoke(small):
 def whole(cluster, small):
     "The smoke model, trained by a step of two processes on one node that nobody disturbs, without the scripts or a notebook; it runs while the tests do"
     command = forked.command('-c', forked.CLI, 'train', '--preset', 'smoke', '--data', small/'db', '--out', small/'whole', *(f'--set={s}' for s in smoke(small)))
-    step = subprocess.Popen(['srun', '--nodes=1', '--ntasks=2', *command], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=cluster.env | CPU | dict(OMP_NUM_THREADS='1'))
+    step = subprocess.Popen(['srun', '--nodes=1', '--ntasks=2', *command], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=cluster.env | CPU | forked.ALONE | dict(OMP_NUM_THREADS='1'))
     yield step
     step.kill()
 
 
 @pytest.fixture(scope='module')
-def broken(cluster, small, warm):
+def broken(cluster, small):
     "The job that trains the same on two nodes, warned on its way"
-    job = cluster.sbatch('train.sbatch', 'preset=smoke', f'data={small}/db', f'out={small}/broken', 'shown=0', 'scored=0', *smoke(small), env=warm, **APART)
+    job = cluster.sbatch('train.sbatch', 'preset=smoke', f'data={small}/db', f'out={small}/broken', 'shown=0', 'scored=0', *smoke(small), env=CPU | forked.ALONE, **APART)
     until((small/'broken'/'train.ipynb').exists, 120, lambda: cluster.said(job))
     cluster.warn(job)
     return job

@@ -22,7 +22,7 @@ from jingles.training import held_out_loss, train
 
 def start(*args, **options):
     "`doomed.run` in a process of its own"
-    return subprocess.Popen(forked.command(ROOT/'tests'/'doomed.py', *args, json.dumps(options)))
+    return subprocess.Popen(forked.command(ROOT/'tests'/'doomed.py', *args, json.dumps(options)), env=os.environ | (forked.ALONE if 'env' in options else {}))
 
 
 def ended(process):
