@@ -12,6 +12,9 @@ import forked
 from book import ROOT
 
 forked.folder()      # the workers of pytest-xdist inherit its name
+if 'PYTEST_XDIST_WORKER' not in os.environ:
+    # librosa's functions are compiled when they are first imported; two processes that do so at once mix up the files of Numba's cache, and crash
+    subprocess.run([sys.executable, '-c', 'import librosa.core.audio, librosa.core.pitch, librosa.sequence, librosa.util.utils'])
 
 pytest_plugins = ['skips']
 # these take longest: begun first, so that none is left alone at the end

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import warnings
 from functools import partial
 import librosa, mir_eval
+from librosa.util import peak_pick     # compiled here when it is first imported, not in two workers at once
 import numpy as np
 from scipy.ndimage import maximum_filter1d
 from scipy.signal import savgol_filter
@@ -197,7 +198,7 @@ def pitch_steps(pitch:PitchTrack, least=3):
 # %% ../../nbs/72_evaluation.adherence.ipynb #c040
 def flux_peaks(flux, backed, strong=2., weak=0.3, near=5) -> list:
     "Frames of the peaks of `flux` that are strong, or weak and `backed` (bool [t]) within `near` frames"
-    peaks = librosa.util.peak_pick(flux, pre_max=3, post_max=3, pre_avg=10, post_avg=8, delta=weak, wait=4)
+    peaks = peak_pick(flux, pre_max=3, post_max=3, pre_avg=10, post_avg=8, delta=weak, wait=4)
     return [i for i in peaks if flux[i] >= strong or backed[max(0, i - near):i + near + 1].any()]
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #c041
