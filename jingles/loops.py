@@ -12,8 +12,6 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from scipy.linalg import solve_toeplitz
-from scipy.signal import lfilter, resample as fourier_resample
 
 from .audio import mel_filterbank
 from .backbones.circular import Circular
@@ -47,6 +45,7 @@ def close_circle(turns, start:int, n:int) -> np.ndarray:
     one = turns[start + p:start + p + n + shift].copy()
     fade = 0.5 - 0.5*np.cos(np.pi*(np.arange(FADE) + 0.5)/FADE)
     one[:FADE] = fade*one[:FADE] + (1 - fade)*turns[start + p + n + shift:][:FADE]
+    from scipy.signal import resample as fourier_resample     # slow to import
     return np.roll(fourier_resample(one, n) if shift else one, p)
 
 # %% ../nbs/79_loops.ipynb #r7954b1fd
@@ -62,6 +61,7 @@ class CircularFormat:
         around = torch.arange(-extra, 2*frames + extra, device=x.device) % frames
         turns = self.format.decode(x[..., around]).float().cpu().numpy()
         one = np.stack([close_circle(wav, round(extra*hop), round(frames*hop)) for wav in turns])
+        from scipy.signal import resample as fourier_resample
         if self.n not in (None, one.shape[1]): one = fourier_resample(one, self.n, axis=1)
         return torch.as_tensor(one[:, :n], dtype=torch.float32).clamp(-1, 1)
 
@@ -102,6 +102,8 @@ def windows_around(wav, width:int=1200, hop:int=240) -> tuple:
 # %% ../nbs/79_loops.ipynb #r79947ed3
 def prediction_errors(before, after, order:int=32) -> np.ndarray:
     "How far, at most, the first samples of `after` `(k, n)` are from linear prediction by both sides: `(k,)`"
+    from scipy.linalg import solve_toeplitz
+    from scipy.signal import lfilter
     x = np.concatenate([before, after], 1)
     r = np.fft.irfft(np.abs(np.fft.rfft(x*np.hanning(x.shape[1]), 2*x.shape[1]))**2)[:, :order + 1]
     r[:, 0] = 1.0001*r[:, 0] + 1e-9

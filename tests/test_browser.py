@@ -494,7 +494,7 @@ def test_app(lab, browser):
     try:
         answers(f'http://127.0.0.1:{port}/no/such/page')
         page = browser.new_page()
-        page.set_default_timeout(90_000)
+        page.set_default_timeout(240_000)        # a busy machine takes its time to start a kernel
         page.goto(f'http://127.0.0.1:{port}/')
         page.wait_for_selector('.jingles-draw .field > canvas[data-place]')
         page.wait_for_selector(':text("up to 8 sounds of up to 8 s")')
