@@ -84,7 +84,7 @@ app: $(BIN)/.stamp-lab  ## the studio as a page of its own in the browser, witho
 # --- tests
 
 # the slowest first, one test file or chapter after the other to whichever process is free
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --durations=30
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder --durations=30
 
 test: system dev check  ## everything: set-up, export check, chapters and pytest together
 	$(PYTEST)

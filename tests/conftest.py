@@ -25,12 +25,22 @@ LONG_CHAPTERS = ('test_chapter[30_toy.swissroll]', 'test_chapter[31_toy.mnist]')
 ALONE = ('test_chapters.py', 'test_runs.py')      # files whose tests share nothing: each may run beside the others
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    "One worker for the tests of a file, which may share a page, a cluster or a database; for each test of the files in `ALONE` whichever is free"
+    from xdist.scheduler import LoadScopeScheduling
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            path = nodeid.partition('::')[0]
+            return nodeid if os.path.basename(path) in ALONE else path
+    if config.getvalue('dist') == 'loadscope': return ByFile(config, log)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    "The slowest files first, the others as they come, the chapters last; `--no-loadscope-reorder` keeps xdist to it, `--dist loadgroup` the tests of a file together"
+    "The slowest files first, the others as they come, the chapters last; `--no-loadscope-reorder` keeps xdist to it, `--dist loadscope` the tests of a file together"
     place = {f'test_{name}.py': i for i, name in enumerate(SLOWEST)} | {'test_chapters.py': len(SLOWEST) + 1}
     items.sort(key=lambda item: 2 if item.name in LONG_CHAPTERS else place.get(item.path.name, len(SLOWEST)))
-    for item in items: item.add_marker(pytest.mark.xdist_group(item.name if item.path.name in ALONE else item.path.stem))
 
 
 @pytest.fixture(scope='session')
