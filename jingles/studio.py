@@ -83,7 +83,8 @@ def lapses_of(take:Take, features) -> dict|None:
     "Where a take does not follow its curves, by chapter 78; None where the packages that measure it are not installed"
     try: from jingles.receipt import lapses, make_receipt
     except ModuleNotFoundError: return None
-    curves, rate = {k: v[0].cpu().numpy() for k, v in take.cond.local.items()}, take.cond.frames*SAMPLE_RATE/len(take.wav)
+    curves = {k: v[0].cpu().numpy() for k, v in take.cond.local.items()}
+    rate = take.cond.frames*SAMPLE_RATE/len(take.wav)
     moments = make_receipt(take.wav, curves, features, rate).moments
     wrong = {k: lapses(v) for k, v in moments.items()}
     shown = [wrong[k] for k in ('velocity', 'rests', 'onsets') if k in wrong]
@@ -570,13 +571,15 @@ def on_redo(studio, content, buffers):
 
 def own_take(studio, name:str, data:bytes) -> Take:
     "The sound file `name` as a take, as long as there is room on the board; ValueError"
-    check(has_suffix(name, SOUND_ENDINGS), f"{name} is no sound; what can be begun with ends in {', '.join(SOUND_ENDINGS)}")
+    check(has_suffix(name, SOUND_ENDINGS),
+          f"{name} is no sound; what can be begun with ends in {', '.join(SOUND_ENDINGS)}")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f'given{Path(name).suffix}')
         path.write_bytes(data)
         try: wav = load(path, studio.longest)
         except ValueError as e: raise ValueError(str(e).replace(str(path), name)) from None
-    check(len(wav) >= SAMPLE_RATE*SECONDS.low, f"{name} is {len(wav)/SAMPLE_RATE:.2g} s long; at least {SECONDS.low:g} s")
+    check(len(wav) >= SAMPLE_RATE*SECONDS.low,
+          f"{name} is {len(wav)/SAMPLE_RATE:.2g} s long; at least {SECONDS.low:g} s")
     frames = round(len(wav)/SAMPLE_RATE*studio.rate)
     return Take(wav, curves_from_result(wav, frames, studio.features), 0, (Path(name).stem,))
 

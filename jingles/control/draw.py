@@ -452,7 +452,8 @@ def marks_of(lapses:dict, board) -> bytes:
     "The frames `{feature: bool (t,)}` that do not follow, for each lane of `board`, as float32 bytes; empty for none"
     if not any(np.any(v) for v in lapses.values()): return b''
     frames = len(next(iter(lapses.values())))
-    lanes = [lapses.get(name, np.zeros(frames)) for name, f in feature_set(board.features).items() for _ in range(f.channels)]
+    rows = feature_set(board.features).items()
+    lanes = [lapses.get(name, np.zeros(frames)) for name, f in rows for _ in range(f.channels)]
     return np.asarray(lanes, '<f4').tobytes()
 
 # %% ../../nbs/80_control.draw.ipynb #c030
