@@ -6,8 +6,8 @@
 __all__ = ['TOLERANCES', 'Heard', 'TimbreClassifier', 'load_timbre_classifier', 'at_frames', 'rms_db', 'velocity_error',
            'pitch_error', 'chroma_error', 'voiced_error', 'level_error', 'constant_runs', 'instrument_error',
            'rests_kept', 'onsets_kept', 'value_error', 'inside_tolerance', 'Receipt', 'mean_or_nan', 'asked_features',
-           'make_receipt', 'complete_receipt', 'lapses', 'stretches', 'receipt_lines', 'receipt_for', 'Best',
-           'pick_best', 'best_of', 'mark_lapses', 'failing_frames', 'keep_mask_following', 'redraw_failing',
+           'make_receipt', 'complete_receipt', 'mismatches', 'stretches', 'receipt_lines', 'receipt_for', 'Best',
+           'pick_best', 'best_of', 'mark_mismatches', 'failing_frames', 'keep_mask_following', 'redraw_failing',
            'redraw_until', 'with_bands', 'generate_in_bands']
 
 # %% ../nbs/78_receipt.ipynb #r78daaadc
@@ -230,7 +230,7 @@ def complete_receipt(heard:Heard, curves, moments:dict, figures:dict) -> Receipt
     return Receipt(mean_or_nan(list(shares.values())), shares, figures, moments)
 
 # %% ../nbs/78_receipt.ipynb #r7811572d
-def lapses(moments, shortest=5) -> np.ndarray:
+def mismatches(moments, shortest=5) -> np.ndarray:
     """The frames `(t,)` of one thing's `moments` that do not follow, for at least `shortest` frames on end; what cannot
     be compared in between counts with it"""
     known = np.flatnonzero(np.isfinite(moments))
@@ -253,7 +253,7 @@ def receipt_lines(receipt:Receipt) -> list:
     errors = [f"{name} {v:.2g} {unit[:-1]}" for (name, unit), v in named.items()]
     lines = [f"follows what was asked: {receipt.score:.2f} ({', '.join(parts)})"]
     if errors: lines.append(f"on average off by: {', '.join(errors)}")
-    where = {k: [f"{a:.2f}-{b:.2f} s" for a, b in stretches(lapses(v))] for k, v in receipt.moments.items()}
+    where = {k: [f"{a:.2f}-{b:.2f} s" for a, b in stretches(mismatches(v))] for k, v in receipt.moments.items()}
     def said(at): return ', '.join(at[:6]) + (' and more' if len(at) > 6 else '')
     return lines + [f"not as asked: {k} at {said(at)}" for k, at in where.items() if at]
 
@@ -286,18 +286,18 @@ def best_of(model, cond:Cond, n:int=8, seed:int=0, tolerance={}, **options) -> B
     return pick_best(model, generate(model, cat_conds([cond]*n), seed=seed, **options), cond, seed, tolerance)
 
 # %% ../nbs/78_receipt.ipynb #r78877ee6
-def mark_lapses(axes, cond:Cond, receipt:Receipt):
+def mark_mismatches(axes, cond:Cond, receipt:Receipt):
     """Shade the lanes on `axes`, one for each curve of `cond`, where the sound does not follow; rests and onsets are
     marked on the lane of the velocity"""
     for ax, name in zip(axes, cond.local):
         shown = [k for k in (name, *(('rests', 'onsets') if name == 'velocity' else ())) if k in receipt.moments]
-        wrong = np.any([lapses(receipt.moments[k]) for k in shown], axis=0) if shown else []
+        wrong = np.any([mismatches(receipt.moments[k]) for k in shown], axis=0) if shown else []
         for a, b in stretches(wrong): ax.axvspan(a, b, color='#d62728', alpha=0.25, lw=0)
 
 # %% ../nbs/78_receipt.ipynb #r78141148
 def failing_frames(receipt:Receipt, around=8) -> np.ndarray:
     "The frames `(t,)` that do not follow in anything, and `around` frames before and after"
-    wrong = np.any([lapses(v) for v in receipt.moments.values()], axis=0)
+    wrong = np.any([mismatches(v) for v in receipt.moments.values()], axis=0)
     return np.convolve(wrong, np.ones(2*around + 1))[around:around + len(wrong)] > 0.5
 
 # %% ../nbs/78_receipt.ipynb #r787c4b79

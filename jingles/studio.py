@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['START_MODES', 'ACCEPTS', 'QUALITIES', 'CUSTOM', 'VISITOR', 'STYLE_SLIDERS', 'AS_DRAWN', 'CARD_IDS', 'SHIPPED_LOADED',
-           'MORPH_SHARES', 'STUDIO_REQUESTS', 'Take', 'with_measured', 'lapses_of', 'TakeRequest', 'StartMode',
+           'MORPH_SHARES', 'STUDIO_REQUESTS', 'Take', 'with_measured', 'take_mismatches', 'TakeRequest', 'StartMode',
            'generate_new', 'generate_variation', 'keep_region', 'keep_changes', 'inpaint_region', 'inpaint_changes',
            'make_take', 'Option', 'accept_number', 'accept_optional', 'accept_switch', 'accept_choice', 'accept_region',
            'accept_several', 'Quality', 'quality_steps', 'quality_of', 'Limits', 'most_steps', 'toolbar_options',
@@ -61,7 +61,7 @@ class Take(NamedTuple):
     seed: int
     words: tuple = ()
     measured: Cond|None = None
-    lapses: dict|None = None       # {feature: bool (t,)}: where it does not follow, 75 frames a second
+    mismatches: dict|None = None       # {feature: bool (t,)}: where it does not follow, 75 frames a second
     made: tuple = ()               # `(start, request, how)` of `make_take`
     by: tuple = ()                 # the model that made it, and its name
 
@@ -76,17 +76,17 @@ def with_measured(take:Take, features=None) -> Take:
     features = features or name_of_set(take.cond)
     try: measured = curves_from_result(take.wav, take.cond.frames, features)
     except ValueError: return take
-    return take._replace(measured=measured, lapses=lapses_of(take, features))
+    return take._replace(measured=measured, mismatches=take_mismatches(take, features))
 
 # %% ../nbs/89_studio.ipynb #n1028563
-def lapses_of(take:Take, features) -> dict|None:
+def take_mismatches(take:Take, features) -> dict|None:
     "Where a take does not follow its curves, by chapter 78; None where the packages that measure it are not installed"
-    try: from jingles.receipt import lapses, make_receipt
+    try: from jingles.receipt import mismatches, make_receipt
     except ModuleNotFoundError: return None
     curves = {k: v[0].cpu().numpy() for k, v in take.cond.local.items()}
     rate = take.cond.frames*SAMPLE_RATE/len(take.wav)
     moments = make_receipt(take.wav, curves, features, rate).moments
-    wrong = {k: lapses(v) for k, v in moments.items()}
+    wrong = {k: mismatches(v) for k, v in moments.items()}
     shown = [wrong[k] for k in ('velocity', 'rests', 'onsets') if k in wrong]
     return wrong | dict(velocity=np.any(shown, axis=0)) if 'velocity' in wrong else wrong
 
@@ -529,7 +529,7 @@ def show_take(studio, take, share=0.):
     studio.chosen = take
     if share: studio.cond = with_locked(studio, morphed_towards(studio, take, share))
     measured = take.measured and curves_for(take.measured, studio.features)
-    studio.show(played_wav(studio, card) if card else take.wav, measured, take.lapses)
+    studio.show(played_wav(studio, card) if card else take.wav, measured, take.mismatches)
     publish(studio)
 
 # %% ../nbs/89_studio.ipynb #n8150319

@@ -398,14 +398,14 @@ def test_takes_are_compared_and_saved(page, kernel):
     kernel('studio.set(start="new", steps=6)')
 
 
-def test_lapses_are_marked(page, kernel):
+def test_mismatches_are_marked(page, kernel):
     "Where a result does not follow, and only there, its lane is red: here half of a take is another's sound"
     kernel(SHOW_DEMO); kernel('studio.set(steps=6)')
     page.page.keyboard.press('Escape')
     page.generate()
     wrong = 'studio.takes[0]._replace(wav=__import__("numpy").concatenate([studio.takes[0].wav[:24000], studio.takes[0].wav[:24000]]))'
     kernel(f'studio.show_take(__import__("jingles.studio").studio.with_measured({wrong}, studio.model.features))')
-    marked = np.array(kernel('__import__("numpy").frombuffer(studio.lapses, "<f4").reshape(6, -1)[1].tolist()')) > 0       # pitch
+    marked = np.array(kernel('__import__("numpy").frombuffer(studio.mismatches, "<f4").reshape(6, -1)[1].tolist()')) > 0       # pitch
     frames = len(marked)
     assert 0.1 < marked.mean() < 0.9 and marked[frames//2:].mean() > marked[:frames//2].mean()
     red = """() => { const c = document.querySelector('.jingles-draw .field > canvas'), place = JSON.parse(c.dataset.place), dpr = c.width/c.clientWidth, [top, height] = place.lanes.pitch;

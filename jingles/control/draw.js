@@ -385,10 +385,10 @@ function paintMeasured(s, ctx, c, box) {        // what was heard in the result,
 }
 
 function paintLapses(s, ctx, box) {             // where the result does not follow what was asked for
-  const frames = s.lapses.length / s.lanes.length, wide = s.place.right - s.place.left;
+  const frames = s.mismatches.length / s.lanes.length, wide = s.place.right - s.place.left;
   ctx.fillStyle = "#d62728"; ctx.globalAlpha = .22;
   for (let f = 0, from = -1; f <= frames; f++) {
-    const wrong = f < frames && s.lapses[box.lane.row * frames + f] > 0;
+    const wrong = f < frames && s.mismatches[box.lane.row * frames + f] > 0;
     if (wrong && from < 0) from = f;
     if (!wrong && from >= 0) { ctx.fillRect(s.place.left + wide * from / frames, box.top, wide * (f - from) / frames, box.height); from = -1; }
   }
@@ -556,7 +556,7 @@ function heardFromPython(s) {           // Python set the curves: a preset, a fi
 function newPicture(s) {                // what is seen of a result; the sound goes on
   const mel = s.model.get("mel");
   s.picture = mel?.byteLength ? melPicture(mel, s.model.get("bands")) : null;
-  s.loudness = floats(s.model.get("loudness")); s.measured = floats(s.model.get("measured")); s.lapses = floats(s.model.get("lapses"));
+  s.loudness = floats(s.model.get("loudness")); s.measured = floats(s.model.get("measured")); s.mismatches = floats(s.model.get("mismatches"));
   refresh(s);
 }
 
@@ -1019,7 +1019,7 @@ function close(s) {                     // nothing plays, and nobody listens
 
 export function board({ model, el }) {          // the view, as its state; `close` ends it
   const s = { model, lanes: model.get("lanes"), rate: model.get("rate"), values: floats(model.get("data")), past: [], future: [],
-    tool: "draw", snap: true, active: 0, cursor: 0, keyboard: false, drag: null, loudness: [], measured: [], lapses: [], bottom: {}, locked: model.get("locked") || [], grid: model.get("grid") || { bpm: 120, division: 0 }, region: null, clip: null,
+    tool: "draw", snap: true, active: 0, cursor: 0, keyboard: false, drag: null, loudness: [], measured: [], mismatches: [], bottom: {}, locked: model.get("locked") || [], grid: model.get("grid") || { bpm: 120, division: 0 }, region: null, clip: null,
     buffer: null, voice: null, loop: false, playFrom: null, sounds: 0, live: false };
   s.told = s.values.slice(); s.frames = s.values.length / s.lanes.length;
   for (const lane of s.lanes) scroll(s, lane, MIDDLE - lane.midi);
@@ -1039,7 +1039,7 @@ export function board({ model, el }) {          // the view, as its state; `clos
   bindPointer(s); bindNames(s); bindKeys(s); newPicture(s); newSound(s); s.say("Draw in a lane. No kernel has answered yet: run the cell, and what is drawn is taken up.");
 
   const heard = { "change:data": () => heardFromPython(s), "change:message": () => s.say(model.get("message")), "msg:custom": (content, buffers) => ({ hello: answered, file: download, play: playSoon })[content?.kind]?.(s, content, buffers),
-    "change:sound": () => newSound(s), lost: () => lostServer(s), "change:locked": () => heardLocks(s), "change:grid": () => heardGrid(s), ...Object.fromEntries(["mel", "loudness", "measured", "lapses"].map((k) => [`change:${k}`, () => newPicture(s)])) };
+    "change:sound": () => newSound(s), lost: () => lostServer(s), "change:locked": () => heardLocks(s), "change:grid": () => heardGrid(s), ...Object.fromEntries(["mel", "loudness", "measured", "mismatches"].map((k) => [`change:${k}`, () => newPicture(s)])) };
   for (const [event, f] of Object.entries(heard)) model.on(event, f);
   const deaf = listen(s);
   const size = new ResizeObserver(() => repaint(s)), theme = new MutationObserver(() => setTimeout(() => repaint(s), 100));

@@ -249,7 +249,7 @@ class BoardState(anywidget.AnyWidget):
     bands = traitlets.Int(80).tag(sync=True)         # of the mel spectrogram
     message, name = traitlets.Unicode('').tag(sync=True), traitlets.Unicode('').tag(sync=True)
     lasting = traitlets.Bool(False).tag(sync=True)
-    data, mel, loudness, measured, lapses, sound = (bytes_trait() for _ in range(6))
+    data, mel, loudness, measured, mismatches, sound = (bytes_trait() for _ in range(6))
     locked = traitlets.List().tag(sync=True)         # features whose curves do not change
     grid = traitlets.Dict(dict(bpm=120., division=0)).tag(sync=True)
 
@@ -444,27 +444,27 @@ class Board(ValidatedState):
         seconds = number_field(seconds, 'length in seconds', 1, self.longest)
         self.cond = resample_curves(self.cond, round(seconds*self.rate))
 
-    def show(self, wav, measured:Cond|None=None, lapses=None): show_result(self, wav, measured, lapses)
+    def show(self, wav, measured:Cond|None=None, mismatches=None): show_result(self, wav, measured, mismatches)
     def on_request(self, _, content, buffers): handle_request(self, content, buffers)
 
 # %% ../../nbs/80_control.draw.ipynb #n9076485
-def marks_of(lapses:dict, board) -> bytes:
+def marks_of(mismatches:dict, board) -> bytes:
     "The frames `{feature: bool (t,)}` that do not follow, for each lane of `board`, as float32 bytes; empty for none"
-    if not any(np.any(v) for v in lapses.values()): return b''
-    frames = len(next(iter(lapses.values())))
+    if not any(np.any(v) for v in mismatches.values()): return b''
+    frames = len(next(iter(mismatches.values())))
     rows = feature_set(board.features).items()
-    lanes = [lapses.get(name, np.zeros(frames)) for name, f in rows for _ in range(f.channels)]
+    lanes = [mismatches.get(name, np.zeros(frames)) for name, f in rows for _ in range(f.channels)]
     return np.asarray(lanes, '<f4').tobytes()
 
 # %% ../../nbs/80_control.draw.ipynb #c030
-def show_result(board, wav, measured:Cond|None=None, lapses=None):
+def show_result(board, wav, measured:Cond|None=None, mismatches=None):
     """Show the sound `wav` `(n,)` below the lanes of `board`, and what was `measured` of it; the sound goes first.
-    `lapses` `{feature: bool (t,)}` are the frames where it does not follow: marked in the lanes"""
+    `mismatches` `{feature: bool (t,)}` are the frames where it does not follow: marked in the lanes"""
     frames = round(len(wav)/SAMPLE_RATE*board.rate)
     values = to_rows(measured, board.features) if measured else np.empty(0)
     with board.writing: board.sound = sound_bytes(wav)
-    marked = marks_of(lapses or {}, board)
+    marked = marks_of(mismatches or {}, board)
     picture, levels = mel_bytes(wav), frame_levels(wav, frames).astype('<f4').tobytes()
     with board.writing, board.hold_sync():
-        board.mel, board.loudness, board.lapses = picture, levels, marked
+        board.mel, board.loudness, board.mismatches = picture, levels, marked
         board.measured = np.where(values < 0, np.nan, values).astype('<f4').tobytes()
