@@ -8,25 +8,26 @@ __all__ = ['UsageError', 'OLD_OPTIONS', 'app', 'CLOCK', 'VERSION', 'Velocity', '
            'Variations', 'Steps', 'Sampler', 'SamplingSettings', 'Guidance', 'UnconditionalScale', 'InitAudio',
            'Strength', 'InpaintStretch', 'PreviousCurves', 'Morph', 'Share', 'Loudness', 'BestOf', 'Until',
            'SeamlessLoop', 'Tolerance', 'Voices', 'CodecFolder', 'ModelFolder', 'Sound', 'Picture', 'Bits', 'FileRate',
-           'WriteMidi', 'Force', 'NO_RECIPE', 'JingleFile', 'usage_line', 'OneLineGroup', 'current_name',
-           'show_version', 'common_options', 'is_file_name', 'is_sound_name', 'parse_number', 'parse_curve',
-           'MidiMelody', 'midi_curves', 'check_one_source', 'recording_curves', 'base_curves', 'parse_features',
-           'feature_for_option', 'curve_options', 'style_pairs', 'style_value', 'parse_style', 'with_style',
-           'check_consistent', 'base_or_demo', 'control_curves', 'check_writable', 'output_paths', 'existing',
-           'numbered', 'free_path', 'sound_path', 'pick_seed', 'write_sounds', 'draw_pictures', 'progress_bar',
-           'parse_region', 'morphed', 'keep_mask', 'generate_or_edit', 'option', 'repeated', 'flag', 'bounded',
-           'sampling_pairs', 'with_sampling_options', 'parse_guidance', 'with_loudness', 'requested_curves',
-           'check_source_options', 'check_edit_options', 'half_unless_given', 'check_curve_texts', 'check_files',
-           'elapsed', 'timing_line', 'check_encoding', 'Options', 'check_options', 'keeps_best', 'seeds_used',
-           'check_best_loop_voices', 'band_widths', 'adapted_model', 'best_sounds', 'voices_control', 'mixed_voices',
-           'init_of_options', 'redrawn_from', 'best_request', 'sound_requests', 'recipe_writer', 'write_midi_files',
-           'requested_control', 'sample_jingles', 'write_jingles', 'generate', 'choice_name', 'check_choices',
-           'curve_choices', 'combined_curves', 'write_combinations', 'combine', 'export_line', 'export_summary',
-           'export_databases', 'export', 'check_databases', 'card', 'train_codec', 'train_codes', 'train',
-           'sampling_of_options', 'sample_and_write', 'sample_sounds', 'clips_of', 'write_metrics', 'report_overlap',
-           'evaluate_and_write', 'evaluate', 'compare_models', 'settings', 'models', 'push', 'kept_recipe', 'about',
-           'again', 'recipe_control', 'to_midi', 'whole_numbers', 'drawn_envelope', 'sample_instrument', 'served_hosts',
-           'serve_studio', 'exit_with', 'interrupt_message', 'use_temporary_caches', 'error_line', 'main']
+           'WriteMidi', 'Force', 'NO_RECIPE', 'ReplaceCard', 'TensorBoardLog', 'MeasureAnyway', 'Private', 'JingleFile',
+           'usage_line', 'OneLineGroup', 'current_name', 'show_version', 'common_options', 'is_file_name',
+           'is_sound_name', 'parse_number', 'parse_curve', 'MidiMelody', 'midi_curves', 'check_one_source',
+           'recording_curves', 'base_curves', 'parse_features', 'feature_for_option', 'curve_options', 'style_pairs',
+           'style_value', 'parse_style', 'with_style', 'check_consistent', 'base_or_demo', 'control_curves',
+           'check_writable', 'output_paths', 'existing', 'numbered', 'free_path', 'sound_path', 'pick_seed',
+           'write_sounds', 'draw_pictures', 'progress_bar', 'parse_region', 'morphed', 'keep_mask', 'generate_or_edit',
+           'option', 'repeated', 'flag', 'bounded', 'sampling_pairs', 'with_sampling_options', 'parse_guidance',
+           'with_loudness', 'requested_curves', 'check_source_options', 'check_edit_options', 'half_unless_given',
+           'check_curve_texts', 'check_files', 'elapsed', 'timing_line', 'check_encoding', 'Options', 'check_options',
+           'keeps_best', 'seeds_used', 'check_best_loop_voices', 'band_widths', 'adapted_model', 'best_sounds',
+           'voices_control', 'mixed_voices', 'init_of_options', 'redrawn_from', 'best_request', 'sound_requests',
+           'recipe_writer', 'write_midi_files', 'requested_control', 'sample_jingles', 'write_jingles', 'generate',
+           'choice_name', 'check_choices', 'curve_choices', 'combined_curves', 'write_combinations', 'combine',
+           'export_line', 'export_summary', 'export_databases', 'export', 'check_databases', 'card', 'train_codec',
+           'train_codes', 'train', 'sampling_of_options', 'sample_and_write', 'sample_sounds', 'clips_of',
+           'write_metrics', 'report_overlap', 'evaluate_and_write', 'evaluate', 'compare_models', 'settings', 'models',
+           'push', 'kept_recipe', 'about', 'again', 'recipe_control', 'to_midi', 'whole_numbers', 'drawn_envelope',
+           'sample_instrument', 'served_hosts', 'serve_studio', 'exit_with', 'interrupt_message',
+           'use_temporary_caches', 'error_line', 'main']
 
 # %% ../nbs/88_cli.ipynb #scd3858
 import time
@@ -959,18 +960,22 @@ def check_databases(folder: Annotated[Path, typer.Argument(help="A database, or 
                      "delete those and export again into the same folder")
 
 # %% ../nbs/88_cli.ipynb #c050
+ReplaceCard = flag('--force', "Replace a card with another text: one that was edited, or of another version.")
+
 @app.command()
 def card(
     databases: Annotated[list[Path], typer.Argument(help="Folders of finished databases.")],
     to: option(Path, "A folder of cards, for projects that keep no data. [default: beside the database]") = None,
     clip_seconds: option(float, "Measured seconds per clip on one core; totals are extrapolated from it.") = None,
-    force: flag('--force', "Replace a card with another text: one that was edited, or of another version.") = False,
+    force: ReplaceCard = False,
 ):
     "Write the data card of a database: what is in it, where it came from, how it is made again."
     from jingles.data.cards import write_card
     for d in databases: print(write_card(d, to, clip_seconds, force))
 
 # %% ../nbs/88_cli.ipynb #c052
+TensorBoardLog = flag('--tensorboard', "Also log for TensorBoard, into that folder.")
+
 @app.command('train-codec')
 def train_codec(
     data: Annotated[Path, typer.Option(help="A database exported with --format audio.")],
@@ -979,7 +984,7 @@ def train_codec(
     tune_decoder: option(Path, "A spectral codec, of which only the decoder is trained; its latents stay.") = None,
     steps: option(int, "Optimiser steps.", min=1) = 4000,
     lr: float = 1e-3,
-    tensorboard: flag('--tensorboard', "Also log for TensorBoard, into that folder.") = False,
+    tensorboard: TensorBoardLog = False,
     seed: int = 0,
 ):
     """Train one of the project's own codecs on raw sound; about 25 minutes on two CPU cores.
@@ -1123,6 +1128,8 @@ def evaluate_and_write(o):
     write_metrics(out, metrics)
 
 # %% ../nbs/88_cli.ipynb #c058
+MeasureAnyway = flag('--force', "Replace files of the same name; and measure even if all songs were trained on.")
+
 @app.command()
 def evaluate(
     model: ModelFolder = None, codec: CodecFolder = None,
@@ -1133,7 +1140,7 @@ def evaluate(
     guidance: Guidance = None, unconditional_scale: UnconditionalScale = None,
     out: option(Path, "The file of figures; a readable table goes beside it. "
                       "[default: metrics.json, or the next number that is free]") = None,
-    force: flag('--force', "Replace files of the same name; and measure even if all songs were trained on.") = False,
+    force: MeasureAnyway = False,
     workers: option(int, "Processes.", min=1) = 2,
     samples: option(Path, "Folder that keeps the sounds; a stopped evaluation resumes there. [default: none]") = None,
     embedding: option(str, "For Frechet distances: vggish, musicnn or aisfx. [default: the best installed]") = None,
@@ -1193,12 +1200,14 @@ def models():
         print(f"{name:16}{about}; {folder/'README.md'}")
 
 # %% ../nbs/88_cli.ipynb #n4661937
+Private = flag('--private', "A new one is seen by its owner only.")
+
 @app.command()
 def push(
     folder: Annotated[Path, typer.Argument(help="Folder of a trained model, or the name of one of `jingles models`.")],
     to: Annotated[str, typer.Argument(help="OWNER/NAME on the hub; it is made where there is none.")],
     licence: option(str, "What its owner allows, as the hub writes it, such as apache-2.0 or cc-by-4.0.") = '',
-    private: flag('--private', "A new one is seen by its owner only.") = False,
+    private: Private = False,
 ):
     """Put a model on the Hugging Face hub, with its card and checksums; log in before with `hf auth login`.
 

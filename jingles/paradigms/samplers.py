@@ -105,6 +105,7 @@ def denoised_midpoint(now, before, sigmas):
 def dpmpp_2m(D, x, sigmas, progress=None, generator=None):
     """Solve the probability-flow ODE with DPM-Solver++(2M) (Lu et al. 2022, algorithm 2), one evaluation of `D` per
     step; arguments as for `euler`"""
+    before = None      # denoised data at the level before
     for i, (sigma, after) in enumerate(zip(sigmas[:-1], sigmas[1:])):
         now = D(x, sigma)
         denoised = now if i == 0 or after == 0 else denoised_midpoint(now, before, sigmas[i-1:i+2])
