@@ -3,7 +3,7 @@
 // trait `options` and holds its value in `settings`; a page only asks. No words that are shown decide anything.
 
 const STUDIO = `
-.jingles-draw .primary { background: var(--brand); border-color: var(--brand); color: #fff; font-weight: 600; padding: 3px 14px; }
+.jingles-draw .primary { background: var(--brand); border-color: var(--brand); color: var(--on-brand); font-weight: 600; padding: 3px 14px; }
 .jingles-draw .live[aria-pressed=true] { background: #c62828; border-color: #c62828; box-shadow: none; color: #fff; }
 .jingles-draw .jingles-status { color: var(--dim); flex: 1 1 140px; min-width: 0; }
 .jingles-draw progress { width: 100%; height: 3px; display: block; border: 0; accent-color: var(--brand); margin-bottom: 4px; } .jingles-draw progress.idle { visibility: hidden; }
@@ -29,7 +29,7 @@ const STUDIO = `
 .jingles-draw fieldset.wide { grid-column: 1 / -1; } .jingles-draw fieldset.wide .rows { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 4px 24px; }
 .jingles-draw fieldset.wide .option { display: flex; flex-direction: column; align-items: stretch; gap: 2px; }
 @container (max-width: 480px) { .jingles-draw .quality > span, .jingles-draw .variations > span { font-size: 12px; } .jingles-draw .quality > span { display: none; } .jingles-draw .jingles-status { flex-basis: 100%; } }
-.jingles-draw .limits { color: var(--dim); font-size: 12px; }`;
+.jingles-draw .limits { margin-top: 8px; color: var(--dim); font-size: 12px; }`;
 
 const tell = (s, name, value) => ask(s, { kind: "set", name, value });
 

@@ -13,7 +13,11 @@ class Node_ {
   after(...c) { const all = this.parentNode.children; all.splice(all.indexOf(this) + 1, 0, ...c); for (const e of c) e.parentNode = this.parentNode; }
   replaceChildren(...c) { this.children = []; this.append(...c); }
   addEventListener(name, f) { this.on[name] = f; }
-  send(name, e = {}) { return this.on[name]({ preventDefault: nothing, stopPropagation: nothing, button: 0, pointerId: 1, ...e }); }
+  send(name, e = {}) {                  // to this node, and to those around it that listen
+    const event = { preventDefault: () => { event.prevented = true; }, stopPropagation: () => { event.stopped = true; }, button: 0, pointerId: 1, target: this, ...e };
+    for (let node = this; node && !event.stopped; node = node.parentNode) node.on[name]?.(event);
+    return event;
+  }
   getBoundingClientRect() { return { left: 0, top: 0, width: count.scale * this.clientWidth, height: count.scale * parseFloat(this.style.height) }; }
   contains(e) { return e === this || this.children.some((c) => c.contains?.(e)); }
   get textContent() { return this.text ?? this.children.map((c) => c.textContent ?? c).join(""); }
@@ -223,7 +227,7 @@ const tests = {
   },
   async fingers() {                     // only the first pointer draws, and one Undo brings back what there was
     const b = await board(4), one = { pointerId: 7, pointerType: "touch" }, two = { pointerId: 8, pointerType: "touch" };
-    b.canvas.send("pointerdown", { ...b.point("velocity", 0.1, 0.9), ...one });
+    b.canvas.send("pointerdown", { ...b.point("velocity", 0.1, 0.9), ...one }); b.canvas.send("pointermove", { ...b.point("velocity", 0.15, 0.9), ...one });
     b.canvas.send("pointerdown", { ...b.point("chroma", 0.8), ...two });                   // the palm
     b.canvas.send("pointermove", { ...b.point("velocity", 0.9, 0.1), ...two });
     b.canvas.send("pointermove", { ...b.point("velocity", 0.2, 0.9), ...one });
@@ -234,6 +238,54 @@ const tests = {
     b.canvas.send("pointermove", { ...b.point("velocity", 0.9, 0.1), ...two });
     b.button("Undo").click();
     assert.deepEqual(b.changed(), []);
+  },
+  async zoom() {                        // wheel, buttons and keys: what is under the pointer stays there, and strokes, erasing and selections are where they are seen
+    const b = await board(4), s = b.s, view = () => [s.view.from, s.view.to].map((f) => +f.toFixed(3)), wheel = (share, more) => b.canvas.send("wheel", { ...b.point("velocity", share), deltaX: 0, deltaY: 0, ...more });
+    assert.equal(wheel(0.25, { deltaY: -50 }).prevented, undefined); assert.equal(s.view, null);              // without Ctrl the page scrolls
+    assert.equal(wheel(0.25, { deltaY: 50, ctrlKey: true }).prevented, true); assert.equal(s.view, null);      // there is no more than all
+    for (let k = 0; k < 100; k++) wheel(0.25, { deltaY: -3, ctrlKey: true });
+    const [from, to] = view(); assert.ok(Math.abs(from + (to - from) / 4 - 75) < 1e-2 && Math.abs(to - from - 300 / Math.E ** 3) < 1e-2, `${from} ${to}`);
+    views.setView(s, 100, 150); assert.equal(s.overview.className, "overview"); assert.equal(s.root.dataset.view, "100 150");
+    b.canvas.send("pointerdown", b.point("velocity", 0.1, 0.9)); b.canvas.send("pointermove", b.point("velocity", 0.2, 0.9)); b.canvas.send("pointermove", b.point("velocity", 9, 0.9)); b.canvas.send("pointerup");
+    assert.deepEqual(b.changed(), [...Array(45).keys()].map((i) => [0, 105 + i]));                              // not beyond what is seen
+    b.button("Undo").click(); b.button("Erase").click(); b.canvas.send("pointerdown", b.point("chroma", 0.5)); b.canvas.send("pointerup"); assert.deepEqual(b.changed(), [[1, 125]]); b.button("Undo").click();
+    b.button("Select").click(); b.canvas.send("pointerdown", b.point("velocity", 0.2)); b.canvas.send("pointermove", b.point("velocity", 0.4)); b.canvas.send("pointerup");
+    assert.deepEqual(s.region, { from: 110, to: 121, lanes: ["velocity"] });
+    b.canvas.send("pointerdown", b.point("velocity", 0.3)); b.canvas.send("pointermove", b.point("velocity", 0.5)); b.canvas.send("pointerup"); assert.deepEqual(s.region.from, 120);      // moved by as much as the pointer
+    b.button("Undo").click(); b.key("z"); assert.deepEqual(view(), [119.45, 131.55]); b.key("Escape");
+    b.key("0"); assert.equal(s.view, null); assert.equal(b.button("Show all").disabled, true); assert.equal(s.overview.className, "overview whole");
+    b.button("Zoom in").click(); assert.deepEqual(view(), [75, 225]); wheel(0.5, { deltaX: 120 }); assert.deepEqual(view(), [105, 255]); wheel(0.5, { deltaY: 9e9, shiftKey: true }); assert.deepEqual(view(), [150, 300]);
+    b.button("Zoom out").click(); assert.equal(s.view, null);
+    for (let k = 0; k < 20; k++) b.key("+"); assert.equal(view()[1] - view()[0], 10); assert.equal(b.button("Zoom in").disabled, true);
+    b.key("Home"); assert.equal(s.view.from, 0); b.key("ArrowUp"); assert.deepEqual(b.changed(), [[0, 0]]); for (let k = 0; k < 12; k++) b.key("ArrowRight"); assert.deepEqual(view(), [3, 13]);      // the keyboard's step is finer, and the cursor stays in sight
+    b.overviewSend = (name, f) => s.overview.send(name, { clientX: f / 300 * s.overview.clientWidth }); s.overview.style.height = "9px";
+    b.overviewSend("pointerdown", 8); b.overviewSend("pointermove", 108); b.overviewSend("pointerup", 108); b.overviewSend("pointermove", 8); assert.deepEqual(view(), [103, 113]);
+    b.model.set("data", bytes(rows(2))); assert.equal(s.view, null);                                             // of another length: all of it
+  },
+  async zoomedGrid() {                  // snapping, seeking, looping and the playhead do not depend on what is seen
+    const b = await board(4), s = b.s, place = JSON.parse(b.canvas.dataset.place), x = (share) => ({ clientX: b.point("velocity", share).clientX, clientY: 500, pointerType: "mouse" });
+    b.model.set("grid", { bpm: 60, division: 2 }); b.model.set("sound", new DataView(new Uint8Array(20).fill(4).buffer)); await turn();
+    views.setView(s, 60, 120);
+    b.canvas.send("pointerdown", b.point("velocity", 0.5, 0.9)); b.canvas.send("pointerup"); assert.deepEqual(b.changed(), [...Array(38).keys()].map((i) => [0, 75 + i]));        // 37.5 frames a cell
+    s.below.send("click", x(0.5)); assert.ok(Math.abs(count.sources[0].began[1] - 90 / 75) < 0.01);
+    const context = s.context; context.currentTime = 1; await turn(); assert.deepEqual([s.view.from, s.view.to].map(Math.round), [165, 225]);       // the playhead has left: the page is turned
+    s.canvas.send("wheel", { ...b.point("velocity", 0.5), deltaX: -9e9, deltaY: 0 }); await turn(); assert.equal(s.view.from, 0);                          // but for one who scrolls
+    views.setView(s, 60, 120);
+    s.below.send("pointerdown", x(0.2)); s.below.send("pointermove", x(0.7)); s.below.send("pointerup"); assert.deepEqual([s.region.from, s.region.to], [75, 113]);
+    b.button("Play").click(); b.button("Loop").click(); b.button("Play").click(); assert.equal(count.sources.at(-1).loopStart, 1); assert.ok(Math.abs(count.sources.at(-1).loopEnd - 113 / 75) < 1e-9);
+    assert.ok(place.right > place.left);
+  },
+  async pinch() {                       // two fingers that begin together zoom and draw nothing; one finger along the axis scrolls
+    const b = await board(4), s = b.s, touch = (pointerId, share, to = b.canvas) => (name, there = share) => to.send(name, { ...b.point("velocity", there, 0.9), pointerId, pointerType: "touch" });
+    const one = touch(7, 0.4), two = touch(8, 0.6);
+    one("pointerdown"); two("pointerdown"); two("pointermove", 0.8); one("pointermove", 0.2);
+    assert.ok(Math.abs(s.view.from - 100) < 1 && Math.abs(s.view.to - 200) < 1, JSON.stringify(s.view));          // 120 and 180 are at 0.2 and 0.8
+    two("pointerup", 0.8); one("pointermove", 0.5); one("pointerup", 0.5); assert.deepEqual(b.changed(), []); assert.equal(b.button("Undo").disabled, true);
+    const finger = touch(9, 0.5, s.below); finger("pointerdown"); finger("pointermove", 0.3); finger("pointerup", 0.3);
+    assert.ok(Math.abs(s.view.from - 120) < 1, JSON.stringify(s.view)); assert.equal(s.region, null);
+    one("pointerdown"); one("pointermove", 0.5); one("pointerup", 0.5); assert.deepEqual(b.changed()[0], [0, 160]);         // and one draws again, where it is seen
+    b.button("Undo").click(); b.button("Select").click(); s.region = { from: 130, to: 150, lanes: ["velocity"] };
+    one("pointerdown"); two("pointerdown"); two("pointermove", 0.9); two("pointerup"); one("pointerup"); assert.deepEqual(s.region, { from: 130, to: 150, lanes: ["velocity"] });
   },
   async pen() {                         // a pen takes back what the palm before it has smeared; a gesture whose end was lost hinders nobody
     const b = await board(4), palm = { pointerId: 7, pointerType: "touch" }, pen = { pointerId: 8, pointerType: "pen" };

@@ -20,6 +20,7 @@ from jingles.studio import Studio
 studio = Studio(seconds=2, keep='kept.npz')
 studio.set(steps=6)
 studio"""
+SHOW_DEMO = 'setattr(studio.board, "cond", __import__("jingles.generate").generate.demo_curves(2, features="notes"))'
 
 
 @pytest.fixture(scope='module')
@@ -154,8 +155,9 @@ def test_palm_and_scale(page, kernel):
     cdp = page.page.context.new_cdp_session(page.page)
     def fingers(kind, *places): cdp.send('Input.dispatchTouchEvent', dict(type=kind, touchPoints=[dict(zip('xy', page.point(*p)), id=i) for i, p in enumerate(places)]))
     fingers('touchStart', ('velocity', 0.1, 0.9))
-    fingers('touchStart', ('velocity', 0.1, 0.9), ('velocity', 0.9, 0.1))
-    for k in range(1, 6): fingers('touchMove', ('velocity', 0.1 + 0.02*k, 0.9), ('velocity', 0.9 - 0.1*k, 0.1))
+    fingers('touchMove', ('velocity', 0.12, 0.9))                 # it draws; two that begin together would zoom
+    fingers('touchStart', ('velocity', 0.12, 0.9), ('velocity', 0.9, 0.1))
+    for k in range(2, 6): fingers('touchMove', ('velocity', 0.1 + 0.02*k, 0.9), ('velocity', 0.9 - 0.1*k, 0.1))
     fingers('touchEnd')
     drawn = soon(lambda: kernel.rows, lambda r: (r != before).any())
     assert set(np.nonzero((drawn != before).any(0))[0]) <= set(range(14, 32)) and np.abs(drawn[0, 15:30] - 0.9).max() < 0.02
@@ -169,7 +171,47 @@ def test_palm_and_scale(page, kernel):
     page.page.evaluate("document.querySelector('.jingles-draw').style = ''")
     page.page.click(undo)
     assert (soon(lambda: kernel.rows, lambda r: (r == before).all()) == before).all()
-    assert page.page.evaluate("['.field > canvas', '.names', '.below'].map((k) => getComputedStyle(document.querySelector('.jingles-draw ' + k)).touchAction)") == ['none', 'manipulation', 'manipulation']
+    assert page.page.evaluate("['.field > canvas', '.names', '.below'].map((k) => getComputedStyle(document.querySelector('.jingles-draw ' + k)).touchAction)") == ['none', 'manipulation', 'pan-y']
+
+
+def test_zoom(page, kernel):
+    "Wheel, keys, scroll bar and two fingers change what is seen of the time, on a phone, too; what is drawn there is where it is seen"
+    kernel(SHOW_DEMO)
+    p, canvas, seen = page.page, page.page.locator('.jingles-draw .field > canvas'), lambda: [float(f) for f in page.page.get_attribute('.jingles-draw', 'data-view').split()]
+    whole, is_zoomed, is_whole = kernel.rows, '.jingles-draw:not([data-view=""])', '.jingles-draw[data-view=""]'
+    p.mouse.move(*page.point('velocity', 0.75, 0.5))
+    for _ in range(4):
+        before = p.get_attribute('.jingles-draw', 'data-view')
+        p.keyboard.down('Control'); p.mouse.wheel(0, -100); p.keyboard.up('Control')
+        p.wait_for_function(f"document.querySelector('.jingles-draw').dataset.view !== {json.dumps(before)}")
+    start, stop = seen()
+    assert stop - start < 25 and abs(start + 0.75*(stop - start) - 112.5) < 0.5      # what was under the pointer still is
+    page.tool('Draw'); page.drag('velocity', (0.25, 0.1), (0.6, 0.1))
+    drawn = soon(lambda: kernel.rows, lambda r: (r != whole).any())
+    first, last = (int(start + share*(stop - start)) for share in (0.25, 0.6))
+    assert np.abs(drawn[0, first + 1:last] - 0.1).max() < 0.02 and (drawn[0, :first - 1] == whole[0, :first - 1]).all() and (drawn[0, last + 2:] == whole[0, last + 2:]).all()
+    canvas.press('Control+z'); canvas.press('0'); p.wait_for_selector(is_whole)
+    assert (soon(lambda: kernel.rows, lambda r: (r == whole).all()) == whole).all()
+
+    p.set_viewport_size(dict(width=390, height=844)); page.board()
+    cdp = p.context.new_cdp_session(p)
+    def fingers(kind, *places): cdp.send('Input.dispatchTouchEvent', dict(type=kind, touchPoints=[dict(zip('xy', page.point(*place)), id=i) for i, place in enumerate(places)]))
+    fingers('touchStart', ('velocity', 0.4, 0.5)); fingers('touchStart', ('velocity', 0.4, 0.5), ('velocity', 0.6, 0.5))
+    for k in range(1, 6): fingers('touchMove', ('velocity', 0.4 - 0.04*k, 0.5), ('velocity', 0.6 + 0.04*k, 0.5))
+    fingers('touchEnd'); p.wait_for_selector(is_zoomed)
+    start, stop = seen()
+    assert abs(start - 50) < 3 and abs(stop - 100) < 3 and (kernel.rows == whole).all()      # 0.4 and 0.6 of 150 frames are at 0.2 and 0.8
+    page.touch('velocity', (0.1, 0.1), (0.3, 0.1))                                       # one finger draws, where it is
+    drawn = soon(lambda: kernel.rows, lambda r: (r != whole).any())
+    assert (drawn[0, 58:63] < 0.15).all() and (drawn[0, :int(start) + 3] == whole[0, :int(start) + 3]).all() and (drawn[0, 68:] == whole[0, 68:]).all()
+    p.locator('.jingles-draw .overview').scroll_into_view_if_needed()
+    bar = p.locator('.jingles-draw .overview').bounding_box()
+    p.mouse.move(bar['x'] + bar['width']/2, bar['y'] + bar['height']/2); p.mouse.down(); p.mouse.move(bar['x'] + 2*bar['width'], bar['y']); p.mouse.up()
+    assert soon(seen, lambda v: v[1] == 150)[1] == 150
+    p.click('.jingles-draw button[aria-label^="Show all of the time"]'); p.wait_for_selector(is_whole)
+    assert p.evaluate('(({ left, right }) => left >= 0 && right <= innerWidth)(document.querySelector(".jingles-draw .timebar").getBoundingClientRect())')
+    p.set_viewport_size(dict(width=1200, height=1300)); page.board(); canvas.press('Control+z')
+    assert (soon(lambda: kernel.rows, lambda r: (r == whole).all()) == whole).all()
 
 
 def test_themes(page):
@@ -324,9 +366,6 @@ def test_crossfade_has_no_gap(page, kernel):
     page.tool('Play')
     playing = heard[np.argmax(heard > 0.19):]
     assert playing.min() > 0.17 and playing.max() < 0.53, (playing.min(), playing.max())
-
-
-SHOW_DEMO = 'setattr(studio.board, "cond", __import__("jingles.generate").generate.demo_curves(2, features="notes"))'
 
 
 def test_selection_grid_and_locks(page, kernel):

@@ -13,16 +13,16 @@ const HELP = {
   select: "Select a stretch of time: drag over lanes, then drag it, or its edges",
 };
 const WELCOME = "Draw in a lane; the model fills in the grey parts.";
-const KEYS = "arrow keys move and change, Shift+arrow carries the value along, Page Up and Down change lane, Delete erases, 1 to 5 choose a tool, L locks the lane, Ctrl+Z undoes; "
+const KEYS = "arrow keys move and change, Shift+arrow carries the value along, Page Up and Down change lane, Delete erases, 1 to 5 choose a tool, L locks the lane, Ctrl+Z undoes; plus and minus zoom, 0 shows all, Z what is selected; "
   + "with the tool Select, Shift+arrow selects, Alt+arrow moves what is selected, arrow up and down scale it, Ctrl+C, Ctrl+V and Ctrl+D copy, paste and repeat it, Escape ends the selection";
 const MAGMA = [[0, 0, 4], [81, 18, 124], [183, 55, 121], [252, 137, 97], [252, 253, 191]];
 
 const STYLE = `
 .jingles-draw { --ink: var(--jp-ui-font-color1, #222); --faint: var(--jp-border-color2, #ddd); --paper: var(--jp-layout-color0, #fff);
-  --open: var(--jp-layout-color2, #eee); --brand: var(--jp-brand-color1, #1976d2); --dim: var(--jp-ui-font-color2, #666);
+  --open: var(--jp-layout-color2, #eee); --brand: var(--jp-brand-color1, #1976d2); --dim: var(--jp-ui-font-color2, #666); --on-brand: #fff;
   color: var(--ink); background: var(--paper); font: 13px var(--jp-ui-font-family, system-ui, sans-serif); padding: 8px; border-radius: 6px; container-type: inline-size; }
-@media (prefers-color-scheme: dark) { body:not([data-jp-theme-light]) .jingles-draw { --ink: #eee; --faint: #555; --paper: #111; --open: #2a2a2a; --brand: #64a9f0; --dim: #aaa; } }
-body[data-jp-theme-light=false] .jingles-draw { color-scheme: dark; }
+@media (prefers-color-scheme: dark) { body:not([data-jp-theme-light]) .jingles-draw { --ink: #eee; --faint: #555; --paper: #111; --open: #2a2a2a; --brand: #64a9f0; --dim: #aaa; --on-brand: #111; } }
+body[data-jp-theme-light=false] .jingles-draw { color-scheme: dark; --on-brand: #111; }
 .jingles-draw .bar { display: flex; flex-wrap: wrap; gap: 6px 10px; align-items: center; margin-bottom: 6px; }
 .jingles-draw .group { display: flex; align-items: center; gap: 3px; }
 .jingles-draw .group > *, .jingles-draw .choice > button { font: inherit; color: inherit; background: var(--paper); border: 1px solid var(--faint); border-radius: 4px; padding: 3px 8px; height: 30px; box-sizing: border-box; white-space: nowrap; }
@@ -35,7 +35,11 @@ body[data-jp-theme-light=false] .jingles-draw { color-scheme: dark; }
 .jingles-draw .word { margin-left: 4px; }
 .jingles-draw .field { position: relative; }
 .jingles-draw .names, .jingles-draw .below { position: absolute; left: 0; bottom: 0; touch-action: manipulation; }
-.jingles-draw .names { top: 0; width: ${LEFT}px; cursor: pointer; } .jingles-draw .below { right: 0; }
+.jingles-draw .names { top: 0; width: ${LEFT}px; cursor: pointer; } .jingles-draw .below { right: 0; touch-action: pan-y; }
+.jingles-draw .timebar { display: flex; gap: 3px; align-items: center; margin: 3px ${RIGHT}px 2px 0; } .jingles-draw .timebar .group { flex: 0 0 ${LEFT - 3}px; gap: 2px; }
+.jingles-draw .timebar .group > button { flex: 1; padding: 0; height: 22px; } .jingles-draw .overview { flex: 1; position: relative; height: 10px; background: var(--open); border-radius: 6px; touch-action: none; overflow: hidden; }
+.jingles-draw .overview div { position: absolute; top: 0; bottom: 0; min-width: 24px; box-sizing: border-box; background: var(--dim); opacity: .45; border-radius: 6px; } .jingles-draw .overview:hover div { opacity: .75; } .jingles-draw .overview.whole div { opacity: .15; }
+@media (pointer: coarse) { .jingles-draw .timebar .group > button { height: 30px; } .jingles-draw .overview { height: 22px; border-radius: 11px; } }
 .jingles-draw .names span { display: none; position: absolute; right: 6px; color: var(--dim); font-size: 11px; }
 @media (pointer: coarse) { .jingles-draw .names span { display: block; } }
 .jingles-draw .menu { position: absolute; z-index: 10; top: 100%; left: 0; display: flex; gap: 10px; background: var(--paper); border: 1px solid var(--dim); border-radius: 4px; padding: 6px; max-width: 80vw; overflow: auto; }
@@ -59,7 +63,7 @@ export function floats(view) {          // what a DataView holds, as a Float32Ar
 }
 
 const at = (s, lane, f) => lane.row * s.frames + f;
-const hop = (s) => Math.max(1, Math.round(gridStep(s) || s.rate / 10)), lastStep = (s) => Math.max(0, s.frames - hop(s));      // the keyboard's step, in frames
+const hop = (s) => Math.max(1, Math.round(gridStep(s) || (s.view ? Math.min(s.rate / 10, viewSpan(s) / 30) : s.rate / 10))), lastStep = (s) => Math.max(0, s.frames - hop(s));      // the keyboard's step, in frames
 const clamp = (v, low, high) => Math.min(high, Math.max(low, v));
 const together = (s, lane) => s.lanes.filter((l) => l === lane || (lane.group && l.group === lane.group));
 
@@ -231,7 +235,13 @@ export function layout(lanes, width, result) {
   return { ...place, height: y };
 }
 
-const xOf = (s, f) => s.place.left + (s.place.right - s.place.left) * f / s.frames;
+// `s.view` is the stretch of time that is seen, {from, to} in frames, not whole ones; null: all of it
+
+const viewFrom = (s) => s.view ? s.view.from : 0, viewTo = (s) => s.view ? s.view.to : s.frames, viewSpan = (s) => viewTo(s) - viewFrom(s);
+const frameWidth = (s) => (s.place.right - s.place.left) / viewSpan(s);          // pixels
+
+const xOf = (s, f) => s.place.left + frameWidth(s) * (f - viewFrom(s));
+const frameAt = (s, x) => viewFrom(s) + (x - s.place.left) / frameWidth(s);      // not a whole one
 const yOf = (s, box, v) => {
   const { lane, top, height } = box;
   return lane.kind === "notes" ? top + height * (1 - (v * lane.steps - s.bottom[lane.label] + 0.5) / lane.span) : top + 3 + (height - 6) * (1 - v);
@@ -261,7 +271,7 @@ export function within(rect, place, e) { // the pointer in the board's own pixel
 
 function pointAt(s, box, e) {           // the frame and value under the pointer
   const { x, y } = within(s.canvas.getBoundingClientRect(), s.place, e);
-  const f = clamp(Math.floor((x - s.place.left) / (s.place.right - s.place.left) * s.frames), 0, s.frames - 1);
+  const f = clamp(Math.floor(frameAt(s, x)), Math.floor(viewFrom(s)), Math.ceil(viewTo(s)) - 1);
   const { lane, top, height } = box;
   const v = lane.kind === "notes" ? (lane.span * (1 - (y - top) / height) - 0.5 + s.bottom[lane.label]) / lane.steps : 1 - (y - top - 3) / (height - 6);
   return { f, v: clamp(v, least(lane), 1) };
@@ -270,6 +280,101 @@ function pointAt(s, box, e) {           // the frame and value under the pointer
 function boxAt(s, e) {
   const { y } = within(s.canvas.getBoundingClientRect(), s.place, e);
   return s.place.boxes.find((b) => y >= b.top - 2 && y < b.top + b.height + 2);
+}
+
+// ---- zoom and scrolling of the time axis
+
+const CLOSEST = 10;                     // frames that are seen at least
+
+export function setView(s, from, to) {  // as near to that as the board has it; all of it is null
+  const wide = clamp(to - from, Math.min(CLOSEST, s.frames), s.frames), start = clamp(from, 0, s.frames - wide);
+  s.view = wide < s.frames ? { from: start, to: start + wide } : null;
+  if (s.overview) showView(s);
+}
+
+function zoomBy(s, factor, around) {    // what is at the frame `around` stays where it is
+  const at = around ?? (s.region ? (s.region.from + s.region.to) / 2 : (viewFrom(s) + viewTo(s)) / 2), wide = clamp(viewSpan(s) / factor, Math.min(CLOSEST, s.frames), s.frames);
+  const share = at > viewFrom(s) && at < viewTo(s) ? (at - viewFrom(s)) / viewSpan(s) : .5;
+  s.following = false; setView(s, at - share * wide, at + (1 - share) * wide);
+}
+
+function scrollBy(s, frames) { s.following = false; setView(s, viewFrom(s) + frames, viewTo(s) + frames); }
+
+function zoomToRegion(s) {              // with a little around it; without a selection all is shown
+  const { from, to } = s.region || { from: 0, to: s.frames }, around = s.region ? (to - from) / 20 : 0;
+  s.following = false; setView(s, from - around, to + around);
+}
+
+function reveal(s, from, to) {          // scroll as far as needed for these frames to be seen
+  if (s.view && from < s.view.from) setView(s, from, from + viewSpan(s));
+  else if (s.view && to > s.view.to) setView(s, to - viewSpan(s), to);
+}
+
+function followPlayhead(s) {            // a view that was not moved since playing began is turned like a page
+  if (!s.view || !s.following || s.drag || !s.voice) return;
+  const f = Math.min(s.frames, position(s) * s.rate);
+  if (f < s.view.from || f >= s.view.to) setView(s, f, f + viewSpan(s));
+}
+
+function showView(s) {
+  const thumb = s.overview.children[0], b = s.buttons, percent = (f) => `${100 * f / s.frames}%`;
+  s.overview.className = s.view ? "overview" : "overview whole"; thumb.style.left = percent(viewFrom(s)); thumb.style.width = percent(viewSpan(s));
+  s.overview.ariaValueNow = String(Math.round(100 * viewFrom(s) / Math.max(1, s.frames - viewSpan(s))));
+  b.whole.disabled = b.out.disabled = !s.view; b.closer.disabled = viewSpan(s) <= CLOSEST;
+  s.root.dataset.view = s.view ? `${+s.view.from.toFixed(2)} ${+s.view.to.toFixed(2)}` : "";
+  repaint(s);
+}
+
+function overview(s) {                  // the scroll bar of the time axis
+  const thumb = make("div"), bar = make("div", { className: "overview", role: "scrollbar", ariaLabel: "What is seen of the time axis", ariaOrientation: "horizontal", ariaValueMin: "0", ariaValueMax: "100", title: "Drag: scroll along the time axis" }, thumb);
+  let held = null;                      // frames from the view's beginning to where it was taken
+  const at = (e) => { const { left, width } = bar.getBoundingClientRect(); return (e.clientX - left) / width * s.frames; };
+  bar.addEventListener("pointerdown", (e) => { const f = at(e), inside = f >= viewFrom(s) && f <= viewTo(s); held = inside ? f - viewFrom(s) : viewSpan(s) / 2; bar.setPointerCapture(e.pointerId); scrollBy(s, f - held - viewFrom(s)); e.preventDefault(); });
+  bar.addEventListener("pointermove", (e) => { if (held !== null) scrollBy(s, at(e) - held - viewFrom(s)); });
+  for (const end of ["pointerup", "pointercancel"]) bar.addEventListener(end, () => { held = null; });
+  return bar;
+}
+
+function bindZoom(s, field) {           // wheel and fingers, over lanes, axis and result
+  const frameOf = (e) => frameAt(s, within(s.canvas.getBoundingClientRect(), s.place, e).x);
+  field.addEventListener("wheel", (e) => {      // with Ctrl, which is also what a pinch on a trackpad sends, it zooms; with Shift, or sideways, it scrolls
+    const unit = [1, 16, 400][e.deltaMode || 0], x = (e.shiftKey && !e.deltaX ? e.deltaY : e.deltaX) * unit, y = e.deltaY * unit;
+    if (e.ctrlKey || e.metaKey) zoomBy(s, Math.exp(-clamp(y, -50, 50) / 100), frameOf(e));
+    else if (s.view && (e.shiftKey || Math.abs(x) > Math.abs(y))) scrollBy(s, x / frameWidth(s));
+    else return;
+    e.preventDefault();
+  }, { passive: false });
+  const fingers = new Map();            // where each one is, and the frame that it holds
+  const settle = () => { for (const one of fingers.values()) one.frame = frameOf(one); };
+  field.addEventListener("pointerdown", (e) => {
+    if (e.pointerType !== "touch") return;
+    fingers.set(e.pointerId, { clientX: e.clientX, clientY: e.clientY, below: e.target === s.below });
+    if (fingers.size === 2 && !s.drag?.travelled) { abandon(s); s.pinch = true; }         // two fingers before one has drawn
+    settle();
+  });
+  field.addEventListener("pointermove", (e) => {
+    const mine = fingers.get(e.pointerId), [one, two] = fingers.values();
+    if (!mine) return;
+    mine.clientX = e.clientX;
+    if (two && s.pinch) pinched(s, one, two, frameOf);
+    else if (one.below && !two && s.view) scrollBy(s, mine.frame - frameOf(mine));
+  });
+  for (const end of ["pointerup", "pointercancel"]) field.addEventListener(end, (e) => { fingers.delete(e.pointerId); if (fingers.size < 2) s.pinch = false; settle(); });
+}
+
+function pinched(s, one, two, frameOf) { // what the fingers hold stays under them
+  const [a, b] = one.clientX <= two.clientX ? [one, two] : [two, one], [fa, fb] = [a, b].map(frameOf), apart = b.clientX - a.clientX;
+  if (apart < 16 || b.frame - a.frame < 1e-3) return;
+  const share = (b.frame - a.frame) / (fb - fa), wide = viewSpan(s) * share, from = a.frame - (fa - viewFrom(s)) * share;
+  s.following = false; setView(s, from, from + wide);
+}
+
+function abandon(s) {                   // the gesture that is under way was none
+  const drag = s.drag;
+  if (!drag) return;
+  s.drag = null; s.values = drag.before;
+  if (s.tool === "select") setRegion(s, drag.region);
+  if (!same(s.told, s.values)) commit(s); else repaint(s);
 }
 
 // ---- painting
@@ -305,14 +410,18 @@ function paintFrame(s, ctx, c, box) {
   }
 }
 
+function inside(s, ctx, paintIt) {      // nothing of it beside the lanes
+  ctx.save(); ctx.beginPath(); ctx.rect(s.place.left, 0, s.place.right - s.place.left, s.place.height); ctx.clip(); paintIt(); ctx.restore();
+}
+
 function paintGrid(s, ctx, c, box) {     // bars, beats and what is between them, as far as there is room
-  const g = gridStep(s), { left, right } = s.place, beat = s.grid?.division;
-  if (!g || (right - left) / s.frames * g * beat < 5) return;
-  const all = (right - left) / s.frames * g > 5;
-  for (let k = 0, f = 0; f < s.frames; f = ++k * g) {
+  const g = gridStep(s), beat = s.grid?.division;
+  if (!g || frameWidth(s) * g * beat < 5) return;
+  const all = frameWidth(s) * g > 5;
+  for (let k = Math.ceil(viewFrom(s) / g), f = k * g; f < viewTo(s); f = ++k * g) {
     if (k % beat && !all) continue;
     ctx.globalAlpha = k % (4 * beat) === 0 ? .55 : k % beat === 0 ? .32 : .14; ctx.fillStyle = c.dim;
-    ctx.fillRect(Math.round(xOf(s, f)), box.top + 1, 1, box.height - 2);
+    ctx.fillRect(Math.round(xOf(s, Math.round(f))), box.top + 1, 1, box.height - 2);        // where it snaps to
   }
   ctx.globalAlpha = 1;
 }
@@ -331,16 +440,17 @@ function paintRegion(s, ctx, c, box) {
 }
 
 function paintOpen(s, ctx, c, box) {    // what is left to the model: a field that says so
-  const say = (text, x, w) => {
+  const say = (text, from, to) => {     // in the middle of what is seen of it
+    const x = Math.max(from, s.place.left), w = Math.min(to, s.place.right) - x;
     ctx.fillStyle = c.dim; ctx.font = "italic 11px sans-serif"; ctx.textAlign = "center"; ctx.textBaseline = "middle";
     if (w > 6 * text.length) ctx.fillText(text, x + w / 2, box.top + box.height / 2);
   };
   for (const [a, b] of runs(s, box.lane, (v) => v < 0)) {
     const x = xOf(s, a), w = xOf(s, b) - x;
     ctx.fillStyle = c.open; ctx.fillRect(x, box.top + 1, w, box.height - 2);
-    say(box.height > 40 && w > 150 ? "open: the model's choice" : "open", x, w);
+    say(box.height > 40 && w > 150 ? "open: the model's choice" : "open", x, x + w);
   }
-  if (box.lane.gate || box.lane.gates) for (const [a, b] of runs(s, box.lane, (v) => v === 0)) say(box.lane.gate ? "no pitch" : "unvoiced", xOf(s, a), xOf(s, b) - xOf(s, a));
+  if (box.lane.gate || box.lane.gates) for (const [a, b] of runs(s, box.lane, (v) => v === 0)) say(box.lane.gate ? "no pitch" : "unvoiced", xOf(s, a), xOf(s, b));
 }
 
 function paintCurve(s, ctx, box) {
@@ -374,8 +484,7 @@ function paintMeasured(s, ctx, c, box) {        // what was heard in the result,
   ctx.strokeStyle = c.ink; ctx.lineWidth = 1.2; ctx.beginPath();
   let last = NaN;
   for (let f = 0; f < frames; f++) {
-    const v = heard[box.lane.row * frames + f], x = s.place.left + (s.place.right - s.place.left) * f / frames;
-    const next = s.place.left + (s.place.right - s.place.left) * (f + 1) / frames;
+    const v = heard[box.lane.row * frames + f], x = xOf(s, f * s.frames / frames), next = xOf(s, (f + 1) * s.frames / frames);
     const y = yOf(s, box, v);
     if (!(v >= 0) || !seen(box, y)) { last = NaN; continue; }
     if (Number.isNaN(last) || (box.lane.kind === "notes" && Math.abs(last - v) * box.lane.steps > .7)) ctx.moveTo(x, y); else ctx.lineTo(x, y);
@@ -385,50 +494,55 @@ function paintMeasured(s, ctx, c, box) {        // what was heard in the result,
 }
 
 function paintLapses(s, ctx, box) {             // where the result does not follow what was asked for
-  const frames = s.mismatches.length / s.lanes.length, wide = s.place.right - s.place.left;
+  const frames = s.mismatches.length / s.lanes.length, x = (f) => xOf(s, f * s.frames / frames);
   ctx.fillStyle = "#d62728"; ctx.globalAlpha = .22;
   for (let f = 0, from = -1; f <= frames; f++) {
     const wrong = f < frames && s.mismatches[box.lane.row * frames + f] > 0;
     if (wrong && from < 0) from = f;
-    if (!wrong && from >= 0) { ctx.fillRect(s.place.left + wide * from / frames, box.top, wide * (f - from) / frames, box.height); from = -1; }
+    if (!wrong && from >= 0) { ctx.fillRect(x(from), box.top, x(f) - x(from), box.height); from = -1; }
   }
   ctx.globalAlpha = 1;
 }
 
 function paintBars(s, ctx, c) {          // on a grid the axis counts bars and beats, as a sequencer does
-  const beat = 60 / s.grid.bpm * s.rate, pixels = (s.place.right - s.place.left) / s.frames * beat, each = [1, 2, 4, 8, 16, 32].find((n) => n * pixels > 34) || 64;
+  const beat = 60 / s.grid.bpm * s.rate, pixels = frameWidth(s) * beat, each = [1, 2, 4, 8, 16, 32].find((n) => n * pixels > 34) || 64;
   ctx.fillStyle = c.dim; ctx.font = "10px sans-serif"; ctx.textAlign = "left"; ctx.textBaseline = "top";
-  for (let k = 0; k * beat < s.frames; k += each) {
-    const x = xOf(s, k * beat), bar = Math.floor(k / 4) + 1;
+  for (let k = Math.ceil(viewFrom(s) / beat / each) * each; k * beat < viewTo(s); k += each) {
+    const x = xOf(s, Math.round(k * beat)), bar = Math.floor(k / 4) + 1, text = k % 4 ? `${bar}.${k % 4 + 1}` : `${bar}`;
+    if (x + 3 + 6 * text.length > s.place.right + RIGHT) continue;
     ctx.fillRect(Math.round(x), s.place.axis - GAP, 1, k % 4 ? GAP : 2 * GAP);
-    ctx.fillText(k % 4 ? `${bar}.${k % 4 + 1}` : `${bar}`, x + 3, s.place.axis + 2);
+    ctx.fillText(text, x + 3, s.place.axis + 2);
   }
 }
 
 function paintAxis(s, ctx, c) {
   if (gridStep(s)) { paintBars(s, ctx, c); return; }
-  const seconds = s.frames / s.rate, pixels = (s.place.right - s.place.left) / seconds;
-  const step = [.1, .2, .5, 1, 2].find((d) => d * pixels > 45) || 5;
+  const end = viewTo(s) / s.rate, pixels = frameWidth(s) * s.rate;
+  const step = [.01, .02, .05, .1, .2, .5, 1, 2].find((d) => d * pixels > 45) || 5;
   ctx.fillStyle = c.dim; ctx.strokeStyle = c.faint; ctx.font = "10px sans-serif"; ctx.textAlign = "center"; ctx.textBaseline = "top"; ctx.lineWidth = 1;
-  for (let t = 0; t <= seconds + 1e-6; t += step) {
-    const x = Math.round(s.place.left + t * pixels) + .5, last = t + step > seconds + 1e-6;
+  for (let k = Math.ceil(viewFrom(s) / s.rate / step - 1e-6); k * step <= end + 1e-6; k++) {
+    const t = k * step, x = Math.round(xOf(s, t * s.rate)) + .5, last = t + step > end + 1e-6;
     ctx.beginPath(); ctx.moveTo(x, s.place.axis - GAP); ctx.lineTo(x, s.place.axis); ctx.stroke();
     ctx.textAlign = last ? "right" : "center";
-    ctx.fillText(`${+t.toFixed(1)}${last ? " s" : ""}`, x + (last ? 8 : 0), s.place.axis + 2);
+    ctx.fillText(`${+t.toFixed(2)}${last ? " s" : ""}`, x + (last ? 8 : 0), s.place.axis + 2);
   }
 }
 
 function paintResult(s, ctx, c) {
   const { left, right, mel, loud } = s.place;
   if (!mel) return;
-  ctx.imageSmoothingEnabled = true; ctx.drawImage(s.picture, left, mel.top, right - left, mel.height);
+  const column = s.picture.width / s.frames;
+  ctx.imageSmoothingEnabled = true; ctx.drawImage(s.picture, viewFrom(s) * column, 0, viewSpan(s) * column, s.picture.height, left, mel.top, right - left, mel.height);
   ctx.fillStyle = c.ink; ctx.font = "12px sans-serif"; ctx.textAlign = "right"; ctx.textBaseline = "middle";
   ctx.fillText("sound", left - 6, mel.top + mel.height / 2 - 7); ctx.fillText("loudness", left - 6, loud.top + loud.height / 2 - 6);
   ctx.fillStyle = c.dim; ctx.font = "9px sans-serif"; ctx.fillText("50 Hz..12 kHz", left - 6, mel.top + mel.height / 2 + 7); ctx.fillText("-60..0 dB", left - 6, loud.top + loud.height / 2 + 7);
   ctx.strokeStyle = c.faint; ctx.strokeRect(left + .5, loud.top + .5, right - left - 1, loud.height - 1);
-  ctx.strokeStyle = c.ink; ctx.lineWidth = 1.5; ctx.beginPath();
-  s.loudness.forEach((db, f) => ctx.lineTo(left + (right - left) * (f + .5) / s.loudness.length, loud.top + 2 + (loud.height - 4) * clamp(-db / 60, 0, 1)));
-  ctx.stroke();
+  ctx.strokeStyle = c.ink; ctx.lineWidth = 1.5;
+  inside(s, ctx, () => {
+    ctx.beginPath();
+    s.loudness.forEach((db, f) => ctx.lineTo(xOf(s, (f + .5) * s.frames / s.loudness.length), loud.top + 2 + (loud.height - 4) * clamp(-db / 60, 0, 1)));
+    ctx.stroke();
+  });
 }
 
 function paintCursors(s, ctx, c) {
@@ -437,7 +551,7 @@ function paintCursors(s, ctx, c) {
     ctx.strokeStyle = c.brand; ctx.lineWidth = 2; ctx.strokeRect(xOf(s, s.cursor), box.top, xOf(s, Math.min(s.frames, s.cursor + step)) - xOf(s, s.cursor), box.height);
   }
   if (s.voice) {
-    const x = s.place.left + (s.place.right - s.place.left) * Math.min(1, position(s) * s.rate / s.frames);
+    const x = xOf(s, Math.min(s.frames, position(s) * s.rate));
     ctx.strokeStyle = c.brand; ctx.lineWidth = 1; ctx.beginPath(); ctx.moveTo(x, 0); ctx.lineTo(x, s.place.height); ctx.stroke();
   }
 }
@@ -456,8 +570,9 @@ function paint(s) {
   }
   const ctx = s.canvas.getContext("2d"), c = colours(s);
   ctx.setTransform(dpr, 0, 0, dpr, 0, 0); ctx.fillStyle = c.paper; ctx.fillRect(0, 0, width, s.place.height);
-  for (const box of s.place.boxes) { paintFrame(s, ctx, c, box); paintOpen(s, ctx, c, box); paintGrid(s, ctx, c, box); paintCurve(s, ctx, box); paintLapses(s, ctx, box); paintMeasured(s, ctx, c, box); paintLocked(s, ctx, c, box); paintRegion(s, ctx, c, box); }
-  paintAxis(s, ctx, c); paintResult(s, ctx, c); paintCursors(s, ctx, c);
+  for (const box of s.place.boxes) paintFrame(s, ctx, c, box);
+  inside(s, ctx, () => { for (const box of s.place.boxes) { paintOpen(s, ctx, c, box); paintGrid(s, ctx, c, box); paintCurve(s, ctx, box); paintLapses(s, ctx, box); paintMeasured(s, ctx, c, box); paintLocked(s, ctx, c, box); paintRegion(s, ctx, c, box); } });
+  paintAxis(s, ctx, c); paintResult(s, ctx, c); inside(s, ctx, () => paintCursors(s, ctx, c));
 }
 
 function repaint(s) { if (!s.waiting) { s.waiting = true; requestAnimationFrame(() => paint(s)); } }
@@ -529,7 +644,9 @@ const same = (a, b) => a.length === b.length && a.every((v, i) => v === b[i]);
 function remember(s, old = s.values.slice()) { s.past.push(old); s.future = []; if (s.past.length > 200) s.past.shift(); }
 
 function take(s, values) {              // other curves, perhaps of another length; a gesture that is under way ends, and the cursor stays on the board
-  s.drag = null; s.values = values; s.frames = values.length / s.lanes.length; s.cursor = clamp(s.cursor, 0, lastStep(s));
+  const before = s.frames;
+  s.drag = null; s.values = values; s.frames = values.length / s.lanes.length; if (s.frames !== before) setView(s, 0, s.frames);
+  s.cursor = clamp(s.cursor, 0, lastStep(s));
   if (s.region?.to > s.frames) setRegion(s, null);
 }
 
@@ -605,7 +722,7 @@ function silence(s) {
 }
 
 function follow(s) {                    // the playhead moves as long as something plays
-  refresh(s);
+  followPlayhead(s); refresh(s);
   if (s.voice) requestAnimationFrame(() => follow(s));
 }
 
@@ -616,7 +733,7 @@ function play(s, from = 0) {
   s.context.resume?.(); voice(s, s.buffer, from, s.context.currentTime, 0); follow(s);
 }
 
-const toggle = (s) => { if (s.voice) { silence(s); refresh(s); } else play(s, s.region ? s.region.from / s.rate : 0); };     // from what is selected
+const toggle = (s) => { s.following = true; if (s.voice) { silence(s); refresh(s); } else play(s, s.region ? s.region.from / s.rate : 0); };     // from what is selected
 
 function takeOver(s, buffer) {          // a new sound is there: what plays goes over into it
   s.buffer = buffer;
@@ -643,7 +760,7 @@ function playSoon(s, content) {         // Python: play the sound that is on its
 
 function seek(s, e) {                   // a click below the lanes plays from there
   const { x } = within(s.canvas.getBoundingClientRect(), s.place, e);
-  if (x >= s.place.left && x <= s.place.right) play(s, (x - s.place.left) / (s.place.right - s.place.left) * s.frames / s.rate);
+  if (x >= s.place.left && x <= s.place.right) { s.following = true; play(s, frameAt(s, x) / s.rate); }
 }
 
 // ---- selecting: `s.region` is what is selected, `s.clip` what was copied
@@ -723,7 +840,7 @@ function showRegion(s) {                // its bar, when no gesture is under way
   s.root.dataset.region = region ? `${region.from} ${region.to} ${region.lanes.join()}` : "";
 }
 
-const REST = 150;                       // milliseconds
+const REST = 150, STILL = 8;            // milliseconds; pixels that a finger may slip before it draws
 
 function rest(s) {                      // live, a gesture is also heard while the finger rests
   clearTimeout(s.resting);
@@ -759,28 +876,30 @@ function bindPointer(s) {               // s.drag: whose gesture it is, its lane
   s.canvas.addEventListener("pointerdown", (e) => {
     const box = boxAt(s, e);
     if (!box && e.button <= 0) seek(s, e);
-    if (!box || e.button > 0 || !free(e)) return;
+    if (!box || e.button > 0 || s.pinch || !free(e)) return;
     const at = pointAt(s, box, e);
     if (s.tool !== "select" && isLocked(s, box.lane)) { tellLocked(s, box.lane); return; }
     s.canvas.setPointerCapture(e.pointerId); s.active = s.place.boxes.indexOf(box); s.keyboard = false; s.cursor = clamp(at.f, 0, lastStep(s));
-    s.drag = { pointer: e.pointerId, type: e.pointerType, box, first: at, last: at, before: s.values.slice() };
-    if (s.tool === "select") Object.assign(s.drag, { grip: hold(s, box, e), region: s.region, copy: e.altKey || e.ctrlKey || e.metaKey });
+    s.drag = { pointer: e.pointerId, type: e.pointerType, box, first: at, last: at, before: s.values.slice(), region: s.region, x: e.clientX, y: e.clientY, travelled: false };
+    if (s.tool === "select") Object.assign(s.drag, { grip: hold(s, box, e), copy: e.altKey || e.ctrlKey || e.metaKey });
+    s.following = false;
     if (s.tool !== "line") apply(at);
     e.preventDefault(); s.canvas.focus({ preventScroll: true });
   });
   s.canvas.addEventListener("pointermove", (e) => {
-    if (s.drag && !mine(e)) return;
+    if (s.pinch || s.drag && !mine(e)) return;
+    if (s.drag) s.drag.travelled ||= Math.hypot(e.clientX - s.drag.x, e.clientY - s.drag.y) > STILL;
     const over = s.drag?.box || boxAt(s, e);
     if (over && (s.drag || !e.buttons)) { const p = pointAt(s, over, e); s.say(describe(s, over.lane, p.f, p.v)); }
     if (!s.drag && s.tool === "select" && over) s.canvas.style.cursor = { start: "ew-resize", end: "ew-resize", move: "move" }[hold(s, over, e)] || "text";
     if (s.drag) for (const each of (e.getCoalescedEvents?.().length ? e.getCoalescedEvents() : [e])) apply({ ...pointAt(s, s.drag.box, each), box: boxAt(s, each) });
   });
   s.below.addEventListener("click", (e) => { if (!s.ruled) seek(s, e); });
-  s.below.addEventListener("pointerdown", (e) => { s.ruled = null; if (e.button <= 0 && e.pointerType !== "touch") { s.ruler = pointAt(s, s.place.boxes[0], e).f; s.below.setPointerCapture(e.pointerId); } });
+  s.below.addEventListener("pointerdown", (e) => { s.ruled = null; if (e.button <= 0 && e.pointerType !== "touch") { s.ruler = pointAt(s, s.place.boxes[0], e).f; s.ruledFrom = e.clientX; s.below.setPointerCapture(e.pointerId); } });
   s.below.addEventListener("pointermove", (e) => {      // a drag along the time axis selects all lanes; a finger scrolls the page there
     if (s.ruler === undefined) return;
     const { f } = pointAt(s, s.place.boxes[0], e);
-    if (!s.ruled && Math.abs(f - s.ruler) < 3) return;
+    if (!s.ruled && Math.abs(e.clientX - s.ruledFrom) < STILL / 2) return;
     s.ruled = true; setRegion(s, regionOf(s, s.ruler, f + 1));
   });
   for (const end of ["pointerup", "pointercancel"]) s.below.addEventListener(end, () => { s.ruler = undefined; });
@@ -823,15 +942,17 @@ function bindKeys(s) {
     level(clamp(Math.round((v + by * d) / d) * d, least(l), 1)); fit(s);
   };
   const move = (by, carry) => { const v = value(); s.cursor = clamp(s.cursor + by * hop(s), 0, lastStep(s)); if (carry && v >= 0) level(v); };
+  const zoomKey = (factor) => zoomBy(s, factor, s.region ? undefined : s.cursor + hop(s) / 2);
   const acts = {
     ArrowLeft: (e) => move(-1, e.shiftKey), ArrowRight: (e) => move(1, e.shiftKey), ArrowUp: () => nudge(1), ArrowDown: () => nudge(-1),
     Home: () => { s.cursor = 0; }, End: () => { s.cursor = lastStep(s); },
     PageDown: () => { s.active = (s.active + 1) % s.lanes.length; }, PageUp: () => { s.active = (s.active + s.lanes.length - 1) % s.lanes.length; },
     Delete: () => edit(() => erase(s, lane(), { f: s.cursor }, { f: end(s.cursor) })), " ": () => toggle(s),
   };
+  acts["+"] = acts["="] = () => zoomKey(2); acts["-"] = () => zoomKey(.5); acts["0"] = () => setView(s, 0, s.frames); acts.z = acts.Z = () => zoomToRegion(s);
   acts.Backspace = acts.Delete; acts.l = acts.L = () => toggleLock(s, lane());
   const grow = (by) => {                // the selection, from where the cursor was when it began
-    s.anchor ??= s.cursor; s.cursor = clamp(s.cursor + by * hop(s), 0, lastStep(s));
+    s.anchor ??= s.cursor; s.cursor = clamp(s.cursor + by * hop(s), 0, lastStep(s)); reveal(s, s.cursor, s.cursor + hop(s));
     const [a, b] = [s.anchor, s.cursor].sort((p, q) => p - q);
     setRegion(s, regionOf(s, a, b + hop(s), [lane()]));
   };
@@ -856,7 +977,7 @@ function bindKeys(s) {
     else if ((e.ctrlKey || e.metaKey) && e.key.toLowerCase() === "z") (e.shiftKey ? redo : undo)(s);
     else if ((e.ctrlKey || e.metaKey) && e.key.toLowerCase() === "y") redo(s);
     else if (tool && !e.ctrlKey) s.tool = tool;
-    else if (acts[e.key] && !e.ctrlKey && !e.metaKey) { s.keyboard = true; const said = s.saying; acts[e.key](e); if (said === s.saying) s.say(describe(s, lane(), s.cursor, value())); }
+    else if (acts[e.key] && !e.ctrlKey && !e.metaKey) { s.keyboard = true; const said = s.saying, where = s.cursor; acts[e.key](e); if (s.cursor !== where) reveal(s, s.cursor, s.cursor + hop(s)); if (said === s.saying) s.say(describe(s, lane(), s.cursor, value())); }
     else return;
     e.preventDefault(); e.stopPropagation(); refresh(s);
   });
@@ -989,6 +1110,13 @@ function gridGroup(s) {                 // of the tempo: what is drawn or select
   return group(b.grid, b.bpm, make("label", {}, "bpm"));
 }
 
+function timeBar(s) {                   // under the board: zoom, and what is seen of the time axis
+  const how = "Ctrl+wheel or two fingers zoom where they are, Shift+wheel scrolls";
+  const button = (name, title, act, face) => s.buttons[name] = make("button", { type: "button", title, ariaLabel: title, onclick: act }, face);
+  const zoom = group(button("out", `Zoom out (-). ${how}`, () => zoomBy(s, .5), "−"), button("closer", `Zoom in (+). ${how}`, () => zoomBy(s, 2), "+"), button("whole", "Show all of the time (0); Z shows what is selected", () => setView(s, 0, s.frames), "↔"));
+  return make("div", { className: "timebar" }, zoom, s.overview = overview(s));
+}
+
 const LOCK = '<svg viewBox="0 0 14 18" aria-hidden="true"><rect x="1" y="8" width="12" height="9" rx="1.5" fill="currentColor"/><path d="M3.5 8V5a3.5 3.5 0 0 1 7 0v3" fill="none" stroke="currentColor" stroke-width="1.8"/></svg>';
 
 function padlock(s, lane) {             // beside the name of the first lane of a feature
@@ -1020,7 +1148,7 @@ function close(s) {                     // nothing plays, and nobody listens
 export function board({ model, el }) {          // the view, as its state; `close` ends it
   const s = { model, lanes: model.get("lanes"), rate: model.get("rate"), values: floats(model.get("data")), past: [], future: [],
     tool: "draw", snap: true, active: 0, cursor: 0, keyboard: false, drag: null, loudness: [], measured: [], mismatches: [], bottom: {}, locked: model.get("locked") || [], grid: model.get("grid") || { bpm: 120, division: 0 }, region: null, clip: null,
-    buffer: null, voice: null, loop: false, playFrom: null, sounds: 0, live: false };
+    view: null, following: false, pinch: false, buffer: null, voice: null, loop: false, playFrom: null, sounds: 0, live: false };
   s.told = s.values.slice(); s.frames = s.values.length / s.lanes.length;
   for (const lane of s.lanes) scroll(s, lane, MIDDLE - lane.midi);
   fit(s);
@@ -1031,12 +1159,13 @@ export function board({ model, el }) {          // the view, as its state; `clos
   s.padlocks = s.lanes.filter((lane) => s.lanes.find((l) => featureOf(l) === featureOf(lane)) === lane).map((lane) => [lane, padlock(s, lane)]);
   s.names.append(...s.padlocks.map(([, lock]) => lock));
   s.notice = make("div", { className: "notice", role: "alert" });
-  s.root = make("div", { className: "jingles-draw" }, make("style", {}, STYLE), bar(s), s.notice, make("div", { className: "field" }, s.canvas, s.names, s.below), regionBar(s), said);
+  const field = make("div", { className: "field" }, s.canvas, s.names, s.below);
+  s.root = make("div", { className: "jingles-draw" }, make("style", {}, STYLE), bar(s), s.notice, field, timeBar(s), regionBar(s), said);
   s.root.dataset.lmSuppressShortcuts = "true";          // JupyterLab's own keys stay out of the drawing
   el.append(s.root);
   s.root.addEventListener("dragover", (e) => e.preventDefault());
   s.root.addEventListener("drop", (e) => { e.preventDefault(); e.stopPropagation(); openFile(s, e.dataTransfer.files[0]); });
-  bindPointer(s); bindNames(s); bindKeys(s); newPicture(s); newSound(s); s.say("Draw in a lane. No kernel has answered yet: run the cell, and what is drawn is taken up.");
+  bindPointer(s); bindNames(s); bindKeys(s); bindZoom(s, field); showView(s); newPicture(s); newSound(s); s.say("Draw in a lane. No kernel has answered yet: run the cell, and what is drawn is taken up.");
 
   const heard = { "change:data": () => heardFromPython(s), "change:message": () => s.say(model.get("message")), "msg:custom": (content, buffers) => ({ hello: answered, file: download, play: playSoon })[content?.kind]?.(s, content, buffers),
     "change:sound": () => newSound(s), lost: () => lostServer(s), "change:locked": () => heardLocks(s), "change:grid": () => heardGrid(s), ...Object.fromEntries(["mel", "loudness", "measured", "mismatches"].map((k) => [`change:${k}`, () => newPicture(s)])) };
