@@ -2,7 +2,8 @@
 
 A saved output that the code no longer gives misleads its readers. Words are compared, numbers are not: times, speeds and the last digits differ from machine to machine.
 With MEND=1 in the environment such outputs are replaced by what the code gives now.
-What is never the same, such as a table that depends on the machine, stands in a cell with the directive `#| volatile`."""
+What is never the same, such as a table that depends on the machine, stands in a cell with the directive `#| volatile`.
+With the variable KEEP_NETWORKS the states of the networks that a chapter has trained are saved in that file: tests go on with them (chapter_runs.py)."""
 import json, os, re, sys
 
 import nbdev.test
@@ -35,7 +36,11 @@ def stale(cell, saved):
 
 class Comparing(CaptureShell):
     "A shell that remembers which saved outputs are stale"
-    found = []
+    found, last = [], None
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        Comparing.last = self
 
     def cell(self, cell, *args, **kwargs):
         saved = list(cell.get('outputs', [])) if cell.cell_type == 'code' else []
@@ -52,11 +57,18 @@ def mend(fn, found):
     fn.write_text(json.dumps(nb, indent=1, sort_keys=True, ensure_ascii=False) + '\n', encoding='utf8')
 
 
+def keep_networks(variables, path):
+    "Save the state of each network among a chapter's `variables`, by its name"
+    import torch
+    torch.save({k: v.state_dict() for k, v in variables.items() if isinstance(v, torch.nn.Module) and not k.startswith('_')}, path)
+
+
 def test_nb(fn, *args, **kwargs):
     "nbdev's, and then the comparison; a chapter whose outputs are stale has failed"
     nbdev.test.CaptureShell, Comparing.found = Comparing, []
     passed, seconds = PLAIN(fn, *args, **kwargs)
     if passed and os.environ.get('MEND') and Comparing.found: mend(fn, Comparing.found); return passed, seconds
+    if passed and os.environ.get('KEEP_NETWORKS') and 'torch' in sys.modules: keep_networks(Comparing.last.user_ns, os.environ['KEEP_NETWORKS'])
     for line, *_ in Comparing.found: print(f'{fn.name}: {line}', file=sys.stderr)
     if Comparing.found: print(f'{fn.name}: run it and save it again', file=sys.stderr)
     return passed and not Comparing.found, seconds

@@ -1,6 +1,7 @@
 "What holds for the project as a whole: who imports whom, what is light, how the chapters read, what is declared"
 import ast, configparser, json, re, sys, time
 from collections import defaultdict
+from functools import cache
 from importlib import metadata
 
 import nbformat
@@ -232,9 +233,13 @@ def declared(*keys): return [Requirement(r) for key in keys or EXTRAS for r in s
 def top(names): return {n.partition('.')[0] for n in names}
 
 
+@cache
+def packages_distributions(): return metadata.packages_distributions()      # reads the files of every package that is installed
+
+
 def distributions(names):
     "The installed distributions that the top-level modules `names` come from"
-    known = metadata.packages_distributions()
+    known = packages_distributions()
     return {canonicalize_name(d) for n in names for d in known.get(n, ())}
 
 

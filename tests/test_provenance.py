@@ -73,7 +73,7 @@ def test_evaluation_says_what_was_seen(trained, songs, said, rejected, tmp_path,
     def evaluated(model, source, *rest, **how): return dict(training=tables.training_summary(model, source))
     monkeypatch.setattr(tables, 'evaluate', evaluated)
     monkeypatch.setattr(tables, 'metrics_markdown', lambda metrics: '')
-    options = '--midi', songs, '--out', 'm.json', '--force'
+    options = '--midi', songs, '--out', 'm.json', '--force', '--workers', 1
     valid, learnt = (read_manifest(trained/'db')['source'][k] for k in ('valid', 'train'))
     assert f"trained on PVT-codec (12 clips of 1 s of {learnt} MIDI files of pop). None of the {valid} songs" in said('evaluate', '--model', trained/'run', *options)
     record, = load_model(trained/'run').data
@@ -85,7 +85,7 @@ def test_evaluation_says_what_was_seen(trained, songs, said, rejected, tmp_path,
     kept = json.loads((tmp_path/'m.json').read_text())['training']
     assert (kept['songs'], kept['seen'], kept['whole'], kept['trained_on'][0]['source']['name']) == (valid, 1, True, 'lmd') and 'hashes' not in kept['trained_on'][0]
     every = moved(trained/'run', tmp_path/'every', [None, other | dict(hashes=hashes)])
-    assert f'all {valid} songs that clips are held out of were' in rejected('evaluate', '--model', every, *options[:2])
+    assert f'all {valid} songs that clips are held out of were' in rejected('evaluate', '--model', every, *options[:2], *options[-2:])
     words = said('evaluate', '--model', every, *options)
     assert 'trained on data that are not recorded, then on PVT-codec' in words and f'{valid} of {valid} songs' in words
     words = said('evaluate', *options)

@@ -1,4 +1,4 @@
-"""The toy checks must fail for broken samplers: each is broken on purpose here, with the same small networks that pass
+"""The toy checks must fail for broken samplers: each is broken on purpose here, with the networks that the chapter trained, which pass
 
 The bounds are those of the chapter (toy.swissroll.BOUND): well above what fresh data and working samplers give, and below every broken one.
 Mistakes that no picture shows are left out, such as a noise level that is off by one step in a thousand: known answers in the paradigms' chapters find those."""
@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 import torch
 
+from chapter_runs import trained_networks
 from jingles.backbones.toy import MLP
 from jingles.backbones.unet import UNetExpand
 from jingles.core import Spec, generator, randn
 from jingles.paradigms import discdpm
 from jingles.paradigms.ddpm import DDPM, Timesteps, ancestral, beta_variance, posterior_variance
 from jingles.paradigms.discdpm import DiscDPM, sample_categorical
-from jingles.paradigms.edm import EDM
+from jingles.paradigms.edm import EDM, measure_sigma_data
 from jingles.paradigms.samplers import Churn, ode_derivative, heun
 from jingles.toy import mnist
-from jingles.toy.swissroll import ROLL_BOUND, dequantise, to_points, quantise, score_points, swiss_roll, train_toy
+from jingles.toy.swissroll import ROLL_BOUND, dequantise, to_points, quantise, score_points, swiss_roll
 
 N, SERIES = 4096, (128, 2, 32)      # points that are judged, and as what they are sampled
 
@@ -27,28 +28,25 @@ N, SERIES = 4096, (128, 2, 32)      # points that are judged, and as what they a
 def fresh(): return to_points(swiss_roll(N, generator=generator(100)))
 
 
-def trained(paradigm, net, data, steps):
-    train_toy(paradigm, net, data, steps, generator=generator(0))
+@pytest.fixture(scope='module')
+def chapter(): return trained_networks('30_toy.swissroll')
+
+
+def trained(paradigm, net, state):
+    net.load_state_dict(state)
     return SimpleNamespace(paradigm=paradigm, net=net.requires_grad_(False))
 
 
-def perceptron():
-    torch.manual_seed(0)
-    return MLP(Spec(2, 1), emb=64)
+@pytest.fixture(scope='module')
+def ddpm(chapter): return trained(DDPM(), MLP(Spec(2, 1), emb=64), chapter['ddpm_mlp'])
 
 
 @pytest.fixture(scope='module')
-def ddpm(): return trained(DDPM(), perceptron(), lambda g: swiss_roll(32, 32, g), 400)
+def edm(chapter, fresh): return trained(EDM(measure_sigma_data(fresh)), MLP(Spec(2, 1), emb=64), chapter['mlp'])
 
 
 @pytest.fixture(scope='module')
-def edm(): return trained(EDM(1.), perceptron(), lambda g: swiss_roll(32, 32, g), 250)
-
-
-@pytest.fixture(scope='module')
-def disc():
-    torch.manual_seed(0)
-    return trained(DiscDPM(40, T=100), UNetExpand(Spec(2, 1, classes=40), (32, 64), emb=64), lambda g: quantise(swiss_roll(64, 16, g)), 270)
+def disc(chapter): return trained(DiscDPM(40, T=100), UNetExpand(Spec(2, 1, classes=40), (32, 64), emb=64), chapter['expand'])
 
 
 class Told(torch.nn.Module):
