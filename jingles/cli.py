@@ -139,7 +139,8 @@ def midi_curves(midi, instrument, seconds:float, rate:float, features, centred=F
     try: return cond_from_midi(tune.path, seconds, *grid, tune.modulation, voice=tune.voice, track=tune.track)
     except BadMelody as e:
         said = str(e).replace('voice=', '--voice ').replace("'", '')       # as the option is written
-        raise ValueError(f"{tune.path}: {said}; or choose another MIDI file") from e
+        instead = 'or choose' if '--voice' in said else 'choose'
+        raise ValueError(f"{tune.path}: {said}; {instead} another MIDI file") from e
 
 # %% ../nbs/88_cli.ipynb #s729561
 def check_one_source(midi, curves):
@@ -619,7 +620,8 @@ def band_widths(o, model, cond) -> dict:
     texts = {k: v[-1] for k, v in parse_features(o.tolerance, 'tolerance').items()}
     foreign = ', '.join(k for k in texts if k not in cond.local)
     check(not foreign, f"--tolerance names {foreign}, but this model follows {', '.join(cond.local)}")
-    curves = {k: parse_curve(k, v, cond.frames, model.features)[0, 0].numpy() for k, v in texts.items()}
+    try: curves = {k: parse_curve(k, v, cond.frames, model.features)[0, 0].numpy() for k, v in texts.items()}
+    except ValueError as e: raise ValueError(f"--tolerance: {e}") from None
     return {k: abs(v)*(v >= 0) + 0.5*(v < 0) for k, v in curves.items()}
 
 # %% ../nbs/88_cli.ipynb #n5601545
@@ -763,7 +765,7 @@ def write_jingles(o):
     if o.write_midi: write_midi_files(model, cond, sounds, paths)
     shown = 1 if o.voices else len(sounds)      # of voices the mix
     if o.picture: draw_pictures(cond, sounds[:shown], paths[:shown], model.spec.curve_rate)
-    seconds = sum(map(len, sounds))/model.spec.sample_rate
+    seconds = sum(map(len, sounds[:shown]))/model.spec.sample_rate
     print(f"{seconds:.1f} s of sound in {timing_line(loading, made)}; seed {o.seed}")
 
 # %% ../nbs/88_cli.ipynb #c040
@@ -1287,16 +1289,19 @@ def whole_numbers(text:str, name:str) -> tuple:
     "The whole numbers of '44,50,56' or 'FIRST:LAST:STEP'; ValueError"
     try:
         parts = [int(v) for v in text.replace(':', ',').split(',')]
-        return tuple(range(parts[0], parts[1] + 1, parts[2])) if ':' in text else tuple(parts)
-    except (ValueError, IndexError):
-        raise ValueError(f"--{name} is {text!r}; expected numbers with commas, or FIRST:LAST:STEP") from None
+        numbers = tuple(range(parts[0], parts[1] + 1, parts[2])) if ':' in text else tuple(parts)
+    except (ValueError, IndexError): numbers = ()
+    check(numbers, f"--{name} is {text!r}; expected numbers with commas, or FIRST:LAST:STEP")
+    return numbers
 
 def drawn_envelope(curves, seconds:float, model):
     "The envelope `(t,)` in a file of curves, their velocity; one that is held for `seconds` without a file"
     from jingles.control.curves import read_curves
     from jingles.files.instrument import flat_envelope
     if not curves: return flat_envelope(seconds, rate=model.spec.curve_rate)
-    return read_curves(curves, model.spec.curve_rate, model.features)['velocity'][0, 0].numpy()
+    envelope = read_curves(curves, model.spec.curve_rate, model.features)['velocity'][0, 0].numpy()
+    check(len(envelope) >= 8, f"the envelope in {curves} has {len(envelope)} frames; give at least 8")
+    return envelope
 
 # %% ../nbs/88_cli.ipynb #n1530904
 @app.command('instrument')

@@ -51,6 +51,14 @@ def test_curves_that_cannot_be(rejected, tmp_path, rows, word):
     assert os.listdir(tmp_path) == ['c.csv']
 
 
+def test_instrument_that_cannot_be(rejected, tmp_path):
+    "Said before anything is generated"
+    table(tmp_path/'c.csv', ['0.5,0.2', '0.5,0.2'])
+    assert "--pitches is '72:48:3'" in rejected('instrument', '--pitches', '72:48:3', '--out', tmp_path/'a.sfz')
+    assert 'has 2 frames; give at least 8' in rejected('instrument', '--curves', tmp_path/'c.csv', '--out', tmp_path/'a.sfz')
+    assert os.listdir(tmp_path) == ['c.csv']
+
+
 def test_curves_of_different_lengths(rejected, tmp_path):
     np.savez(tmp_path/'c.npz', velocity=np.zeros((1, 75)), chroma=np.zeros((1, 70)))
     line = rejected('generate', '--curves', tmp_path/'c.npz', '--out', tmp_path/'a.wav')

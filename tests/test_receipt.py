@@ -83,6 +83,7 @@ def test_voices_of_a_midi_file(said, rejected, tmp_path):           # noqa: F811
     for name, what in (('mix', 'the mix of 2'), ('voice2', 'the 2. of 2')):
         assert f'voices      {what}' in said('about', tmp_path/f'v-{name}.wav')
         assert 'the same sound, bit for bit' in said('again', tmp_path/f'v-{name}.wav')
+    assert '1.0 s of sound in' in said(*QUICK, '--midi', tmp_path/'chords.mid', '--voices', 2, '--seconds', 1, '--out', tmp_path/'again.wav'), 'the mix, not the sum of all files'
     assert 'name it' in rejected(*QUICK, '--voices', 2)
 
 
@@ -96,3 +97,4 @@ def test_bands(said, rejected, tmp_path):                           # noqa: F811
     assert (load(wide) != load(plain)).any()
     assert 'tolerance names loudness, but this model follows' in rejected(*QUICK, '--tolerance', 'loudness=0.1')
     assert 'expected NAME=VALUE' in rejected(*QUICK, '--tolerance', '0.1')
+    assert '--tolerance: velocity holds 2' in rejected(*QUICK, '--tolerance', 'velocity=2')
