@@ -183,7 +183,7 @@ def start_server():
         with open(f'{place}/log', 'ab') as log, socket.socket(socket.AF_UNIX) as listener:
             listener.bind(f'{place}/socket')
             listener.listen(64)
-            env = {k: v for k, v in os.environ.items() if k != 'MPLBACKEND'} | dict(OMP_NUM_THREADS='1')
+            env = {k: v for k, v in os.environ.items() if k != 'MPLBACKEND'} | dict(OMP_NUM_THREADS='1', TF_USE_LEGACY_KERAS='1')      # TensorFlow without Keras, as chapter 48 loads it
             subprocess.Popen([sys.executable, HERE, '--serve', str(listener.fileno()), os.environ['FORKED_OWNER']], cwd=ROOT, env=env, pass_fds=[listener.fileno()],
                              stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     return place
