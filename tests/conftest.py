@@ -60,6 +60,16 @@ def python():
 
 
 @pytest.fixture(scope='session')
+def forked_python():
+    "The same, forked from a process that has imported what is slow to import: for code that does not ask what is imported"
+    def forked_python(code, *args, ok=True, timeout=300):
+        done = subprocess.run(forked.command('-c', code, *args), cwd=ROOT, capture_output=True, text=True, timeout=timeout)
+        assert not ok or done.returncode == 0, f'exit {done.returncode}\n{done.stdout}\n{done.stderr}'
+        return done
+    return forked_python
+
+
+@pytest.fixture(scope='session')
 def jingles(python):
     """jingles(*args) runs the command line as a user does; `ok=False` when it may fail. Returns the finished process.
     It is forked from one that has imported what is slow to import; with another environment it is a new one"""

@@ -3,6 +3,7 @@
 Nothing is run. Each notebook becomes a page of Markdown (nbconvert), its pictures files beside it; mkdocs with the theme Material makes the site, with a table of
 contents and a search that also works from a folder, without a server. Formulas become MathML, so that no page fetches anything from elsewhere."""
 import argparse, html, logging, posixpath, re, shutil, sys, tempfile
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -45,14 +46,19 @@ def spaced(text):
 def title_of(text, path): return next((line[2:].strip() for line in text.splitlines() if line.startswith('# ')), path.stem)
 
 
+@cache
+def exporter():
+    "One for all pages: its templates are compiled once"
+    return MarkdownExporter(config=Config(TagRemovePreprocessor=dict(enabled=True, remove_input_tags=['hide_input'])))
+
+
 def page(path, to):
     "Write the page of a notebook to the file `to`, its pictures beside it; its text"
     nb = shown(nbformat.read(path, 4), path)
     for cell, source in zip((c for c in nb.cells if c.cell_type == 'markdown'), [c.source for c in cells(path) if c.kind == 'markdown']):
         cell.source = spaced(outside_code(source, mathml))       # the links as they are, and not as README.md has them
     folder = f'{to.stem}_files'
-    hidden = Config(TagRemovePreprocessor=dict(enabled=True, remove_input_tags=['hide_input']))
-    text, resources = MarkdownExporter(config=hidden).from_notebook_node(nb, resources=dict(output_files_dir=folder, unique_key='out'))
+    text, resources = exporter().from_notebook_node(nb, resources=dict(output_files_dir=folder, unique_key='out'))
     for name, data in resources['outputs'].items():
         (to.parent/name).parent.mkdir(parents=True, exist_ok=True)
         (to.parent/name).write_bytes(data)

@@ -285,10 +285,10 @@ print([m for m in ("encodec", "torchaudio", "tensorflow") if m in sys.modules])'
     assert done.stdout.splitlines()[-1] == '[]', done.stdout      # above it pyfluidsynth names its library where CI is set
 
 
-def test_torchaudio_as_it_is_installed(python):
+def test_torchaudio_as_it_is_installed(forked_python):
     "EnCodec imports; torchaudio is stood in for only where it does not import by itself, and imports afterwards in any case"
-    alone = python('import torchaudio', ok=False)
-    done = python('''
+    alone = forked_python('import torchaudio', ok=False)
+    done = forked_python('''
 import sys, importlib.util
 from jingles.formats.encodec import import_encodec
 encodec = import_encodec()
@@ -302,9 +302,9 @@ print("stub" if not hasattr(native, "__file__") else "native")''')
     assert done.stdout.split()[-1] == ('native' if alone.returncode == 0 else 'stub'), done.stdout
 
 
-def test_after_a_failed_import_of_torchaudio(python):
+def test_after_a_failed_import_of_torchaudio(forked_python):
     "Somebody else tried first and caught the error: what that left behind does no harm"
-    python('''
+    forked_python('''
 try: import torchaudio
 except OSError: pass
 from jingles.formats.encodec import untrained_encodec
@@ -327,25 +327,25 @@ print(hasattr(torchaudio._extension, "__file__"), torchaudio._extension._IS_TORC
 '''
 
 
-def test_a_torchaudio_that_works_is_left_alone(python, tmp_path):
-    done = python(FAKE, tmp_path, 'from . import _extension', '_IS_TORCHAUDIO_EXT_AVAILABLE = True')
+def test_a_torchaudio_that_works_is_left_alone(forked_python, tmp_path):
+    done = forked_python(FAKE, tmp_path, 'from . import _extension', '_IS_TORCHAUDIO_EXT_AVAILABLE = True')
     assert done.stdout.split() == ['True', 'True']
 
 
 @pytest.mark.parametrize('error', ['OSError("libc10_cuda.so")', 'RuntimeError("compiled with different CUDA versions")', 'ImportError("Failed to load libtorchaudio")'])
-def test_a_torchaudio_that_does_not_load_is_stood_in_for(python, tmp_path, error):
-    done = python(FAKE, tmp_path, 'from . import _extension', f'raise {error}')
+def test_a_torchaudio_that_does_not_load_is_stood_in_for(forked_python, tmp_path, error):
+    done = forked_python(FAKE, tmp_path, 'from . import _extension', f'raise {error}')
     assert done.stdout.split() == ['False', 'False']
 
 
-def test_other_errors_are_not_covered_up(python, tmp_path):
-    done = python(FAKE, tmp_path, 'from . import _extension\nraise OSError("something else")', '_IS_TORCHAUDIO_EXT_AVAILABLE = True', ok=False)
+def test_other_errors_are_not_covered_up(forked_python, tmp_path):
+    done = forked_python(FAKE, tmp_path, 'from . import _extension\nraise OSError("something else")', '_IS_TORCHAUDIO_EXT_AVAILABLE = True', ok=False)
     assert done.returncode == 1 and 'OSError: something else' in done.stderr
 
 
 @pytest.mark.parametrize('missing', ['encodec', 'torchaudio'])
-def test_package_that_is_not_installed(python, missing):
-    done = python(f'''
+def test_package_that_is_not_installed(forked_python, missing):
+    done = forked_python(f'''
 import sys
 sys.modules["{missing}"] = None
 from jingles.formats.encodec import EnCodecLatents, load_encodec

@@ -99,10 +99,11 @@ def test_all_stages_at_a_tiny_size(tmp_path, monkeypatch):
     "Every command is taken by the command line as it is, one after the other in this process; what comes out is laid out as the shipped weights are, loads, and makes a sound"
     from functools import partial
     from jingles.cli import app
-    from jingles.formats import codec
+    from jingles.formats import codec, spectral
     from jingles.generate import demo_curves, generate
     from jingles.models import load_model
     monkeypatch.setattr(codec, 'learn_codebooks', partial(codec.learn_codebooks, steps=8, batch=256))      # of 300 and 4096, which take minutes
+    monkeypatch.setattr(spectral, 'diffusability', partial(spectral.diffusability, steps=4))                        # of 100: what a codec's log says of its latents
     def call(arguments, log): app([str(a) for a in arguments], standalone_mode=False)
     times = train.run(tmp_path, None, TINY, call, together=1)
     assert list(times) == [s.name for s in train.stages(tmp_path, None, TINY)]

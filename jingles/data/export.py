@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from ..core import SAMPLE_RATE, atomic_write, check, options_of, options_text, weights_sha256, with_options
+from ..core import atomic_write, check, options_of, options_text, weights_sha256, with_options
 from .clips import MelodySource
 from .collection import VALID_SHARE
 from .records import shapes_of, shapes_or_none, write_shapes
@@ -149,7 +149,7 @@ def plan_database(folder, name:str, format, source, recipe:ExportSettings) -> Da
     """The database that an export of one format, such as 'cqt' or 'cqt:power=0.5', will make. A clip of silence is
     encoded, to check that the format works and to get the shapes of a record"""
     kind = resolve_format(format)
-    silence = np.zeros((1, round(recipe.seconds*SAMPLE_RATE)), np.float32)
+    silence = np.zeros((1, round(recipe.seconds*kind.spec.sample_rate)), np.float32)
     item = next(clip_records(kind, [source.empty_clip], silence, recipe.seconds))
     check(all(v.size for v in item.values()), f"seconds is {recipe.seconds:g}, too short for a frame of {name!r}; "
                                               "expected the length of a clip, such as 8")

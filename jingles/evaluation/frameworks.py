@@ -15,6 +15,8 @@ __all__ = ['TABLE_4_1', 'TABLE_4_2', 'FOOTNOTES', 'SHOWN', 'FRAMEWORK_PAIRS', 'O
 
 # %% ../../nbs/77_evaluation.frameworks.ipynb #f510164
 import csv, io, json, math, time
+from bisect import bisect_left
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -125,8 +127,8 @@ def database_sounds(data, split:str, model=None, count:int|None=None):
     raw = held['format']['name'] in ('audio', 'codec') and held['format']['rate'] == SAMPLE_RATE
     check(raw or model, f"{data} is not of raw audio; give the model whose format it is in")
     def decode(x):
-        with torch.inference_mode():
-            sound = model.format.decode(torch.from_numpy(x)[None].to(model.device), round(held['seconds']*SAMPLE_RATE))
+        n = round(held['seconds']*model.spec.sample_rate)
+        with torch.inference_mode(): sound = model.format.decode(torch.from_numpy(x)[None].to(model.device), n)
         return sound[0].float().cpu().numpy()
     for item in read_items(Path(data), split, count): yield item['x'][0] if raw else decode(item['x'])
 
@@ -425,11 +427,13 @@ TABLE_SCALES = dict(
 # %% ../../nbs/77_evaluation.frameworks.ipynb #n9190175
 def match_parameters(cfg:RunConfig, millions:float) -> RunConfig:
     "`cfg` with its widths scaled so that the network has about so many `millions` of parameters"
-    spec, base = make_format(cfg).spec, np.array(cfg.widths)
+    spec, base, factors = make_format(cfg).spec, np.array(cfg.widths), 2.**np.arange(-3, 2.1, 0.25)
     def scaled(factor):
         return configure(cfg, widths=tuple(np.maximum(8, 8*np.round(base*factor/8)).astype(int).tolist()))
-    def distance(c): return abs(math.log(sum(p.numel() for p in build_net(c, spec).parameters())/1e6/millions))
-    return min((scaled(f) for f in 2.**np.arange(-3, 2.1, 0.25)), key=distance)
+    @cache
+    def size(factor): return sum(p.numel() for p in build_net(scaled(factor), spec).parameters())/1e6
+    first = bisect_left(factors, millions, hi=len(factors) - 1, key=size)      # the first that is large enough
+    return scaled(min(factors[max(0, first - 1):first + 1], key=lambda f: abs(math.log(size(f)/millions))))
 
 # %% ../../nbs/77_evaluation.frameworks.ipynb #n6213022
 def framework_configs(scale:TableScale, equal_parameters:bool=False) -> dict:

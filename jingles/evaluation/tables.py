@@ -34,7 +34,7 @@ from tqdm.auto import tqdm
 from ..control.curves import centred_notes, notes_to_curves, uncontrolled, melody_style, style_vector
 from ..control.descriptors import delay_half_frame, descriptors
 from ..control.features import FROM_NOTES, PLAYED_BY, feature_set, with_instruments
-from ..core import SAMPLE_RATE, Cond, check, fingerprint, cat_conds, switch_off, weights_sha256
+from ..core import Cond, check, fingerprint, cat_conds, switch_off, weights_sha256
 from ..data.batches import require_manifest
 from ..data.clips import describe_soundfont, describe_source, draw_clip
 from ..data.collection import load_melodies, melodies_of_split, split_melodies
@@ -345,9 +345,9 @@ class DecodingRenderer(NamedTuple):
         return dict(maker='decoder', codec_sha256=self.model and fingerprint(self.model.content.format))
 
     def __call__(self, requests, seconds):
-        x, n = np.stack([r.arrays['x'] for r in requests]), round(seconds*SAMPLE_RATE)
-        if self.model is None: return fit_length(x[:, 0], n)
-        model = self.model.content
+        x, model = np.stack([r.arrays['x'] for r in requests]), self.model and self.model.content
+        n = round(seconds*(model.spec if model else RawAudio.spec).sample_rate)
+        if model is None: return fit_length(x[:, 0], n)
         with torch.inference_mode():
             return fit_length(model.format.decode(torch.from_numpy(x).to(model.device), n).float().cpu().numpy(), n)
 
