@@ -78,6 +78,7 @@ def test_the_same_sound_in_another_process(jingles, tmp_path):
         again = Path(name).with_stem(f'{Path(name).stem}-again')
         assert (tmp_path/name).read_bytes() == (tmp_path/again).read_bytes()
     assert [c.label for c in read_cues(tmp_path/'second-seed5.wav')] == ['C4']
+    assert [c.label for c in read_cues(tmp_path/'first.flac')] == ['C4', 'E4']
     recipe = read_recipe(tmp_path/'first.flac')
     (tmp_path/'other.json').write_text(json.dumps(recipe | dict(seed=recipe['seed'] + 1)))
     assert 'not the same' in jingles('again', 'other.json')

@@ -244,7 +244,7 @@ def recipe_tags(recipe:dict) -> dict:
 
 def save_with_recipe(path, wav, recipe:dict, encoding:Encoding=Encoding()):
     "Write `wav` `(n,)` with its recipe to a .wav or .flac file; ValueError"
-    cues = note_cues(unpack_curves(recipe['curves']), recipe['rate']) if Path(path).suffix.lower() == '.wav' else ()
+    cues = note_cues(unpack_curves(recipe['curves']), recipe['rate'])
     loop = Loop(0, len(wav)) if recipe.get('loop') and has_suffix(path, '.wav') else None
     save_sound(path, wav, encoding, Extras(recipe_tags(recipe), cues, loop))
 
