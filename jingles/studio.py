@@ -10,15 +10,17 @@ __all__ = ['START_MODES', 'ACCEPTS', 'QUALITIES', 'CUSTOM', 'VISITOR', 'STYLE_SL
            'accept_several', 'Quality', 'quality_steps', 'quality_of', 'Limits', 'most_steps', 'toolbar_options',
            'start_options', 'follow_options', 'sampling_rows', 'style_options', 'combination_options', 'studio_options',
            'under', 'described', 'sampling_options', 'requested_style', 'combinations', 'combination_count', 'Card',
-           'take_recipe', 'wav_bytes', 'midi_bytes', 'curves_for', 'take_picture', 'StudioState', 'set_status',
-           'Studio', 'offer', 'shipped_model', 'known_name', 'model_option', 'change_board', 'use_model', 'step_range',
-           'change_settings', 'publish', 'card_of', 'show_take', 'morphed_towards', 'played_wav', 'asked_card',
-           'on_set', 'on_generate', 'on_cancel', 'on_keep', 'on_redo', 'own_take', 'on_begin', 'on_compare', 'on_swap',
-           'card_file', 'on_save_all', 'on_show', 'on_fetch', 'free_presets', 'start_take', 'count_takes',
-           'drawn_curves', 'GenerationPlan', 'plan_generation', 'Cancelled', 'update_takes', 'progress_callback',
-           'measure_takes', 'generate_takes', 'try_lock', 'shared_turn', 'run_worker', 'start_generation',
-           'LatestRequest', 'same_curves', 'live_base', 'changed_from', 'live_take', 'preview_options', 'show_preview',
-           'add_live_take', 'Live', 'draw_live', 'return_to', 'start_live', 'stop_live']
+           'take_recipe', 'recipe_at_level', 'rate_of_take', 'made_by', 'wav_bytes', 'midi_bytes', 'curves_for',
+           'take_picture', 'StudioState', 'set_status', 'Studio', 'offer', 'shipped_model', 'known_name',
+           'model_option', 'change_board', 'use_model', 'step_range', 'change_settings', 'publish', 'card_of',
+           'show_take', 'morphed_towards', 'played_wav', 'asked_card', 'on_set', 'on_generate', 'on_cancel', 'on_keep',
+           'on_redo', 'own_take', 'on_begin', 'on_compare', 'on_swap', 'card_file', 'on_save_all', 'on_show',
+           'on_fetch', 'free_presets', 'start_take', 'count_takes', 'drawn_curves', 'GenerationPlan', 'plan_generation',
+           'takes_folder', 'stored_take', 'restored_card', 'store_card', 'store_takes', 'restore_takes',
+           'measure_restored', 'Cancelled', 'update_takes', 'progress_callback', 'features_of_take', 'measure_takes',
+           'generate_takes', 'try_lock', 'shared_turn', 'run_worker', 'start_generation', 'LatestRequest',
+           'same_curves', 'live_base', 'changed_from', 'live_take', 'preview_options', 'show_preview', 'add_live_take',
+           'Live', 'draw_live', 'return_to', 'start_live', 'stop_live']
 
 # %% ../nbs/89_studio.ipynb #st003
 import io, math, os, tempfile, threading, zipfile
@@ -46,6 +48,7 @@ from .control.features import PLAYED_BY, feature_set
 from .files.midi import take_parts, write_parts
 from .files.recipe import (InitSound, SoundRequest, make_recipe, samples_sha256, save_with_recipe,
                                   split_options)
+from .files.takes import StoredTake, TakeFolder, fitting_takes, take_bytes
 from .limits import DEFAULT_MODEL, SECONDS, STEPS, VARIATIONS, has_suffix, shipped_models
 from .paradigms.guidance import cap_scales
 from .paradigms.samplers import Churn
@@ -64,12 +67,15 @@ class Take(NamedTuple):
     mismatches: dict|None = None       # {feature: bool (t,)}: where it does not follow, 75 frames a second
     made: tuple = ()               # `(start, request, how)` of `make_take`
     by: tuple = ()                 # the model that made it, and its name
+    recipe: dict|None = None       # of one that was read from its file
 
     @property
-    def how(self): return ', '.join([f'seed {self.seed}', *self.words] if self.made else self.words)
+    def generated(self): return bool(self.made or self.recipe)
+    @property
+    def how(self): return ', '.join([f'seed {self.seed}', *self.words] if self.generated else self.words)
     @property
     def name(self):            # of its file
-        return '-'.join(['jingle', str(self.seed), *self.words] if self.made else self.words).replace(' ', '-')
+        return '-'.join(['jingle', str(self.seed), *self.words] if self.generated else self.words).replace(' ', '-')
 
 def with_measured(take:Take, features=None) -> Take:
     "The take with the curves of a set measured in it (None: the set of its own curves); nothing is measured in silence"
@@ -338,6 +344,7 @@ class Card:
     def __init__(self, take:Take, level:float|None=None, live:bool=False):
         self.id, self.take, self.level, self.live = next(CARD_IDS), take, level, live
         self.keep, self.state = False, 'measuring'          # or 'measured', 'unmeasured'
+        self.file, self.at = None, 0.                       # where it is kept and with which mark; when it was made
 
     @property
     def wav(self): return self.take.wav if self.level is None else normalise_loudness(self.take.wav, self.level)
@@ -348,6 +355,7 @@ class Card:
 # %% ../nbs/89_studio.ipynb #st031
 def take_recipe(model, take:Take, level:float|None=None, name:str='own') -> dict|None:
     "The recipe of a take (chapter 85), that of the take it started from within; None for one that was not made here"
+    if take.recipe: return recipe_at_level(take, level)
     if not take.made: return None
     (start, request, how), (model, name) = take.made, take.by or (model, name)
     mode, init = START_MODES[start], None
@@ -359,6 +367,22 @@ def take_recipe(model, take:Take, level:float|None=None, name:str='own') -> dict
     asked = SoundRequest(take.cond, take.seed, options=options, init=init, loudness=level)
     wav = take.wav if level is None else normalise_loudness(take.wav, level)
     return make_recipe(model, asked, wav, name, settings)
+
+# %% ../nbs/89_studio.ipynb #a810bb5a
+def recipe_at_level(take:Take, level:float|None) -> dict:
+    "The recipe that a take was read with, for its sound brought to `level` LUFS"
+    if level is None: return take.recipe
+    return take.recipe | dict(loudness=level, sha256=samples_sha256(normalise_loudness(take.wav, level)))
+
+def rate_of_take(take:Take, model) -> float:
+    "Curve frames per second of a take, those of `model` where nothing else is known"
+    if take.by: return take.by[0].spec.curve_rate
+    return take.recipe['rate'] if take.recipe else model.spec.curve_rate
+
+def made_by(take:Take, model, name:str) -> bool:
+    "Whether a take is a sound of `model`, called `name`, or of no model"
+    if take.by: return take.by[0] is model
+    return not take.recipe or take.recipe['model']['name'] in (name, Path(name).name)
 
 # %% ../nbs/89_studio.ipynb #n5462628
 def wav_bytes(wav, recipe:dict|None=None) -> bytes:
@@ -374,8 +398,7 @@ def midi_bytes(take:Take, model, tempo:float=120.) -> bytes:
     "What was drawn and what is heard in a take as a MIDI file; ValueError where there is no note"
     with tempfile.TemporaryDirectory() as folder:
         path, labels = Path(folder, 'take.mid'), model.features.get(PLAYED_BY.name, PLAYED_BY).labels
-        rate = (take.by[0] if take.by else model).spec.curve_rate
-        write_parts(path, take_parts(take.cond, take.wav, rate, labels), tempo)
+        write_parts(path, take_parts(take.cond, take.wav, rate_of_take(take, model), labels), tempo)
         return path.read_bytes()
 
 # %% ../nbs/89_studio.ipynb #n3868812
@@ -412,10 +435,12 @@ def set_status(studio, code:str, text:str):
 
 # %% ../nbs/89_studio.ipynb #st034
 class Studio(StudioState):
-    "Board, settings and takes; `cards` are the takes in the strip, newest first, `chosen` is the take on the board"
+    """Board, settings and takes; `cards` are the takes in the strip, newest first, `chosen` is the take on the board.
+    `keep` names the file of the drawing, `takes` the folder of the takes (None: beside that file; False: none)"""
     live = None             # the thread that turns drawings into sound, while Live is on
 
-    def __init__(self, model=None, cond=None, seconds=None, keep=None, limits:Limits=Limits(), lasting:bool=False):
+    def __init__(self, model=None, cond=None, seconds=None, keep=None, limits:Limits=Limits(), lasting:bool=False,
+                 takes=None):
         self.model = model or shipped_model()
         self.model_name = known_name(self.model)
         rate, features = self.model.spec.curve_rate, self.model.features
@@ -428,6 +453,8 @@ class Studio(StudioState):
         self.stopped, self.drawing = threading.Event(), threading.Lock()
         offer(self, limits)
         self.observe(self.drawn, 'data')
+        self.folder, self.storing = takes_folder(keep, takes, limits), threading.Lock()
+        restore_takes(self)
 
     @property
     def board(self): return self
@@ -561,6 +588,7 @@ def on_keep(studio, content, buffers):
     check(isinstance(keep, bool), f"keep is {keep!r:.40}; expected true or false")
     card.keep = keep
     publish(studio)
+    store_takes(studio)
 
 # %% ../nbs/89_studio.ipynb #n6481022
 def on_redo(studio, content, buffers):
@@ -591,6 +619,7 @@ def on_begin(studio, content, buffers):
     update_takes(studio, [card, *studio.cards])
     studio.set(start='varied')
     studio.show_take(take)
+    store_takes(studio)
     return f'{content["name"]} is the start of the next takes; Variation in Advanced says how far they go from it'
 
 # %% ../nbs/89_studio.ipynb #n4685204
@@ -696,6 +725,68 @@ def plan_generation(studio, **instead) -> GenerationPlan:
     requests = ((request._replace(cond=cond, words=words), seed) for words, cond in combined for seed in seeds)
     return GenerationPlan(wanted, requests, s['start'], sampling_options(model, s), -16. if s['level'] else None, steps)
 
+# %% ../nbs/89_studio.ipynb #434a560b
+def takes_folder(keep, takes, limits) -> TakeFolder|None:
+    "Where a studio keeps its takes: in `takes`, by default beside the file `keep`; None: nowhere"
+    if takes is None and keep is not None: takes = Path(keep).with_name(f'{Path(keep).stem}-takes')
+    return TakeFolder(Path(takes).absolute(), most=limits.panel) if takes else None
+
+def stored_take(studio, card) -> StoredTake:
+    "What the file of a card holds"
+    take = card.take
+    recipe = take_recipe(studio.model, take, name=studio.model_name)
+    card.at = card.at or studio.folder.now()
+    about = dict(keep=card.keep, live=card.live, level=card.level, at=card.at)
+    return StoredTake(take.wav, take.cond, take.seed, take.words, recipe=recipe, **about)
+
+def restored_card(stored:StoredTake, path) -> Card:
+    "The card of a take that a file held"
+    take = Take(stored.wav, stored.cond, stored.seed, stored.words, recipe=stored.recipe)
+    card = Card(take, stored.level, stored.live)
+    card.keep, card.file, card.at = stored.keep, (path, stored.keep), stored.at
+    return card
+
+# %% ../nbs/89_studio.ipynb #39414f7d
+def store_card(studio, card, room:bool):
+    "Bring the file of a card up to date, or delete it where there is no `room`; OSError, ValueError"
+    folder, (path, keep) = studio.folder, card.file or (None, None)
+    if not room:
+        if path: folder.remove(path)
+        card.file = None
+    elif path is None: card.file = folder.add(card.take.name, stored_take(studio, card)), card.keep
+    elif keep != card.keep:
+        folder.replace(path, stored_take(studio, card))
+        card.file = path, card.keep
+
+def store_takes(studio):
+    "Write the takes in the strip to their folder, and delete the files of those that have left it; says what is wrong"
+    if studio.folder is None: return
+    with studio.storing:
+        try:
+            rooms = fitting_takes([(take_bytes(card.take), card.keep) for card in studio.cards], studio.folder.most)
+            for card, room in reversed([*zip(studio.cards, rooms)]): store_card(studio, card, room)
+            kept = {card.file[0] for card in studio.cards if card.file}
+            for path in [p for p in studio.folder.stamps if p not in kept]: studio.folder.remove(path)
+        except (OSError, ValueError) as e:
+            studio.say(f"the takes cannot be kept in {studio.folder.folder} ({error_text(e)})")
+
+# %% ../nbs/89_studio.ipynb #dca7741d
+def restore_takes(studio):
+    "Put the takes of the studio's folder in the strip, the newest on the board; they are measured in the background"
+    found = studio.folder.read() if studio.folder else []
+    if not found: return
+    update_takes(studio, [restored_card(stored, path) for path, stored in found])
+    seed = max(take.seed for take in studio.takes) + 1
+    studio.settings = studio.settings | dict(seed=min(seed, studio.rows_of_settings['seed'].high))
+    studio.show_take(studio.takes[0])
+    studio.restoring = threading.Thread(target=measure_restored, args=(studio, [*studio.cards]), daemon=True)
+    studio.restoring.start()
+
+def measure_restored(studio, cards):
+    "Measure takes that were read, one by one, when nothing is generated"
+    for card in cards:
+        with studio.drawing: measure_takes(studio, [card])
+
 # %% ../nbs/89_studio.ipynb #st046
 class Cancelled(Exception): "Raised in the sampler when somebody pressed cancel, or when a newer drawing is there"
 
@@ -712,12 +803,17 @@ def progress_callback(studio, total:int):
         if studio.stopped.is_set(): raise Cancelled
     return step
 
+def features_of_take(take:Take, model):
+    "The features that a take is measured by: those of the model that made it; None: what its curves are"
+    if take.by: return take.by[0].features
+    return model.features if take.cond.local.keys() == model.features.keys() else None
+
 def measure_takes(studio, cards):
     "Measure the takes on `cards`, until somebody presses cancel"
     for card in cards:
         if studio.stopped.is_set(): card.state = 'unmeasured'
         else:
-            take, card.take = card.take, with_measured(card.take, studio.model.features)
+            take, card.take = card.take, with_measured(card.take, features_of_take(card.take, studio.model))
             card.state = 'measured'
             if studio.chosen is take: studio.show_take(card.take)
         publish(studio)
@@ -733,6 +829,7 @@ def generate_takes(studio, plan:GenerationPlan):
             fresh.append(Card(take, plan.level))
             update_takes(studio, [fresh[-1], *(card for card in studio.cards if card.keep or card in fresh)])
             if len(fresh) == 1: studio.show_take(take)
+            store_takes(studio)
     except Cancelled:
         studio.stopped.clear()                  # what is there is measured, unless cancel is pressed again
         raise
@@ -908,7 +1005,9 @@ def draw_live(live, cond:Cond):
     take = live_take(studio, studio.model, cond, base, **how)
     card = add_live_take(studio, take)
     set_status(studio, 'refined', 'full quality')
-    if not live.interrupted(): measure_takes(studio, [card])
+    if not live.interrupted():
+        store_takes(studio)
+        measure_takes(studio, [card])
 
 def return_to(studio, base:Take):
     "The drawing is that of the shown take again: show it"
