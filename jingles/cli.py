@@ -1364,7 +1364,7 @@ def serve_studio(
     from importlib import import_module
     from jingles.models import load_model
     server = import_module('jingles.serve')
-    room = dict(waiting=waiting, pages=pages)
+    room = dict(waiting=waiting, pages=pages, limits=server.SERVED._replace(any_model=private))
     made = server.make_server(load_model(model, codec=codec), token=token, hosts=served_hosts(host), **room)
     print(f"http://{host}:{port}/{f'?token={made.token}' if made.token else ''}", flush=True)
     server.run_server(made, host, port)

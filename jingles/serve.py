@@ -263,7 +263,7 @@ class Server(NamedTuple):
     token: str          # '' : none is asked for
     hosts: tuple        # names that the server may be called by; empty: any
 
-SERVED = Limits(seconds=10., steps=100, panel=16)
+SERVED = Limits(seconds=10., steps=100, panel=16, any_model=False)
 
 # %% ../nbs/90_serve.ipynb #sv021b
 def make_server(model=None, limits=SERVED, token=None, hosts=('127.0.0.1', 'localhost'), waiting:int=32,

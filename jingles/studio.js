@@ -29,6 +29,7 @@ const STUDIO = `
 .jingles-draw fieldset.wide { grid-column: 1 / -1; } .jingles-draw fieldset.wide .rows { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 4px 24px; }
 .jingles-draw fieldset.wide .option { display: flex; flex-direction: column; align-items: stretch; gap: 2px; }
 @container (max-width: 480px) { .jingles-draw .quality > span, .jingles-draw .variations > span { font-size: 12px; } .jingles-draw .quality > span { display: none; } .jingles-draw .jingles-status { flex-basis: 100%; } }
+.jingles-draw .group > label.model { height: auto; flex-wrap: wrap; } .jingles-draw .model input { max-width: 60vw; }
 .jingles-draw .limits { margin-top: 8px; color: var(--dim); font-size: 12px; }`;
 
 const tell = (s, name, value) => ask(s, { kind: "set", name, value });
@@ -51,6 +52,16 @@ const CONTROLS = {
   choice: (s, o) => {
     const select = make("select", { onchange: () => tell(s, o.name, o.choices[select.selectedIndex][0]) }, ...o.choices.map(([, label]) => make("option", {}, label)));
     return [[select], (v) => { select.selectedIndex = o.choices.findIndex(([value]) => value === v); }];
+  },
+  name: (s, o) => {                     // one of a list, or one that is typed
+    const typed = make("input", { type: "text", hidden: true, size: 24, placeholder: "folder or hf:OWNER/NAME", title: "A trained model: its folder, or hf:OWNER/NAME of the hub; Enter loads it", ariaLabel: `${o.label}: folder or hf:OWNER/NAME`, spellcheck: false, autocomplete: "off", autocapitalize: "off" });
+    const select = make("select", { onchange: () => { const choice = o.choices[select.selectedIndex]; typed.hidden = !!choice; if (choice) tell(s, o.name, choice[0]); else typed.focus(); } }, ...o.choices.map(([, label]) => make("option", {}, label)), make("option", {}, "Other …"));
+    const show = (v) => { if (typed.hidden) select.selectedIndex = o.choices.findIndex(([value]) => value === v); };
+    typed.onkeydown = (e) => {
+      if (e.key === "Enter" && typed.value.trim()) tell(s, o.name, typed.value.trim());
+      else if (e.key === "Escape") { typed.hidden = true; show(s.model.get("settings")[o.name]); select.focus(); }
+    };
+    return [[select, typed], show];
   },
   switch: (s, o) => {
     const input = make("input", { type: "checkbox", onchange: () => tell(s, o.name, input.checked) });
@@ -78,7 +89,7 @@ function control(s, o) {                // the elements of a setting; what it is
 
 function generateBar(s) {               // what is changed from take to take
   const of = (name) => s.options.find((o) => o.name === name), b = s.buttons;
-  const labelled = (name, width) => { const [e] = control(s, of(name)); e.style = `width: ${width}`; return make("label", { title: of(name).help, className: name }, make("span", {}, of(name).label), e); };
+  const labelled = (name, width) => { const [e, ...more] = control(s, of(name)); e.style = `width: ${width}`; return make("label", { title: of(name).help, className: name }, make("span", {}, of(name).label), e, ...more); };
   b.generate = make("button", { type: "button", className: "primary jingles-generate", onclick: () => ask(s, { kind: "generate" }) }, "Generate");
   b.cancel = make("button", { type: "button", className: "jingles-stop", title: "Cancel", ariaLabel: "Cancel", onclick: () => ask(s, { kind: "cancel" }) }, "✕");
   b.live = make("button", { type: "button", className: "live", title: "Play while you draw: each change is heard at once", ariaLabel: "Live", onclick: () => tell(s, "live", !s.live) }, "● Live");
@@ -203,11 +214,20 @@ function wholeStudio({ model, el }) {
   return s;
 }
 
+function wentOn(before, s) {            // the same lanes as before: what was done can still be undone, and as much is seen
+  if (stale(before)) return s;
+  const { past, future, tool, view, loop } = before;
+  Object.assign(s, { past, future, tool, loop });
+  if (view) setView(s, view.from, view.to);
+  refresh(s);
+  return s;
+}
+
 export function studio({ model, el }) { // another model may have other lanes and settings: then all of it is built again
   const told = () => JSON.stringify([model.get("options"), model.get("lanes")]);
   const first = wholeStudio({ model, el });
-  let close = first.close, seen = told(), soon = 0;
-  const renew = () => { clearTimeout(soon); soon = setTimeout(() => { if (told() === seen) return; seen = told(); close(); el.replaceChildren(); close = wholeStudio({ model, el }).close; }, 0); };
+  let now = first, close = first.close, seen = told(), soon = 0;
+  const renew = () => { clearTimeout(soon); soon = setTimeout(() => { if (told() === seen) return; seen = told(); endGesture(now); close(); el.replaceChildren(); now = wentOn(now, wholeStudio({ model, el })); close = now.close; }, 0); };
   for (const name of ["options", "lanes"]) model.on(`change:${name}`, renew);
   first.close = () => { clearTimeout(soon); for (const name of ["options", "lanes"]) model.off(`change:${name}`, renew); close(); };
   return first;

@@ -4,23 +4,26 @@
 
 # %% auto #0
 __all__ = ['START_MODES', 'ACCEPTS', 'QUALITIES', 'CUSTOM', 'VISITOR', 'STYLE_SLIDERS', 'AS_DRAWN', 'CARD_IDS', 'SHIPPED_LOADED',
-           'MORPH_SHARES', 'STUDIO_REQUESTS', 'Take', 'with_measured', 'take_mismatches', 'TakeRequest', 'StartMode',
-           'generate_new', 'generate_variation', 'keep_region', 'keep_changes', 'inpaint_region', 'inpaint_changes',
-           'make_take', 'Option', 'accept_number', 'accept_optional', 'accept_switch', 'accept_choice', 'accept_region',
-           'accept_several', 'Quality', 'quality_steps', 'quality_of', 'Limits', 'most_steps', 'toolbar_options',
-           'start_options', 'follow_options', 'sampling_rows', 'style_options', 'combination_options', 'studio_options',
-           'under', 'described', 'sampling_options', 'requested_style', 'combinations', 'combination_count', 'Card',
-           'take_recipe', 'recipe_at_level', 'rate_of_take', 'made_by', 'wav_bytes', 'midi_bytes', 'curves_for',
-           'take_picture', 'StudioState', 'set_status', 'Studio', 'offer', 'shipped_model', 'known_name',
-           'model_option', 'change_board', 'use_model', 'step_range', 'change_settings', 'publish', 'card_of',
+           'KEPT_SETTINGS', 'MORPH_SHARES', 'STUDIO_REQUESTS', 'Take', 'with_measured', 'take_mismatches',
+           'TakeRequest', 'StartMode', 'generate_new', 'generate_variation', 'keep_region', 'keep_changes',
+           'inpaint_region', 'inpaint_changes', 'make_take', 'Option', 'accept_number', 'accept_optional',
+           'accept_switch', 'accept_choice', 'accept_region', 'accept_name', 'accept_several', 'Quality',
+           'quality_steps', 'quality_of', 'Limits', 'most_steps', 'toolbar_options', 'start_options', 'follow_options',
+           'sampling_rows', 'style_options', 'combination_options', 'studio_options', 'under', 'described',
+           'sampling_options', 'requested_style', 'combinations', 'combination_count', 'Card', 'take_recipe',
+           'recipe_at_level', 'rate_of_take', 'made_by', 'wav_bytes', 'midi_bytes', 'curves_for', 'take_picture',
+           'StudioState', 'set_status', 'Studio', 'offer', 'shipped_model', 'known_name', 'model_option', 'load_named',
+           'board_layout', 'curves_for_model', 'change_board', 'use_model', 'choose_model', 'take_drawing', 'on_hello',
+           'on_drawn', 'ModelLoader', 'request_model', 'step_range', 'change_settings', 'publish', 'card_of',
            'show_take', 'morphed_towards', 'played_wav', 'asked_card', 'on_set', 'on_generate', 'on_cancel', 'on_keep',
            'on_redo', 'own_take', 'on_begin', 'on_compare', 'on_swap', 'card_file', 'on_save_all', 'on_show',
            'on_fetch', 'free_presets', 'start_take', 'count_takes', 'drawn_curves', 'GenerationPlan', 'plan_generation',
            'takes_folder', 'stored_take', 'restored_card', 'store_card', 'store_takes', 'restore_takes',
            'measure_restored', 'Cancelled', 'update_takes', 'progress_callback', 'features_of_take', 'measure_takes',
            'generate_takes', 'try_lock', 'shared_turn', 'run_worker', 'start_generation', 'LatestRequest',
-           'same_curves', 'live_base', 'changed_from', 'live_take', 'preview_options', 'show_preview', 'add_live_take',
-           'Live', 'draw_live', 'return_to', 'start_live', 'stop_live']
+           'same_curves', 'LiveRequest', 'live_request', 'request_live', 'live_base', 'changed_from', 'live_take',
+           'preview_options', 'show_preview', 'add_live_take', 'Live', 'draw_live', 'return_to', 'start_live',
+           'stop_live']
 
 # %% ../nbs/89_studio.ipynb #st003
 import io, math, os, tempfile, threading, zipfile
@@ -39,8 +42,8 @@ from .audio import SOUND_ENDINGS, load, lufs, mel_spectrogram, normalise_loudnes
 from .control.curves import (fill_features, fit_frames, name_of_set, reconcile, resample_curves, set_curve,
                                     style_vector)
 from .control.draw import (BOARD_JS, REQUESTS, Board, as_bytes, error_text, mel_bytes, page_code, preset_curve,
-                                  attached_bytes, lane_specs, presets_of, saved_curves_exist, sound_bytes, text_field,
-                                  to_rows, with_locked)
+                                  attached_bytes, from_rows, lane_specs, presets_of, saved_curves_exist, sound_bytes,
+                                  text_field, to_rows, with_locked)
 from .control.heard import curves_from_result
 from .core import SAMPLE_RATE, Cond, check
 from .generate import demo_curves, generate
@@ -191,12 +194,17 @@ def accept_region(option, value):
     check(start < end, f"{option.label} is {start:g} to {end:g} s; expected a start before the end")
     return [start, end]
 
+def accept_name(option, value):
+    good = isinstance(value, str) and 0 < len(value.strip()) < 256 and value.isprintable()
+    check(good, f"{option.label} is {value!r:.40}; expected a name from the list, a folder, or hf:OWNER/NAME")
+    return value.strip()
+
 def accept_several(option, value):
     check(isinstance(value, (list, tuple)), f"{option.label} is {value!r:.40}; expected a list")
     return [accept_choice(option, v) for v in value]
 
 ACCEPTS = dict(number=accept_number, range=accept_number, optional=accept_optional, switch=accept_switch,
-               choice=accept_choice, region=accept_region, several=accept_several)
+               choice=accept_choice, name=accept_name, region=accept_region, several=accept_several)
 
 # %% ../nbs/89_studio.ipynb #st017
 class Quality(NamedTuple):
@@ -223,13 +231,14 @@ class Limits(NamedTuple):
     seconds: float = SECONDS.high  # of each
     panel: int = 64                # takes in the strip
     turns: int = 0                 # clicks worked on at the same time, over all pages on this machine; 0: any number
+    any_model: bool = True         # may a model be named that is not in the list: a folder here, or one of the hub?
 
     def __str__(self):
         each = f'{self.takes} sounds of up to {self.seconds:g} s in up to {self.steps} steps'
         shared = f', {self.turns} of all visitors\' at a time' if self.turns else ''
         return f'A click makes up to {each}, one click at a time{shared}; {self.panel} stay.'
 
-VISITOR = Limits(takes=8, steps=50, seconds=8., panel=16, turns=1)
+VISITOR = Limits(takes=8, steps=50, seconds=8., panel=16, turns=1, any_model=False)
 
 # %% ../nbs/89_studio.ipynb #st020
 def most_steps(model, limits) -> int:
@@ -368,12 +377,13 @@ def take_recipe(model, take:Take, level:float|None=None, name:str='own') -> dict
     wav = take.wav if level is None else normalise_loudness(take.wav, level)
     return make_recipe(model, asked, wav, name, settings)
 
-# %% ../nbs/89_studio.ipynb #a810bb5a
+# %% ../nbs/89_studio.ipynb #d20648f1
 def recipe_at_level(take:Take, level:float|None) -> dict:
     "The recipe that a take was read with, for its sound brought to `level` LUFS"
     if level is None: return take.recipe
     return take.recipe | dict(loudness=level, sha256=samples_sha256(normalise_loudness(take.wav, level)))
 
+# %% ../nbs/89_studio.ipynb #116eb35b
 def rate_of_take(take:Take, model) -> float:
     "Curve frames per second of a take, those of `model` where nothing else is known"
     if take.by: return take.by[0].spec.curve_rate
@@ -438,6 +448,8 @@ class Studio(StudioState):
     """Board, settings and takes; `cards` are the takes in the strip, newest first, `chosen` is the take on the board.
     `keep` names the file of the drawing, `takes` the folder of the takes (None: beside that file; False: none)"""
     live = None             # the thread that turns drawings into sound, while Live is on
+    loader = None           # the thread that loads models that the page asks for
+    switching = False       # is the board on its way to another model?
 
     def __init__(self, model=None, cond=None, seconds=None, keep=None, limits:Limits=Limits(), lasting:bool=False,
                  takes=None):
@@ -449,7 +461,8 @@ class Studio(StudioState):
         self.centred = self.model.spec.centred
         self.lasting, self.longest = lasting, min(self.longest, limits.seconds)
         self.cards, self.chosen, self.worker = [], None, None
-        self.models = {self.model_name: self.model}
+        self.models, self.shown_layout = {self.model_name: self.model}, board_layout(self)
+        self.layouts = [self.shown_layout]
         self.stopped, self.drawing = threading.Event(), threading.Lock()
         offer(self, limits)
         self.observe(self.drawn, 'data')
@@ -464,16 +477,18 @@ class Studio(StudioState):
     def generate(self, **instead): start_generation(self, **instead)
     def cancel(self): self.stopped.set()
     def show_take(self, take, share=0.): show_take(self, take, share)
-    def drawn(self, _=None):
-        if self.live: self.live.latest.put(drawn_curves(self))
+    def drawn(self, _=None): request_live(self)
+    def set_state(self, state):
+        if 'data' in state and self.shown_layout != board_layout(self): take_drawing(self, state['data'])
+        else: super().set_state(state)
     def close(self):
-        if self.live: self.live.latest.put(None)        # ends its thread
+        for thread in filter(None, (self.live, self.loader)): thread.latest.put(None)      # ends it
         super().close()
 
 # %% ../nbs/89_studio.ipynb #st035
 def offer(studio, limits):
     "Give the studio the requests and settings that its model and its limits allow"
-    rows = dict(model=model_option(studio)) | studio_options(studio.model, limits)
+    rows = dict(model=model_option(studio, limits)) | studio_options(studio.model, limits)
     studio.requests, studio.shares = REQUESTS | STUDIO_REQUESTS, list(MORPH_SHARES)
     studio.limits, studio.limit_text = limits, str(limits) if limits != Limits() else ''
     studio.rows_of_settings, studio.options = rows, [described(o) for o in rows.values()]
@@ -491,34 +506,125 @@ def known_name(model) -> str:
     "The name of a model that comes with the package, where it is one; of any other, own"
     return next((k for k, m in SHIPPED_LOADED.items() if m is model), 'own')
 
-def model_option(studio) -> Option:
+# %% ../nbs/89_studio.ipynb #f1a81b19
+def model_option(studio, limits) -> Option:
     "The chooser of models"
-    names = dict.fromkeys([*studio.models, *shipped_models()])
-    return Option('model', 'Model', 'choice', studio.model_name, choices=tuple((k, k) for k in names),
+    names, kind = dict.fromkeys([*studio.models, *shipped_models()]), 'name' if limits.any_model else 'choice'
+    return Option('model', 'Model', kind, studio.model_name, choices=tuple((k, k) for k in names),
                   help='The model that makes the next takes')
 
+# %% ../nbs/89_studio.ipynb #d46ed93f
+def load_named(studio, name:str):
+    "The model of a name in the list, a folder, or of the hub; ValueError that says in a line why there is none"
+    if name in studio.models: return studio.models[name]
+    if name in shipped_models(): return shipped_model(name)
+    try: return load_model(os.path.expanduser(name))
+    except Exception as e:
+        said = error_text(e)
+        raise ValueError(said if name in said else f"{name} cannot be used as a model: {said}") from e
+
 # %% ../nbs/89_studio.ipynb #n6517595
+def board_layout(studio) -> tuple:
+    "What the numbers of a drawing mean: `(labels of the lanes, features, frames per second)`"
+    return tuple(lane['label'] for lane in studio.lanes), studio.features, studio.rate
+
+def curves_for_model(cond:Cond, seconds:float, model) -> Cond:
+    "Curves `cond` as far as a model follows them, at its rate"
+    return resample_curves(curves_for(cond, model.features), round(seconds*model.spec.curve_rate))
+
+# %% ../nbs/89_studio.ipynb #809b5502
 def change_board(studio, model):
     "The lanes of a model, with what is drawn as far as it follows that"
-    cond = resample_curves(curves_for(studio.cond, model.features), round(studio.seconds*model.spec.curve_rate))
-    rows, ends = feature_set(model.features), dict(rate=model.spec.curve_rate, centred=model.spec.centred)
+    cond, rows = curves_for_model(studio.cond, studio.seconds, model), feature_set(model.features)
     with studio.writing, studio.hold_sync():
-        studio.features, studio.rate, studio.centred = model.features, ends['rate'], ends['centred']
+        studio.features, studio.rate, studio.centred = model.features, model.spec.curve_rate, model.spec.centred
         studio.presets, studio.lanes = {k: list(presets_of(f)) for k, f in rows.items()}, lane_specs(model.features)
         studio.locked = [k for k in studio.locked if k in rows]
         studio.cond = cond
+    if board_layout(studio) not in studio.layouts: studio.layouts.append(board_layout(studio))
 
-def use_model(studio, name:str):
-    "Go on with another model, with those settings that it has, too; ValueError while a sound is made"
-    idle = not studio.busy and not studio.live
-    check(idle, "the model can be changed when nothing is generated and Live is off")
-    model, kept = studio.models.get(name) or shipped_model(name), studio.settings
-    studio.model, studio.model_name, studio.models[name] = model, name, model
-    if model.features != studio.features: change_board(studio, model)
-    offer(studio, studio.limits)
-    for k in ('seed', 'new_seed', 'variations', 'start', 'strength', 'region', 'level'):
-        if k in studio.settings: studio.settings = studio.settings | {k: kept[k]}
-    if studio.chosen: studio.show_take(studio.chosen)
+# %% ../nbs/89_studio.ipynb #48490a5e
+KEPT_SETTINGS = 'seed', 'new_seed', 'variations', 'start', 'strength', 'region', 'level', 'live'
+
+def use_model(studio, name:str, model):
+    "Go on with `model`, with those settings that it has, too; what is drawn live is drawn by it from now on"
+    with studio.writing:
+        studio.switching, kept = True, studio.settings
+        try:
+            studio.model, studio.model_name, studio.models[name] = model, name, model
+            if board_layout(studio)[1:] != (model.features, model.spec.curve_rate): change_board(studio, model)
+            offer(studio, studio.limits)
+            studio.settings = studio.settings | {k: kept[k] for k in KEPT_SETTINGS if k in studio.settings}
+        finally: studio.switching = False
+        if studio.chosen: studio.show_take(studio.chosen)
+        studio.drawn()
+
+# %% ../nbs/89_studio.ipynb #9954236e
+def choose_model(studio, name:str):
+    "Load a model and go on with it, at once; no choice of the page before comes after it. ValueError"
+    use_model(studio, name, load_named(studio, name))
+    if studio.loader: studio.loader.latest.put(name)
+
+# %% ../nbs/89_studio.ipynb #5d536678
+def take_drawing(studio, data):
+    "Curves in `data` from a page that shows other lanes, as far as the model follows them"
+    labels, features, rate = studio.shown_layout
+    try:
+        rows = np.frombuffer(as_bytes(data), '<f4').reshape(len(labels), -1)
+        with studio.writing:
+            studio.cond = studio.fit(curves_for_model(from_rows(rows, features), rows.shape[1]/rate, studio.model))
+    except Exception as e: studio.say(f"what was drawn cannot be used ({error_text(e)})")
+    studio.send_state('data')
+
+# %% ../nbs/89_studio.ipynb #b85acbd2
+def on_hello(studio, content, buffers):
+    "The page greets, and says which lanes it shows"
+    labels, rate = content.get('lanes'), content.get('rate')
+    known = [s for s in studio.layouts if [*s[0]] == labels and s[2] == rate]
+    studio.shown_layout = known[-1] if known else board_layout(studio)
+    return REQUESTS['hello'](studio, content, buffers)
+
+def on_drawn(studio, content, buffers):
+    "A stroke that ended when the page had heard of other lanes already"
+    studio.set_state(dict(data=attached_bytes(buffers)))
+
+# %% ../nbs/89_studio.ipynb #d8ba7301
+class ModelLoader:
+    "The thread that loads models for a page"
+    def __init__(self, studio):
+        self.studio, self.latest = studio, LatestRequest()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        while (name := self.latest.take()) is not None:
+            try: self.load(name)
+            except Exception as e: self.end('error', error_text(e))
+
+    def load(self, name:str):
+        studio = self.studio
+        if name == studio.model_name: return self.end('idle', '')
+        set_status(studio, 'loading', f'loading {name} ...')
+        try: model = load_named(studio, name)
+        except ValueError as e: return self.end('error', str(e))
+        with studio.writing:
+            if self.latest.newer.is_set(): studio.models[name] = model
+            else:
+                use_model(studio, name, model)
+                self.end('loaded', f'model {name}')
+
+    def end(self, code:str, text:str):
+        "Say how it went, unless another model is wanted by now; the chooser shows what is used"
+        if self.latest.newer.is_set(): return
+        if code == 'error': self.studio.say(text)
+        set_status(self.studio, code, text)
+
+# %% ../nbs/89_studio.ipynb #75a1e984
+def request_model(studio, name:str):
+    "Have a model loaded and used; returns at once. ValueError"
+    name = studio.rows_of_settings['model'].accept(name)
+    studio.loader = studio.loader or ModelLoader(studio)
+    studio.loader.latest.put(name)
 
 # %% ../nbs/89_studio.ipynb #st037
 def step_range(studio) -> tuple:
@@ -533,10 +639,10 @@ def change_settings(studio, changes:dict):
     new = {k: rows[k].accept(v) for k, v in changes.items()}
     if new.get('quality', CUSTOM) != CUSTOM: new['steps'] = quality_steps(new['quality'], *step_range(studio))
     elif 'steps' in new: new['quality'] = quality_of(new['steps'], *step_range(studio))
-    other = new.get('model', studio.model_name)
-    if other != studio.model_name: use_model(studio, other)
-    studio.settings = studio.settings | new
-    if 'live' in new: (start_live if new['live'] else stop_live)(studio)
+    if new.get('model', studio.model_name) != studio.model_name: choose_model(studio, new['model'])
+    with studio.writing:
+        studio.settings = studio.settings | new
+        if 'live' in new: (start_live if new['live'] else stop_live)(studio)
 
 # %% ../nbs/89_studio.ipynb #st038
 MORPH_SHARES = 1, 0.5      # how far the board's curves may be moved towards a take's
@@ -579,7 +685,11 @@ def asked_card(studio, content) -> Card:
     check(card, f"no take {content.get('id')!r:.40} in the strip; it has made room for another")
     return card
 
-def on_set(studio, content, buffers): studio.set(**{text_field(content, 'name'): content.get('value')})
+def on_set(studio, content, buffers):
+    name, value = text_field(content, 'name'), content.get('value')
+    if name == 'model': return request_model(studio, value)
+    studio.set(**{name: value})
+
 def on_generate(studio, content, buffers): studio.generate()
 def on_cancel(studio, content, buffers): studio.cancel()
 
@@ -611,6 +721,7 @@ def own_take(studio, name:str, data:bytes) -> Take:
     frames = round(len(wav)/SAMPLE_RATE*studio.rate)
     return Take(wav, curves_from_result(wav, frames, studio.features), 0, (Path(name).stem,))
 
+# %% ../nbs/89_studio.ipynb #f60567cd
 def on_begin(studio, content, buffers):
     take = own_take(studio, text_field(content, 'name'), attached_bytes(buffers))
     card = Card(take)
@@ -638,6 +749,7 @@ def on_swap(studio, content, buffers):
     studio.send(dict(kind='play', at=0))
     studio.show_take(other.take)
 
+# %% ../nbs/89_studio.ipynb #6f474679
 def card_file(studio, card) -> bytes:
     "The WAV file of a card, with its recipe"
     return wav_bytes(card.wav, take_recipe(studio.model, card.take, card.level, studio.model_name))
@@ -672,8 +784,9 @@ def on_fetch(studio, content, buffers):
         about, parts = dict(name=f'{card.take.name}.wav'), [card_file(studio, card)]
     studio.send(dict(kind='take', part=part, id=card.id) | about, parts)
 
-STUDIO_REQUESTS = dict(set=on_set, generate=on_generate, cancel=on_cancel, keep=on_keep, show=on_show, fetch=on_fetch,
-                       redo=on_redo, begin=on_begin, compare=on_compare, swap=on_swap, save_all=on_save_all)
+STUDIO_REQUESTS = dict(hello=on_hello, drawn=on_drawn, set=on_set, generate=on_generate, cancel=on_cancel,
+                       keep=on_keep, show=on_show, fetch=on_fetch, redo=on_redo, begin=on_begin, compare=on_compare,
+                       swap=on_swap, save_all=on_save_all)
 
 # %% ../nbs/89_studio.ipynb #n7364560
 def free_presets(studio) -> dict:
@@ -713,6 +826,7 @@ class GenerationPlan(NamedTuple):
     how: dict                 # for `generate`
     level: float|None         # LUFS
     steps: int                # of all takes together
+    by: tuple                 # the model that makes them, and its name
 
 def plan_generation(studio, **instead) -> GenerationPlan:
     "What the settings ask for, read once, with others `instead` of some; ValueError"
@@ -723,9 +837,10 @@ def plan_generation(studio, **instead) -> GenerationPlan:
     steps = wanted*model.paradigm.count(s['steps'], START_MODES[s['start']].share(request))
     if s['new_seed']: studio.set(seed=min(s['seed'] + s['variations'], studio.rows_of_settings['seed'].high))
     requests = ((request._replace(cond=cond, words=words), seed) for words, cond in combined for seed in seeds)
-    return GenerationPlan(wanted, requests, s['start'], sampling_options(model, s), -16. if s['level'] else None, steps)
+    level, by = -16. if s['level'] else None, (model, studio.model_name)
+    return GenerationPlan(wanted, requests, s['start'], sampling_options(model, s), level, steps, by)
 
-# %% ../nbs/89_studio.ipynb #434a560b
+# %% ../nbs/89_studio.ipynb #29d3a071
 def takes_folder(keep, takes, limits) -> TakeFolder|None:
     "Where a studio keeps its takes: in `takes`, by default beside the file `keep`; None: nowhere"
     if takes is None and keep is not None: takes = Path(keep).with_name(f'{Path(keep).stem}-takes')
@@ -739,6 +854,7 @@ def stored_take(studio, card) -> StoredTake:
     about = dict(keep=card.keep, live=card.live, level=card.level, at=card.at)
     return StoredTake(take.wav, take.cond, take.seed, take.words, recipe=recipe, **about)
 
+# %% ../nbs/89_studio.ipynb #374a4ddb
 def restored_card(stored:StoredTake, path) -> Card:
     "The card of a take that a file held"
     take = Take(stored.wav, stored.cond, stored.seed, stored.words, recipe=stored.recipe)
@@ -746,7 +862,7 @@ def restored_card(stored:StoredTake, path) -> Card:
     card.keep, card.file, card.at = stored.keep, (path, stored.keep), stored.at
     return card
 
-# %% ../nbs/89_studio.ipynb #39414f7d
+# %% ../nbs/89_studio.ipynb #29d3ac3e
 def store_card(studio, card, room:bool):
     "Bring the file of a card up to date, or delete it where there is no `room`; OSError, ValueError"
     folder, (path, keep) = studio.folder, card.file or (None, None)
@@ -758,6 +874,7 @@ def store_card(studio, card, room:bool):
         folder.replace(path, stored_take(studio, card))
         card.file = path, card.keep
 
+# %% ../nbs/89_studio.ipynb #0a2ea682
 def store_takes(studio):
     "Write the takes in the strip to their folder, and delete the files of those that have left it; says what is wrong"
     if studio.folder is None: return
@@ -770,7 +887,7 @@ def store_takes(studio):
         except (OSError, ValueError) as e:
             studio.say(f"the takes cannot be kept in {studio.folder.folder} ({error_text(e)})")
 
-# %% ../nbs/89_studio.ipynb #dca7741d
+# %% ../nbs/89_studio.ipynb #744c8bbc
 def restore_takes(studio):
     "Put the takes of the studio's folder in the strip, the newest on the board; they are measured in the background"
     found = studio.folder.read() if studio.folder else []
@@ -782,6 +899,7 @@ def restore_takes(studio):
     studio.restoring = threading.Thread(target=measure_restored, args=(studio, [*studio.cards]), daemon=True)
     studio.restoring.start()
 
+# %% ../nbs/89_studio.ipynb #aaa8753e
 def measure_restored(studio, cards):
     "Measure takes that were read, one by one, when nothing is generated"
     for card in cards:
@@ -803,6 +921,7 @@ def progress_callback(studio, total:int):
         if studio.stopped.is_set(): raise Cancelled
     return step
 
+# %% ../nbs/89_studio.ipynb #df4eb712
 def features_of_take(take:Take, model):
     "The features that a take is measured by: those of the model that made it; None: what its curves are"
     if take.by: return take.by[0].features
@@ -824,8 +943,7 @@ def generate_takes(studio, plan:GenerationPlan):
     fresh, progress = [], progress_callback(studio, plan.steps)
     try:
         for request, seed in plan.requests:
-            take = make_take(studio.model, request, plan.start, seed, progress=progress, **plan.how)
-            take = take._replace(by=(studio.model, studio.model_name))
+            take = make_take(plan.by[0], request, plan.start, seed, progress=progress, **plan.how)._replace(by=plan.by)
             fresh.append(Card(take, plan.level))
             update_takes(studio, [fresh[-1], *(card for card in studio.cards if card.keep or card in fresh)])
             if len(fresh) == 1: studio.show_take(take)
@@ -913,11 +1031,29 @@ def same_curves(a:Cond, b:Cond) -> bool:
     def alike(u, v): return u is v or (u is not None and v is not None and u.shape == v.shape and bool((u == v).all()))
     return a.local.keys() == b.local.keys() and alike(a.vector, b.vector) and all(alike(a[k], b[k]) for k in a.local)
 
-def live_base(take:Take|None, cond:Cond) -> Take|None:
-    "`take` when a drawing `cond` can be a change of it: as long, of the same features and style"
+# %% ../nbs/89_studio.ipynb #182d45d3
+class LiveRequest(NamedTuple):
+    "A drawing, and the model that is to play it with its name"
+    cond: Cond
+    model: object
+    name: str
+
+def live_request(studio) -> LiveRequest: return LiveRequest(drawn_curves(studio), studio.model, studio.model_name)
+
+def request_live(studio):
+    "While Live is on, have what is drawn now played"
+    with studio.writing:
+        if studio.live and not studio.switching: studio.live.latest.put(live_request(studio))
+
+# %% ../nbs/89_studio.ipynb #4768e5a9
+def live_base(take:Take|None, request:LiveRequest) -> Take|None:
+    "`take` when the drawing can be a change of it: as long, of the same model, features and style"
+    cond = request.cond
     if take is None or take.cond.local.keys() != cond.local.keys() or take.cond.frames != cond.frames: return None
+    if not made_by(take, request.model, request.name): return None
     return take if same_curves(replace(cond, vector=take.cond.vector), cond) else None
 
+# %% ../nbs/89_studio.ipynb #0a1ea1d0
 def changed_from(base:Take|None, cond:Cond, rate:float) -> float:
     "Where a drawing begins to differ from the take that it changes, in seconds, a moment before"
     if base is None: return 0.
@@ -925,16 +1061,16 @@ def changed_from(base:Take|None, cond:Cond, rate:float) -> float:
     return max(0., differs.argmax()/rate - 0.15)
 
 # %% ../nbs/89_studio.ipynb #st077
-def live_take(studio, model, cond:Cond, base:Take|None, **how) -> Take:
-    "What is shown but for what changed, or a new take where nothing is shown, by `model`"
-    seed = base.seed if base else studio.settings['seed']
-    take = make_take(model, TakeRequest(cond, base), 'changed' if base else 'new', seed, **how)
-    return take._replace(words=('live',), by=(studio.model, studio.model_name))
+def live_take(request:LiveRequest, base:Take|None, seed:int, model=None, **how) -> Take:
+    "What is shown but for what changed, or a new take where nothing is shown; a preview is made by another `model`"
+    start, seed = ('changed', base.seed) if base else ('new', seed)
+    take = make_take(model or request.model, TakeRequest(request.cond, base), start, seed, **how)
+    return take._replace(words=('live',), by=(request.model, request.name))
 
-def preview_options(studio, model) -> dict:
-    "What the settings say to `generate` for a preview by `model`: guidance may only be less than it has of its own"
-    own = dict(unconditional_scale=studio.settings['unconditional_scale']) if model.net is studio.model.net else {}
-    return own | dict(guidance=cap_scales(under(studio.settings, 'guidance')))
+def preview_options(settings:dict, model, shown) -> dict:
+    "What the settings of the model `shown` say to `generate` for a preview by `model`: guidance may only be less"
+    own = dict(unconditional_scale=settings['unconditional_scale']) if model.net is shown.net else {}
+    return own | dict(guidance=cap_scales(under(settings, 'guidance')))
 
 def show_preview(studio, take:Take, at:float):
     "The sound first, played from `at` unless something plays; then what is seen of it"
@@ -956,7 +1092,7 @@ class Live:
     "The thread that turns the newest drawing into sound while somebody draws"
     def __init__(self, studio):
         self.studio, self.latest, self.abandoned, self.previews = studio, LatestRequest(), 0, 0
-        self.model = self.preview = None
+        self.request = self.model = self.preview = None
         self.thread = threading.Thread(target=self.run, daemon=True)
 
     def interrupted(self) -> bool:
@@ -964,13 +1100,18 @@ class Live:
         return self.studio.busy or (self.latest.newer.is_set() and self.latest.request is not None)
 
     def preview_model(self):
-        "What makes the previews of the model that is shown"
-        if self.model is not self.studio.model:
-            self.model = self.studio.model
+        "What makes the previews of the model that is asked"
+        if self.model is not self.request.model:
+            self.model = self.request.model
             self.preview = preview_model(self.model)
         return self.preview
 
+    def check_model(self):
+        "`Cancelled` when the studio has gone on to another model than the one that is asked"
+        if self.request.model is not self.studio.model: raise Cancelled
+
     def in_preview(self, _):
+        self.check_model()
         if not self.interrupted() or self.abandoned: return
         self.abandoned += 1
         raise Cancelled
@@ -979,36 +1120,44 @@ class Live:
         if self.interrupted(): raise Cancelled
 
     def run(self):
-        while (cond := self.latest.take()) is not None:
-            try: self.draw(cond)
+        while (request := self.latest.take()) is not None:
+            try: self.draw(request)
             except Cancelled: pass                      # a newer drawing waits, or somebody pressed Generate
             except Exception as e: set_status(self.studio, 'error', error_text(e))
 
-    def draw(self, cond:Cond):
-        studio = self.studio
+    def draw(self, request:LiveRequest):
+        studio, self.request = self.studio, request
         waiting = partial(set_status, studio, 'waiting', 'waiting for another visitor ...')
-        with shared_turn(studio.limits.turns, self.latest.newer, waiting), studio.drawing: draw_live(self, cond)
+        with shared_turn(studio.limits.turns, self.latest.newer, waiting), studio.drawing: draw_live(self, request)
 
 # %% ../nbs/89_studio.ipynb #st079
-def draw_live(live, cond:Cond):
-    "Preview, then full quality; `Cancelled` when a newer drawing is there"
-    studio = live.studio
-    base, steps, longest = live_base(studio.chosen, cond), studio.settings['steps'], studio.limits.seconds
+def draw_live(live, request:LiveRequest):
+    "Preview, then full quality; `Cancelled` when a newer drawing, or another model, is there"
+    studio, (cond, model, name) = live.studio, request
+    with studio.writing:
+        live.check_model()
+        settings, base, longest = studio.settings, live_base(studio.chosen, request), studio.limits.seconds
     check(studio.seconds <= longest, f"at most {longest:g} s can be made here, so shorten the curves")
     if base and same_curves(base.cond, cond): return return_to(studio, base)
     few = live.preview_model()
-    if sampling_to_json(few)['steps'] < steps:
-        preview = live_take(studio, few, cond, base, progress=live.in_preview, **preview_options(studio, few))
-        show_preview(studio, preview, changed_from(base, cond, studio.model.spec.curve_rate))
+    if sampling_to_json(few)['steps'] < settings['steps']:
+        how = dict(progress=live.in_preview) | preview_options(settings, few, model)
+        preview = live_take(request, base, settings['seed'], few, **how)
+        with studio.writing:
+            live.check_model()
+            show_preview(studio, preview, changed_from(base, cond, model.spec.curve_rate))
         live.abandoned, live.previews = 0, live.previews + 1
-    how = sampling_options(studio.model, studio.settings) | dict(progress=live.in_refinement)
-    take = live_take(studio, studio.model, cond, base, **how)
-    card = add_live_take(studio, take)
-    set_status(studio, 'refined', 'full quality')
+    how = sampling_options(model, settings) | dict(progress=live.in_refinement)
+    take = live_take(request, base, settings['seed'], **how)
+    with studio.writing:
+        live.check_model()
+        card = add_live_take(studio, take)
+        set_status(studio, 'refined', 'full quality')
     if not live.interrupted():
         store_takes(studio)
         measure_takes(studio, [card])
 
+# %% ../nbs/89_studio.ipynb #e995ca0a
 def return_to(studio, base:Take):
     "The drawing is that of the shown take again: show it"
     studio.show_take(base)
@@ -1021,7 +1170,7 @@ def start_live(studio):
     studio.stopped.clear()
     studio.live = Live(studio)
     studio.live.thread.start()
-    studio.live.latest.put(drawn_curves(studio))
+    studio.drawn()
 
 def stop_live(studio):
     "End it; a take that is being refined is finished"

@@ -475,6 +475,33 @@ const tests = {
     b.button("Keep").click(); b.button("Download").click();
     assert.deepEqual(b.model.sent.slice(-2).map(({ kind, id, keep, part }) => [kind, id, keep ?? part]), [["keep", 2, true], ["fetch", 2, "file"]]);
   },
+  async chooser() {                     // a model is chosen from the list or typed; what is typed waits for Enter, and Escape goes back
+    const option = { ...ROW, name: "model", label: "Model", kind: "name", section: "", choices: [["notes", "notes"], ["sound", "sound"]] }, settings = { ...SETTINGS, model: "notes" };
+    const b = await studio({ options: [...OPTIONS, option], settings }), [select] = b.option("model"), typed = b.all().find((e) => e.ariaLabel?.startsWith("Model: folder")), sent = () => b.model.sent.map(({ name, value }) => [name, value]);
+    assert.deepEqual([select.selectedIndex, select.children.length, typed.hidden], [0, 3, true]);
+    select.selectedIndex = 1; select.onchange(); assert.deepEqual(sent(), [["model", "sound"]]);
+    select.selectedIndex = 2; select.onchange(); assert.equal(typed.hidden, false); assert.equal(sent().length, 1);
+    typed.value = " runs/bells "; typed.onkeydown({ key: "s" }); b.model.set("settings", settings); assert.equal(select.selectedIndex, 2); typed.onkeydown({ key: "Enter" }); assert.deepEqual(sent()[1], ["model", "runs/bells"]);
+    typed.onkeydown({ key: "Escape" }); assert.deepEqual([select.selectedIndex, typed.hidden], [0, true]);
+  },
+  async sameLanes() {                   // another model with the same lanes: what was drawn can still be undone, and the view stays
+    const b = await studio(), options = (n) => OPTIONS.map((o) => ({ ...o, high: n }));
+    b.canvas.send("pointerdown", b.point("velocity", 0.5, 0.9)); b.canvas.send("pointerup"); assert.deepEqual(b.changed(), [[0, 150]]);
+    views.setView(b.s, 100, 200); b.model.set("options", options(7)); await turn();
+    assert.equal(b.all().find((e) => e.dataset?.view).dataset.view, "100 200");
+    b.button("Undo").click(); assert.deepEqual(b.changed(), []); assert.equal(b.model.sent.filter((m) => m.kind === "drawn").length, 0);
+  },
+  async otherLanes() {                  // a stroke in the lanes of the model before is sent as what it is, whether it ends before the new lanes are there or not
+    const b = await studio(), sent = () => b.model.sent.filter((m) => m.kind === "drawn").map((m) => new Float32Array(m.buffers[0])), other = bytes(new Float32Array(4 * 75 * 5).fill(0.25)), lanes = LANES.descriptors;
+    b.canvas.send("pointerdown", b.point("velocity", 0.1, 0.9));
+    b.model.traits.data = other; b.model.set("lanes", lanes); b.model.hear("change:data");
+    b.canvas.send("pointermove", b.point("velocity", 0.2, 0.9)); b.canvas.send("pointerup");
+    assert.equal(sent().length, 1); assert.deepEqual([...sent()[0]].map((v, i) => v === 0.5 ? -1 : i).filter((i) => i >= 0), [...Array(31).keys()].map((i) => 30 + i));
+    assert.equal(b.model.get("data"), other);                   // not taken for curves of the new lanes
+    b.canvas.send("pointerdown", b.point("velocity", 0.5, 0.9)); await turn();     // still down when the new view comes
+    assert.equal(sent().length, 2); assert.ok(Math.abs(sent()[1][150] - 0.9) < 0.05);
+    await turn(); assert.equal(b.el.children.length, 1); assert.ok(b.all().find((e) => e.dataset?.place)?.dataset.place.includes("loudness"));
+  },
   async state() {                       // buttons follow the state, whatever the words say
     const b = await studio(), generate = b.all().find((e) => e.className?.includes("jingles-generate")), cancel = b.button("Cancel");
     assert.deepEqual([generate.disabled, cancel.disabled], [false, true]);

@@ -369,6 +369,12 @@ function pinched(s, one, two, frameOf) { // what the fingers hold stays under th
   s.following = false; setView(s, from, from + wide);
 }
 
+export function endGesture(s) {         // what it has drawn stays
+  const { before } = s.drag || {};
+  s.drag = null;
+  if (before && !same(before, s.values)) { remember(s, before); commit(s); }
+}
+
 function abandon(s) {                   // the gesture that is under way was none
   const drag = s.drag;
   if (!drag) return;
@@ -505,10 +511,10 @@ function paintLapses(s, ctx, box) {             // where the result does not fol
 }
 
 function paintBars(s, ctx, c) {          // on a grid the axis counts bars and beats, as a sequencer does
-  const beat = 60 / s.grid.bpm * s.rate, pixels = frameWidth(s) * beat, each = [1, 2, 4, 8, 16, 32].find((n) => n * pixels > 34) || 64;
+  const beat = 60 / s.grid.bpm * s.rate, pixels = frameWidth(s) * beat, each = [.25, .5, 1, 2, 4, 8, 16, 32].find((n) => n * pixels > (n < 1 ? 60 : 34)) || 64;
   ctx.fillStyle = c.dim; ctx.font = "10px sans-serif"; ctx.textAlign = "left"; ctx.textBaseline = "top";
-  for (let k = Math.ceil(viewFrom(s) / beat / each) * each; k * beat < viewTo(s); k += each) {
-    const x = xOf(s, Math.round(k * beat)), bar = Math.floor(k / 4) + 1, text = k % 4 ? `${bar}.${k % 4 + 1}` : `${bar}`;
+  for (let k = Math.ceil(viewFrom(s) / beat / each) * each; k * beat < viewTo(s); k += each) {        // bar.beat.sixteenth
+    const x = xOf(s, Math.round(k * beat)), bar = Math.floor(k / 4) + 1, inBar = Math.floor(k % 4) + 1, text = k % 1 ? `${bar}.${inBar}.${4 * (k % 1) + 1}` : k % 4 ? `${bar}.${inBar}` : `${bar}`;
     if (x + 3 + 6 * text.length > s.place.right + RIGHT) continue;
     ctx.fillRect(Math.round(x), s.place.axis - GAP, 1, k % 4 ? GAP : 2 * GAP);
     ctx.fillText(text, x + 3, s.place.axis + 2);
@@ -619,7 +625,7 @@ function tellUnheard(s) {
 function listen(s) {                    // a greeting that the kernel answers, and its end; returns how to stop
   const gone = () => { s.listens = GONE; tellUnheard(s); };
   const status = (_, state) => { if (DEAD.includes(state)) gone(); };
-  const greet = () => { try { s.model.send({ kind: "hello" }); } catch { /* nobody there */ } };
+  const greet = () => { try { s.model.send({ kind: "hello", lanes: s.lanes.map((l) => l.label), rate: s.rate }); } catch { /* nobody there */ } };
   const again = () => { gone(); greet(); };     // the connection changed: whoever is still there says so
   const kernel = s.model.widget_manager?.kernel;
   s.listens = WAITING; kernel?.statusChanged?.connect(status); s.model.on("comm_live_update", again); greet();
@@ -650,8 +656,14 @@ function take(s, values) {              // other curves, perhaps of another leng
   if (s.region?.to > s.frames) setRegion(s, null);
 }
 
+function stale(s) {                     // does Python speak of other lanes than these? A new view is on its way
+  const lanes = s.model.get("lanes");
+  return s.model.get("rate") !== s.rate || lanes.length !== s.lanes.length || lanes.some((l, i) => l.label !== s.lanes[i].label);
+}
+
 function commit(s) {                    // tell Python, at the end of a gesture
   s.told = s.values.slice();
+  if (stale(s)) { ask(s, { kind: "drawn" }, [s.told.slice().buffer]); return; }
   if (s.listens !== HEARD || s.model.get("lasting")) lay(s);
   if (s.listens === GONE) tellUnheard(s);
   s.model.set("data", new DataView(s.told.slice().buffer)); s.model.save_changes(); refresh(s);
@@ -665,7 +677,7 @@ const undo = (s) => step(s, s.past, s.future), redo = (s) => step(s, s.future, s
 
 function heardFromPython(s) {           // Python set the curves: a preset, a file, an assignment
   const now = floats(s.model.get("data"));
-  if (s.model.get("lanes").length !== s.lanes.length || now.length % s.lanes.length) return;      // of other lanes: a new view is on its way
+  if (stale(s) || now.length % s.lanes.length) return;
   if (same(now, s.told)) return;        // no news: what this view, or Python before, said
   remember(s, s.drag ? s.drag.before : s.values); s.told = now.slice(); take(s, now); fit(s); refresh(s);
 }
