@@ -93,7 +93,7 @@ check: dev  ## modules are what the notebooks export, notebooks are clean, READM
 	@$(BIN)/python tests/export.py
 	@$(BIN)/python tests/readme.py --check
 
-nbtest: dev  ## run the chapters; what they print is what is saved in them (MEND=1: save it)
+nbtest: dev  ## run the chapters; what they print is what is saved in them (MEND=1: save it, MEND=all: also numbers and pictures)
 	$(PYTEST) -m chapter
 
 pytest: dev  ## run the rest of tests/; says which tests took longest

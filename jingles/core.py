@@ -6,7 +6,7 @@
 __all__ = ['SAMPLE_RATE', 'Spec', 'Cond', 'crop', 'select', 'switch_off', 'drop_features', 'cat_conds', 'CachedCond',
            'with_cache', 'from_cache', 'generator', 'seed_everything', 'default_device', 'has_bf16', 'randn', 'rand',
            'randint', 'rng_for', 'atomic_write', 'load_tensors', 'read_json', 'weights_sha256', 'options_of',
-           'options_text', 'with_options', 'fingerprint', 'saved_options', 'differing_options']
+           'options_text', 'title_options', 'with_options', 'fingerprint', 'saved_options', 'differing_options']
 
 # %% ../nbs/01_core.ipynb #c003
 import json, os, random
@@ -235,6 +235,10 @@ def options_of(format) -> dict:
 def options_text(options:dict, defaults:dict) -> str:
     "Those of `options` that are not as in `defaults`, such as 'f_min=65.4,power=0.5'; '' for none"
     return ','.join(f'{k}={v if isinstance(v, str) else json.dumps(v)}' for k, v in options.items() if v != defaults[k])
+
+def title_options(text:str) -> list:
+    "The options `text` of a format as parts of a name: ['power0.5', 'per_bin'] for 'power=0.5,per_bin=true'"
+    return [o.removesuffix('=true').replace('=', '') for o in text.split(',') if o]
 
 def with_options(name:str, text:str) -> str: return f'{name}:{text}' if text else name      # such as cqt:power=0.5
 

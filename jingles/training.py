@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['CHANGEABLE', 'SOURCE_FACTS', 'drop_all', 'drop_spans', 'drop_control', 'to_batch', 'check_database_format',
            'model_for_data', 'check_database_curves', 'load_initial_weights', 'plan_from_config', 'data_record',
-           'training_data_records', 'held_out_loss', 'TrainingRun', 'prepare_training', 'train', 'sweep_configs']
+           'training_data_records', 'held_out_loss', 'TrainingRun', 'prepare_training', 'train', 'sweep_configs',
+           'database_folder']
 
 # %% ../nbs/67_training.ipynb #rm00085
 from dataclasses import asdict, dataclass, replace
@@ -14,15 +15,17 @@ from pathlib import Path
 
 import torch
 
-from .config import RunSettings, SamplingDefaults
+from .config import RunConfig, RunSettings, SamplingDefaults
 from .control.features import PLAYED_BY
-from .core import check, Cond, differing_options, drop_features, rand, seed_everything, weights_sha256
+from .core import (
+    check, Cond, differing_options, drop_features, rand, seed_everything, title_options, weights_sha256)
 from .data.batches import (
     clip_generators, make_batches, MicroBatch, random_crops, read_statistics, require_manifest, root_mean_square)
 from .hub import find_model
 from .models import load_model, read_training_data, save_model, training_paradigm
 from .paradigms.schedules import at_progress
-from .system import build, configure, feature_names, features_of, make_format, preset, training_objects
+from .system import (
+    build, configure, feature_names, features_of, format_text, make_format, preset, training_objects)
 from .trainer.checkpoints import Plan, Run, start_run
 from .trainer.loop import train_loop
 from .trainer.processes import make_accelerator
@@ -246,3 +249,10 @@ def sweep_configs(presets:str, setting:str='', values:str='', given:dict={}) -> 
     if not setting: return base
     def variant(p, v): return f"{p}-{setting}={v.replace(',', '_').replace('/', '_')}"
     return {variant(p, v): configure(c, **{setting: v}) for p, c in base.items() for v in several}
+
+# %% ../nbs/67_training.ipynb #ff43e902
+def database_folder(data:str, cfg:RunConfig) -> str:
+    """`data` with {format} replaced by the format of `cfg`, its options written as in the names of databases:
+    data/cqt-power0.5 for data/{format} and cqt:power=0.5"""
+    name, _, options = format_text(cfg).partition(':')
+    return str(data).replace('{format}', '-'.join([name, *title_options(options)]))

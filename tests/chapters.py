@@ -1,7 +1,7 @@
 """Run the chapters as nbdev_test does, and compare what they print with what is saved in them: python tests/chapters.py [the options of nbdev_test]
 
 A saved output that the code no longer gives misleads its readers. Words are compared, numbers are not: times, speeds and the last digits differ from machine to machine.
-With MEND=1 in the environment such outputs are replaced by what the code gives now.
+With MEND=1 in the environment such outputs are replaced by what the code gives now, with MEND=all those too that differ in numbers or pictures only: after a change of a model, or of how pictures are drawn.
 What is never the same, such as a table that depends on the machine, stands in a cell with the directive `#| volatile`.
 With the variable KEEP_NETWORKS the states of the networks that a chapter has trained are saved in that file: tests go on with them (chapter_runs.py)."""
 import json, os, re, sys
@@ -46,6 +46,7 @@ class Comparing(CaptureShell):
         saved = list(cell.get('outputs', [])) if cell.cell_type == 'code' else []
         super().cell(cell, *args, **kwargs)
         line = not self.exc and cell.cell_type == 'code' and stale(cell, saved)
+        if os.environ.get('MEND') == 'all' and saved and cell.get('outputs'): line = line or 'to be saved again'
         if line: Comparing.found.append((line, cell.get('id'), cell.outputs))
 
 

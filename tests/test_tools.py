@@ -267,3 +267,7 @@ def test_stale_outputs_are_found(tmp_path, capfd, monkeypatch):
     assert not chapter('no value given\n', 'print("no setting given")')
     assert "00_x.ipynb: cell c1 (print(\"no setting given\")) shows ...'no value given'" in capfd.readouterr().err
     assert chapter('no value given\n', '#| volatile\nprint("no setting given")')
+    monkeypatch.setenv('MEND', '1')
+    assert chapter('took 1.52 s\n', 'print("took", 1 + 2, "s")') and 'took 3 s' not in (tmp_path/'00_x.ipynb').read_text()      # the words agree
+    monkeypatch.setenv('MEND', 'all')
+    assert chapter('took 1.52 s\n', 'print("took", 1 + 2, "s")') and 'took 3 s' in (tmp_path/'00_x.ipynb').read_text()
