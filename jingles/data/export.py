@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from ..core import atomic_write, check, options_of, options_text, weights_sha256, with_options
+from ..core import atomic_write, check, options_of, options_text, title_options, weights_sha256, with_options
 from .clips import MelodySource
 from .collection import VALID_SHARE
 from .records import shapes_of, shapes_or_none, write_shapes
@@ -142,8 +142,7 @@ REPORT_NAMES = {'encodec-codes': 'disc'}      # the report's name for its databa
 
 def database_title(source:str, name:str, text:str='') -> str:
     "The name of a database, such as PVT-disc, or PVT-cqt-power0.5 for the options `text`"
-    options = [o.removesuffix('=true').replace('=', '') for o in text.split(',') if o]
-    return '-'.join([source, REPORT_NAMES.get(name, name), *options])
+    return '-'.join([source, REPORT_NAMES.get(name, name), *title_options(text)])
 
 def plan_database(folder, name:str, format, source, recipe:ExportSettings) -> Database:
     """The database that an export of one format, such as 'cqt' or 'cqt:power=0.5', will make. A clip of silence is
