@@ -5,7 +5,7 @@
 const STUDIO = `
 .jingles-draw .primary { background: var(--brand); border-color: var(--brand); color: var(--on-brand); font-weight: 600; padding: 3px 14px; }
 .jingles-draw .live[aria-pressed=true] { background: #c62828; border-color: #c62828; box-shadow: none; color: #fff; }
-.jingles-draw .jingles-status { color: var(--dim); flex: 1 1 140px; min-width: 0; }
+.jingles-draw .jingles-status { color: var(--dim); flex: 1 1 140px; min-width: 0; overflow-wrap: anywhere; } .jingles-draw .jingles-status.long { flex-basis: 100%; }
 .jingles-draw progress { width: 100%; height: 3px; display: block; border: 0; accent-color: var(--brand); margin-bottom: 4px; } .jingles-draw progress.idle { visibility: hidden; }
 .jingles-draw .strip { display: flex; gap: 8px; overflow-x: auto; padding: 2px; } .jingles-draw .strip:empty { display: none; }
 .jingles-draw .take { flex: 0 0 214px; border: 1px solid var(--faint); border-radius: 6px; padding: 5px; box-sizing: border-box; }
@@ -194,7 +194,7 @@ function showSettings(s) {
 
 function showProgress(s) {
   const { code, text } = s.model.get("status"), busy = s.model.get("busy");
-  s.status.textContent = text; s.root.dataset.status = code; s.root.dataset.busy = String(busy);
+  s.status.textContent = text; s.status.className = text.length > 48 ? "jingles-status long" : "jingles-status"; s.root.dataset.status = code; s.root.dataset.busy = String(busy);
   s.bar.value = s.model.get("progress"); s.bar.className = busy ? "" : "idle";
   s.buttons.generate.disabled = busy; s.buttons.cancel.disabled = !busy;
 }

@@ -599,25 +599,28 @@ class ModelLoader:
     def run(self):
         while (name := self.latest.take()) is not None:
             try: self.load(name)
-            except Exception as e: self.end('error', error_text(e))
+            except Exception as e: self.refuse(name, error_text(e))
 
     def load(self, name:str):
         studio = self.studio
         if name == studio.model_name: return self.end('idle', '')
         set_status(studio, 'loading', f'loading {name} ...')
         try: model = load_named(studio, name)
-        except ValueError as e: return self.end('error', str(e))
+        except ValueError as e: return self.refuse(name, str(e))
         with studio.writing:
             if self.latest.newer.is_set(): studio.models[name] = model
             else:
                 use_model(studio, name, model)
                 self.end('loaded', f'model {name}')
 
+    def refuse(self, name:str, why:str):
+        "Say that there is no such model, and why; the chooser shows the one that is used"
+        if not self.latest.newer.is_set(): self.studio.say(why)
+        self.end('error', f'cannot load {name}')
+
     def end(self, code:str, text:str):
-        "Say how it went, unless another model is wanted by now; the chooser shows what is used"
-        if self.latest.newer.is_set(): return
-        if code == 'error': self.studio.say(text)
-        set_status(self.studio, code, text)
+        "Say how it went, unless another model is wanted by now"
+        if not self.latest.newer.is_set(): set_status(self.studio, code, text)
 
 # %% ../nbs/89_studio.ipynb #75a1e984
 def request_model(studio, name:str):
