@@ -130,9 +130,10 @@ weights: system dev  ## train the shipped models again, from nothing: hours (MID
 	$(BIN)/jingles export data/gm --format audio --playing expressive --invented 0.35 --train 2400 --valid 60 --seed 1 --programs $(PROGRAMS) $(if $(MIDI),--midi '$(MIDI)')
 	$(BIN)/jingles train-codec --data data/gm --format spectral --tune-decoder runs/spectral --steps 2400 --lr 4e-4 --out runs/tuned
 	cp runs/tuned/model.safetensors runs/tuned/config.json jingles/weights/spectral/
-	$(BIN)/jingles export data/notes --format spectral --playing expressive --invented 0.35 --train 5000 --valid 200 --seed 3 $(if $(MIDI),--midi '$(MIDI)')
+	$(BIN)/jingles export data/notes --format spectral --playing expressive --invented 0.35 --train 6000 --valid 200 --seed 3 $(if $(MIDI),--midi '$(MIDI)')
 	$(BIN)/jingles train-codes --data data/notes --out jingles/weights/spectral
-	$(BIN)/jingles train --data data/notes --preset notes --out runs/notes
+	$(BIN)/jingles train --data data/notes --preset notes --out runs/notes-start
+	$(BIN)/jingles train --data data/notes --preset notes --set start_from=runs/notes-start --set lr=5e-4 --set steps=6500 --out runs/notes
 	cp runs/notes/model.safetensors runs/notes/config.json runs/notes/data.json jingles/weights/notes/
 	$(BIN)/jingles evaluate $(if $(MIDI),--midi '$(MIDI)') --force --out jingles/weights/notes/metrics.json
 	$(BIN)/jingles train --data data/notes --preset notes-few --out runs/notes-few

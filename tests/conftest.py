@@ -99,5 +99,5 @@ def tiny(tmp_path_factory):
     folder = tmp_path_factory.mktemp('tiny')
     torch.manual_seed(0)
     save_codec(Codec(width=16, depth=1), folder/'codec')
-    export(folder/'db', formats=dict(codec=load_codec(folder/'codec')), recipe=ExportSettings(clips=(24, 6), seconds=1), workers=1)
+    export(folder/'db', formats=dict(codec=load_codec(folder/'codec')), settings=ExportSettings(clips=(24, 6), seconds=1), workers=1)
     return folder

@@ -179,7 +179,7 @@ def test_train_codec_in_bfloat16(kind, small, tmp_path):
     from jingles.data.export import ExportSettings, export
     from jingles.trainer.checkpoints import Plan, read_log
     from jingles.trainer.codecs import train_codec
-    export(tmp_path/'db', recipe=ExportSettings((8, 0), 2), workers=1)
+    export(tmp_path/'db', settings=ExportSettings((8, 0), 2), workers=1)
     plan = Plan(steps=2, warmup=1, save_every=1, log_every=1, precision='bf16')
     with pytest.warns(UserWarning, match='precision is bf16'): train_codec(tmp_path/'db', tmp_path/'run', plan, 2, kind, **small)
     with pytest.warns(UserWarning, match='precision is bf16'): codec = train_codec(tmp_path/'db', tmp_path/'run', plan._replace(steps=3), 2, kind, **small)

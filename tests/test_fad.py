@@ -142,7 +142,7 @@ def test_a_changed_checkpoint_is_refused(monkeypatch, tmp_path):
 
 def test_sounds_of_a_database(tiny, tmp_path):
     from jingles.data.export import ExportSettings, export
-    export(tmp_path/'db', formats=dict(audio=None), recipe=ExportSettings(clips=(2, 5), seconds=1), workers=1)
+    export(tmp_path/'db', formats=dict(audio=None), settings=ExportSettings(clips=(2, 5), seconds=1), workers=1)
     def level(s): return np.array([[np.log(np.square(s[i:i + 2400]).mean() + 1e-6) for i in k] for k in ([0, 4800], [9600, 14_400])])
     sounds = list(fad.iter_sounds(tmp_path/'db'))
     assert len(sounds) == 5 and sounds[0].shape == (24_000,)

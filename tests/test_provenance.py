@@ -126,7 +126,7 @@ def test_recordings_are_measured_on_recordings(bells, trained, said, rejected, t
     for data, says in ((trained/'db', 'other weights of codec'), (tmp_path, 'no database at'), (bells/'Sounds-audio', 'both --midi and --data')):
         assert says in rejected(*how, '--data', data, *(('--midi', tmp_path) if 'both' in says else ()))
     notes = tmp_path/'notes'
-    export(notes, formats=dict(audio=None), recipe=ExportSettings((1, 1), 1), workers=1)
+    export(notes, formats=dict(audio=None), settings=ExportSettings((1, 1), 1), workers=1)
     assert 'has no curves of ' in rejected(*how, '--data', notes)
 
 

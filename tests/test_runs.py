@@ -84,7 +84,7 @@ def test_train_by_two_processes(tiny, tmp_path):
 
 def test_train_without_held_out_clips(tiny, tmp_path, monkeypatch):
     "What can be shown is shown"
-    export(tmp_path/'db', formats=dict(codec=load_codec(tiny/'codec')), recipe=ExportSettings(clips=(8, 0), seconds=1), workers=1)
+    export(tmp_path/'db', formats=dict(codec=load_codec(tiny/'codec')), settings=ExportSettings(clips=(8, 0), seconds=1), workers=1)
     monkeypatch.setattr(IPython.display, 'display', lambda *_, **__: SimpleNamespace(update=lambda _: None))
     variables = {}
     assert all(in_here('train', variables, preset='smoke', codec=str(tiny/'codec'), data=str(tmp_path/'db'), out=str(tmp_path/'run'), steps=4, epoch_steps=2))

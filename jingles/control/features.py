@@ -133,7 +133,7 @@ PLAYED_BY = Feature(
     'instruments', Lane('share', 34), labels=tuple(INSTRUMENTS), zero='it does not play', embedding='gate', held=True,
     option='instrument',
     limits="`instruments` is constant over a clip: each is played by one of {labels}. "
-           "Notes are moved by octaves into C3 to C5, one at a time.")
+           "Notes are moved by octaves into {reach}, one at a time.")
 PITCH = Feature(
     'pitch', Lane('notes', 130, '#d1662b', midi=PITCH_MIN, steps=PITCH_SEMITONES, span=37),
     low=PITCH_MIN, high=PITCH_MIN + PITCH_SEMITONES, unit='semitones', zero='silence',

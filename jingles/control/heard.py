@@ -6,7 +6,7 @@
 __all__ = ['FULL_VELOCITY_DB', 'frame_levels', 'hold_semitones', 'velocity_from_sound', 'notes_from_sound', 'chroma_from_sound',
            'note_pitch_from_sound', 'from_sound', 'mask_unmeasurable', 'measure_curves', 'curve_over_notes',
            'measured_pitch_from_notes', 'voiced_from_notes', 'loudness_from_notes', 'from_notes', 'curves_from_midi',
-           'voices_from_midi', 'curves_from_audio', 'curves_from_result']
+           'voices_from_midi', 'curves_from_audio']
 
 # %% ../../nbs/54_control.heard.ipynb #c004
 import numpy as np
@@ -17,7 +17,7 @@ from jingles.control.features import (
     CHROMA, LOUDNESS, PITCH_MIN, PITCH, PITCH_SEMITONES, MEASURED_PITCH, VELOCITY, VOICED, Performance, feature_set,
     midi_to_hz, implements)
 from ..core import SAMPLE_RATE, Cond, cat_conds, check
-from ..data.melody import EXPRESSIVE_RANGE, cut_melody, fit_range, read_midi, separate_notes
+from ..data.melody import PITCH_RANGE, cut_melody, fit_range, read_midi, separate_notes
 from ..voices import separate_voices
 
 # %% ../../nbs/54_control.heard.ipynb #c006
@@ -128,7 +128,7 @@ def voices_from_midi(file, k:int, seconds:float=8, rate:float=75, features='pvt'
     who = list(instruments or [None])*(k if len(instruments or [None]) == 1 else 1)
     check(len(who) == k, f"{len(who)} instruments for {k} voices; give one, or one for each")
     start = min((n.start for n in notes), default=0) if start is None else start
-    def part(v): return cut_melody(separate_notes(fit_range(v, *EXPRESSIVE_RANGE)), start, seconds) if v else ()
+    def part(v): return cut_melody(separate_notes(fit_range(v, *PITCH_RANGE)), start, seconds) if v else ()
     voices = [part(v) for v in separate_voices(notes, k)]
     check(any(voices), f"no notes in the {seconds:g} s after {start:g} s of this MIDI file; choose another start")
     return cat_conds(from_notes(v, w, round(seconds*rate), rate, features) for v, w in zip(voices, who))
@@ -143,7 +143,3 @@ def curves_from_audio(wav, seconds:float, rate:float=75, features='pvt', centred
     part = np.pad(part, (0, n - len(part)))
     if centred: part = np.pad(delay_half_frame(part, rate), (0, round(SAMPLE_RATE/rate/2)))
     return from_sound(part, frames + centred, features=features)
-
-def curves_from_result(wav, frames:int, features='pvt') -> Cond:
-    "The curves measured on a generated sound, left open where they have no meaning; ValueError for silence"
-    return measure_curves(wav, frames, features)

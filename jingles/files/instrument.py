@@ -18,7 +18,7 @@ from ..control.curves import PITCH_MIN, PITCH_SEMITONES, one_hot, to_cond
 from ..control.descriptors import track_pitch
 from ..control.features import GM_INSTRUMENTS, PITCH, PLAYED_BY, VELOCITY
 from ..core import SAMPLE_RATE, Cond, atomic_write, cat_conds, check
-from ..data.melody import EXPRESSIVE_RANGE
+from ..data.melody import PITCH_RANGE
 from .recipe import CLAIM, pitch_name
 from .wave import Encoding, Extras, Loop, save_sound
 from ..generate import generate
@@ -26,12 +26,12 @@ from ..generate import generate
 # %% ../../nbs/86_files.instrument.ipynb #w79006
 class Grid(NamedTuple):
     "The pitches and velocities that an instrument is sampled at"
-    pitches: tuple = tuple(range(EXPRESSIVE_RANGE[0] + 1, EXPRESSIVE_RANGE[1], 6))      # MIDI numbers
+    pitches: tuple = tuple(range(PITCH_RANGE[0] + 2, PITCH_RANGE[1], 6))      # MIDI numbers
     velocities: tuple = (50, 85, 120)                                                   # 1..127
 
     def check(self) -> 'Grid':
         "The grid itself; ValueError"
-        low, high = EXPRESSIVE_RANGE
+        low, high = PITCH_RANGE
         limits = dict(pitches=(low, high), velocities=(1, 127))
         for name, (least, most) in limits.items():
             values = getattr(self, name)

@@ -29,7 +29,7 @@ from ..control.descriptors import AudioAnalysis, check_audio
 from ..control.features import GM_INSTRUMENTS, LOUDNESS, MEASURED_PITCH, PITCH, PLAYED_BY, VIBRATO, feature_set
 from ..control.heard import FULL_VELOCITY_DB, frame_levels
 from ..core import SAMPLE_RATE, Cond, atomic_write, check
-from ..data.melody import (EXPRESSIVE_RANGE, VOICE_LIMITS, BadMelody, Note, Track, choose_track, cut_melody,
+from ..data.melody import (PITCH_RANGE, VOICE_LIMITS, BadMelody, Note, Track, choose_track, cut_melody,
                                  extract_melody, fit_range, repair_midi, separate_notes, ticks_to_seconds)
 
 # %% ../../nbs/84_files.midi.ipynb #w62007
@@ -232,7 +232,7 @@ def melody_of_parts(parts, features, voice='melody', track=None) -> tuple:
     tracks = [p.track for p in pitched]
     best = choose_track(tracks, track)
     chosen = next(p for p, t in zip(pitched, tracks) if t is best)
-    reach = EXPRESSIVE_RANGE if PITCH.name in feature_set(features) else (48, 72)
+    reach = PITCH_RANGE if PITCH.name in feature_set(features) else (48, 72)
     return chosen, separate_notes(fit_range(melody, *reach))
 
 # %% ../../nbs/84_files.midi.ipynb #w62030

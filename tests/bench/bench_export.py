@@ -19,9 +19,9 @@ from jingles.data.export import ExportSettings, export
 out, format, clips, seconds, workers = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
 make = dict(encodec=lambda: EnCodecLatents(random_encodec()), **{'encodec-codes': lambda: EnCodecCodes(random_encodec())}).get(format)
 formats = {format: make()} if make else parse_formats(format)
-export(out + '-', formats=formats, recipe=ExportSettings((16, 0), seconds), workers=1)      # loading programs, fonts, weights and tables is not what is measured
+export(out + '-', formats=formats, settings=ExportSettings((16, 0), seconds), workers=1)      # loading programs, fonts, weights and tables is not what is measured
 began, cpu = time.perf_counter(), time.process_time()
-export(out, formats=formats, recipe=ExportSettings((clips, 0), seconds), workers=workers)
+export(out, formats=formats, settings=ExportSettings((clips, 0), seconds), workers=workers)
 print(json.dumps(dict(wall=time.perf_counter() - began, cpu=time.process_time() - cpu,
                       mb=max(resource.getrusage(w).ru_maxrss for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))/1024)))
 """

@@ -33,7 +33,7 @@ def export(folder):
     "240 clips of 8 s in every format that needs no download"
     from jingles.data.export import ExportSettings, export
     from jingles.system import parse_formats
-    export(folder, formats={k: v for name in REPEATS for k, v in parse_formats(name).items()}, recipe=ExportSettings((CLIPS, 0)), workers=1)
+    export(folder, formats={k: v for name in REPEATS for k, v in parse_formats(name).items()}, settings=ExportSettings((CLIPS, 0)), workers=1)
 
 
 def repeat(folder, times):
