@@ -144,19 +144,19 @@ def database_title(source:str, name:str, text:str='') -> str:
     "The name of a database, such as PVT-disc, or PVT-cqt-power0.5 for the options `text`"
     return '-'.join([source, REPORT_NAMES.get(name, name), *title_options(text)])
 
-def plan_database(folder, name:str, format, source, recipe:ExportSettings) -> Database:
+def plan_database(folder, name:str, format, source, settings:ExportSettings) -> Database:
     """The database that an export of one format, such as 'cqt' or 'cqt:power=0.5', will make. A clip of silence is
     encoded, to check that the format works and to get the shapes of a record"""
     kind = resolve_format(format)
-    silence = np.zeros((1, round(recipe.seconds*kind.spec.sample_rate)), np.float32)
-    item = next(clip_records(kind, [source.empty_clip], silence, recipe.seconds))
-    check(all(v.size for v in item.values()), f"seconds is {recipe.seconds:g}, too short for a frame of {name!r}; "
+    silence = np.zeros((1, round(settings.seconds*kind.spec.sample_rate)), np.float32)
+    item = next(clip_records(kind, [source.empty_clip], silence, settings.seconds))
+    check(all(v.size for v in item.values()), f"seconds is {settings.seconds:g}, too short for a frame of {name!r}; "
                                               "expected the length of a clip, such as 8")
-    size = clips_per_shard(sum(v.nbytes for v in item.values()), max(recipe.clips), recipe.shard_mb)
+    size = clips_per_shard(sum(v.nbytes for v in item.values()), max(settings.clips), settings.shard_mb)
     name, _, text = name.partition(':')
     parameters = dict(
-        format=describe_format(kind, name), clips=list(recipe.clips), seconds=recipe.seconds, seed=recipe.seed,
-        shard_mb=recipe.shard_mb, shard_clips=size, **source.parameters)
+        format=describe_format(kind, name), clips=list(settings.clips), seconds=settings.seconds, seed=settings.seed,
+        shard_mb=settings.shard_mb, shard_clips=size, **source.parameters)
     return Database(Path(folder), format, shapes_of(item), parameters, database_title(source.title, name, text))
 
 # %% ../../nbs/58_data.export.ipynb #c078
@@ -282,9 +282,9 @@ def check_picklable(format, workers:int):
                          "give a function that makes it, or set workers=1") from None
 
 # %% ../../nbs/58_data.export.ipynb #c090
-def check_export_settings(recipe:ExportSettings, workers:int):
+def check_export_settings(settings:ExportSettings, workers:int):
     "ValueError for numbers that no export can be made from"
-    clips, seconds, seed, mb = recipe
+    clips, seconds, seed, mb = settings
     check(len(clips) == 2 and min(clips) >= 0 < max(clips),
           f"clips is {tuple(clips)}; expected how many to train and to test with, such as (2000, 400)")
     check(0 < seconds < math.inf, f"seconds is {seconds}; expected the length of a clip, such as 8")
@@ -300,12 +300,12 @@ def check_splits(source, clips):
               f"no usable file falls to {split!r} (ratio {VALID_SHARE}); give more files, or ask for 0 clips of it")
 
 # %% ../../nbs/58_data.export.ipynb #c093
-def first_clip_sha256(source, recipe:ExportSettings, stages) -> str:
+def first_clip_sha256(source, settings:ExportSettings, stages) -> str:
     """A checksum of the first clip of an export with these `stages`: of its sound, or of the bytes that its class gives
     instead where the sound depends on the machine"""
     split = 'train' if stages[0][0][0] else 'valid'
-    first = source.clip(recipe.seed, split, 0, recipe.seconds)
-    content = first.identity() if hasattr(first, 'identity') else first.sound(recipe.seconds).tobytes()
+    first = source.clip(settings.seed, split, 0, settings.seconds)
+    content = first.identity() if hasattr(first, 'identity') else first.sound(settings.seconds).tobytes()
     return sha256(content).hexdigest()
 
 # %% ../../nbs/58_data.export.ipynb #c096
@@ -334,19 +334,19 @@ def parse_part(text:str, env=os.environ) -> tuple:
     return i, n
 
 # %% ../../nbs/58_data.export.ipynb #c100
-def _tasks(dbs, source, recipe, work):
+def _tasks(dbs, source, settings, work):
     for split, first, stop, missing in work:
-        clips = [source.clip(recipe.seed, split, k, recipe.seconds) for k in range(first, stop)]
+        clips = [source.clip(settings.seed, split, k, settings.seconds) for k in range(first, stop)]
         writers = [(db.format, db.shapes, row) for db, row in zip(dbs, missing) if row]
-        yield RenderTask(recipe.seconds, first, clips, writers)
+        yield RenderTask(settings.seconds, first, clips, writers)
 
 # %% ../../nbs/58_data.export.ipynb #c101
-def _render_all(out, dbs, source, recipe, work, run):
+def _render_all(out, dbs, source, settings, work, run):
     "Render the pieces `work`, with a progress bar"
     total = sum(stop - first for _, first, stop, _ in work)
     with _write_errors(out), tqdm(total=total, desc='rendering', unit='clip') as bar:
         def progress(n): n > bar.n and bar.update(n - bar.n)
-        for _ in run(render_task, _tasks(dbs, source, recipe, work), progress): pass
+        for _ in run(render_task, _tasks(dbs, source, settings, work), progress): pass
 
 # %% ../../nbs/58_data.export.ipynb #c102
 def _start_database(db, held, manifest, missing):
@@ -382,21 +382,21 @@ def _initial_manifest(db, held, source, first_clip, name) -> dict:
                 arrays=arrays)
 
 # %% ../../nbs/58_data.export.ipynb #c104
-def _export_missing(out, dbs, held, source, recipe, workers, part) -> list:
+def _export_missing(out, dbs, held, source, settings, workers, part) -> list:
     "Make the missing shards of `dbs`, whose present manifests are `held`; returns their manifests"
     work = list(pending_work(dbs, part))
     missing = [[s for *_, rows in work for s in rows[i]] for i in range(len(dbs))]
     check_disk_space(out, sum(db.record_bytes*(s.stop - s.first) for db, row in zip(dbs, missing) for s in row))
     with worker_pool(workers) as run:
-        described = source.read(recipe.seconds, run, out)
-        check_splits(source, recipe.clips)
-        first_clips = [first_clip_sha256(source, recipe, stages_of(db.parameters)) for db in dbs]
+        described = source.read(settings.seconds, run, out)
+        check_splits(source, settings.clips)
+        first_clips = [first_clip_sha256(source, settings, stages_of(db.parameters)) for db in dbs]
         manifests = [_initial_manifest(db, h, described, first, described.get('name'))
                      for db, h, first in zip(dbs, held, first_clips)]
         if part == (1, 1): _remove_partial_files({out, *(db.folder for db in dbs)})     # else they are another part's
         for db, *rest in zip(dbs, held, manifests, missing): _start_database(db, *rest)
         source.save_cache()
-        _render_all(out, dbs, source, recipe, work, run)
+        _render_all(out, dbs, source, settings, work, run)
     manifests = [complete_manifest(db, m) for db, m in zip(dbs, manifests)]
     for db, m in zip(dbs, manifests):
         if m['finished']: write_manifest(db.folder, m)      # else another part may have finished it meanwhile
@@ -412,22 +412,22 @@ def _is_finished(db, held) -> bool:
 def export(out,                       # folder to write
            source=None,               # of the clips; None: `MelodySource()`, invented ones
            formats={'audio': None},   # name -> a format, a function that makes one, or None for raw sound
-           recipe=ExportSettings(),
+           settings=ExportSettings(),
            workers:int=2,             # processes
            part=(1, 1),               # which share of the work to do: (2, 4) is the second quarter
           ) -> dict:
     """Make PVT databases, or complete them, and return their manifests by format; the bytes do not depend on `workers`.
     ValueError, FileNotFoundError"""
-    check_export_settings(recipe, workers)
+    check_export_settings(settings, workers)
     check(1 <= part[0] <= part[1], f"part is {part[0]}/{part[1]}; expected such as 1/4, 2/4, 3/4 or 4/4")
     for format in formats.values(): check_picklable(format, workers)
-    out, source, recipe = Path(out), source or MelodySource(), recipe._replace(seconds=float(recipe.seconds))
-    dbs = [plan_database(out, name, f, source, recipe) for name, f in formats.items()]
+    out, source, settings = Path(out), source or MelodySource(), settings._replace(seconds=float(settings.seconds))
+    dbs = [plan_database(out, name, f, source, settings) for name, f in formats.items()]
     if len(dbs) > 1: dbs = [db._replace(folder=out/db.title) for db in dbs]
     held = [existing_export(db.folder, db.parameters) for db in dbs]
     dbs = [enlarge_plan(db, h) for db, h in zip(dbs, held)]
     todo = [i for i, (db, h) in enumerate(zip(dbs, held)) if not _is_finished(db, h)]
     if todo:
-        made = _export_missing(out, [dbs[i] for i in todo], [held[i] for i in todo], source, recipe, workers, part)
+        made = _export_missing(out, [dbs[i] for i in todo], [held[i] for i in todo], source, settings, workers, part)
         for i, m in zip(todo, made): held[i] = m
     return dict(zip(formats, held))

@@ -369,8 +369,8 @@ def render_real_sounds(out, model, source, count:int, workers:int) -> tuple:
     parcel, out = SharedObject(model), Path(out)
     clips, seconds, stored = source.requests(model, parcel, count)
     formats = dict(codec=CodecRoundtrip(parcel)) | ({} if stored else dict(audio=None))
-    recipe = ExportSettings((0, count), seconds, 1_000_000)
-    made = export(out/'Real-codec' if stored else out, clips, formats, recipe, process_count(model, workers))
+    settings = ExportSettings((0, count), seconds, 1_000_000)
+    made = export(out/'Real-codec' if stored else out, clips, formats, settings, process_count(model, workers))
     folders = {'real clips': stored or out/made['audio']['name'], 'through the codec': out/'Real-codec'}
     return folders, seconds
 
