@@ -44,7 +44,7 @@ from .control.curves import (fill_features, fit_frames, name_of_set, reconcile, 
 from .control.draw import (BOARD_JS, REQUESTS, Board, as_bytes, error_text, mel_bytes, page_code, preset_curve,
                                   attached_bytes, from_rows, lane_specs, presets_of, saved_curves_exist, sound_bytes,
                                   text_field, to_rows, with_locked)
-from .control.heard import curves_from_result
+from .control.heard import measure_curves
 from .core import SAMPLE_RATE, Cond, check
 from .generate import demo_curves, generate
 from .control.features import PLAYED_BY, feature_set
@@ -83,7 +83,7 @@ class Take(NamedTuple):
 def with_measured(take:Take, features=None) -> Take:
     "The take with the curves of a set measured in it (None: the set of its own curves); nothing is measured in silence"
     features = features or name_of_set(take.cond)
-    try: measured = curves_from_result(take.wav, take.cond.frames, features)
+    try: measured = measure_curves(take.wav, take.cond.frames, features)
     except ValueError: return take
     return take._replace(measured=measured, mismatches=take_mismatches(take, features))
 
@@ -722,7 +722,7 @@ def own_take(studio, name:str, data:bytes) -> Take:
     check(len(wav) >= SAMPLE_RATE*SECONDS.low,
           f"{name} is {len(wav)/SAMPLE_RATE:.2g} s long; at least {SECONDS.low:g} s")
     frames = round(len(wav)/SAMPLE_RATE*studio.rate)
-    return Take(wav, curves_from_result(wav, frames, studio.features), 0, (Path(name).stem,))
+    return Take(wav, measure_curves(wav, frames, studio.features), 0, (Path(name).stem,))
 
 # %% ../nbs/89_studio.ipynb #f60567cd
 def on_begin(studio, content, buffers):
