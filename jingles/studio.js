@@ -164,7 +164,7 @@ function takeCard(s, id) {              // one take of the strip; `show` brings 
     card.root.className = `take${take.shown ? " shown" : ""}`; card.root.dataset.state = take.state; card.root.dataset.take = id;
     if (card.drawn !== take.state) { card.drawn = take.state; ask(s, { kind: "fetch", id, part: "picture" }); }
   };
-  card.picture = (content, parts) => drawTake(s, canvas, content.frames, [floats(parts[0]), floats(parts[1]), parts[2]]);
+  card.picture = (content, parts) => { card.paint = () => drawTake(s, canvas, content.frames, [floats(parts[0]), floats(parts[1]), parts[2]]); card.paint(); };
   return card;
 }
 
@@ -199,8 +199,8 @@ function showProgress(s) {
   s.buttons.generate.disabled = busy; s.buttons.cancel.disabled = !busy;
 }
 
-function wholeStudio({ model, el }) {
-  const s = board({ model, el }), [bar, notice] = [s.root.children[1], s.root.children[2]];
+function wholeStudio({ model, el, again }) {
+  const s = board({ model, el, again }), [bar, notice] = [s.root.children[1], s.root.children[2]];
   Object.assign(s, { options: model.get("options"), show: {}, cards: [], strip: make("div", { className: "strip", role: "list", ariaLabel: "Takes" }) });
   bar.after(...generateBar(s)); notice.parentNode.append(takesBar(s), s.strip, advanced(s)); redoButton(s);
   if (model.get("limit_text")) s.root.append(make("div", { className: "limits" }, model.get("limit_text")));
@@ -208,7 +208,7 @@ function wholeStudio({ model, el }) {
   const heard = { "change:settings": () => showSettings(s), "change:message": () => showSettings(s), "change:strip": () => showTakes(s), "change:pair": () => showTakes(s), "change:status": () => showProgress(s), "change:busy": () => showProgress(s), "change:progress": () => showProgress(s),
     "msg:custom": (content, buffers) => { if (content?.kind === "take") fetched(s, content, buffers); } };
   for (const [event, f] of Object.entries(heard)) model.on(event, f);
-  showSettings(s); showProgress(s); showTakes(s);
+  showSettings(s); showProgress(s); showTakes(s); s.newTheme = () => { for (const card of s.cards) card.paint?.(); };
   const end = s.close;
   s.close = () => { for (const [event, f] of Object.entries(heard)) model.off(event, f); end(); };
   return s;
@@ -227,7 +227,7 @@ export function studio({ model, el }) { // another model may have other lanes an
   const told = () => JSON.stringify([model.get("options"), model.get("lanes")]);
   const first = wholeStudio({ model, el });
   let now = first, close = first.close, seen = told(), soon = 0;
-  const renew = () => { clearTimeout(soon); soon = setTimeout(() => { if (told() === seen) return; seen = told(); endGesture(now); close(); el.replaceChildren(); now = wentOn(now, wholeStudio({ model, el })); close = now.close; }, 0); };
+  const renew = () => { clearTimeout(soon); soon = setTimeout(() => { if (told() === seen) return; seen = told(); endGesture(now); close(); el.replaceChildren(); now = wentOn(now, wholeStudio({ model, el, again: true })); close = now.close; }, 0); };
   for (const name of ["options", "lanes"]) model.on(`change:${name}`, renew);
   first.close = () => { clearTimeout(soon); for (const name of ["options", "lanes"]) model.off(`change:${name}`, renew); close(); };
   return first;

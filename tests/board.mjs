@@ -491,6 +491,14 @@ const tests = {
     assert.equal(b.all().find((e) => e.dataset?.view).dataset.view, "100 200");
     b.button("Undo").click(); assert.deepEqual(b.changed(), []); assert.equal(b.model.sent.filter((m) => m.kind === "drawn").length, 0);
   },
+  async lastingLanes() {                // what a browser keeps of other lanes is not taken for curves of these
+    const b = await studio({ lasting: true });
+    b.canvas.send("pointerdown", b.point("velocity", 0.5, 0.9)); b.canvas.send("pointerup");
+    const other = bytes(new Float32Array(5 * 300).fill(0.25)); b.model.traits.data = other; b.model.set("lanes", LANES.descriptors); await turn(); await turn();
+    assert.equal(b.model.get("data"), other);                   // nothing was taken up by the new view
+    const c = await board(4, "descriptors", { lasting: true, data: other }); assert.equal(c.model.get("data"), other);      // nor by another page
+    assert.deepEqual((await board(4, "pvt", { lasting: true })).changed(), [[0, 150]]);
+  },
   async otherLanes() {                  // a stroke in the lanes of the model before is sent as what it is, whether it ends before the new lanes are there or not
     const b = await studio(), sent = () => b.model.sent.filter((m) => m.kind === "drawn").map((m) => new Float32Array(m.buffers[0])), other = bytes(new Float32Array(4 * 75 * 5).fill(0.25)), lanes = LANES.descriptors;
     b.canvas.send("pointerdown", b.point("velocity", 0.1, 0.9));

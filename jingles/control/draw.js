@@ -600,7 +600,7 @@ export function melPicture(view, bands) {       // bytes (bands, columns), low b
 const WAITING = "waiting", HEARD = "heard", GONE = "gone";      // s.listens: no answer yet, an answer, no kernel any more
 const DEAD = ["restarting", "autorestarting", "terminating", "dead"];
 
-const shelf = (s) => `jingles:${location.pathname}:${s.model.get("name")}`;
+const shelf = (s) => `jingles:${location.pathname}:${s.model.get("name")}:${s.lanes.map((l) => l.label).join()}`;        // of other lanes these numbers are other curves
 
 function lay(s) { try { localStorage.setItem(shelf(s), JSON.stringify([...s.values])); } catch { /* no room, or not allowed: then it is only drawn */ } }
 
@@ -640,7 +640,7 @@ function lostServer(s) {                // of `jingles serve`
 function answered(s) {
   const first = s.listens === WAITING;
   s.listens = HEARD; s.notice.textContent = "";
-  if (first) { s.say(s.model.get("message") || WELCOME); takeUp(s); }
+  if (first) { s.say(s.model.get("message") || WELCOME); if (!s.again) takeUp(s); }
 }
 
 // ---- what can be undone, and what Python knows
@@ -1157,8 +1157,8 @@ function close(s) {                     // nothing plays, and nobody listens
   if (s.recorder) s.recorder.stop();
 }
 
-export function board({ model, el }) {          // the view, as its state; `close` ends it
-  const s = { model, lanes: model.get("lanes"), rate: model.get("rate"), values: floats(model.get("data")), past: [], future: [],
+export function board({ model, el, again = false }) {          // the view, as its state; `close` ends it. One that takes the place of another, of other lanes, takes nothing up
+  const s = { model, again, lanes: model.get("lanes"), rate: model.get("rate"), values: floats(model.get("data")), past: [], future: [],
     tool: "draw", snap: true, active: 0, cursor: 0, keyboard: false, drag: null, loudness: [], measured: [], mismatches: [], bottom: {}, locked: model.get("locked") || [], grid: model.get("grid") || { bpm: 120, division: 0 }, region: null, clip: null,
     view: null, following: false, pinch: false, buffer: null, voice: null, loop: false, playFrom: null, sounds: 0, live: false };
   s.told = s.values.slice(); s.frames = s.values.length / s.lanes.length;
@@ -1183,8 +1183,8 @@ export function board({ model, el }) {          // the view, as its state; `clos
     "change:sound": () => newSound(s), lost: () => lostServer(s), "change:locked": () => heardLocks(s), "change:grid": () => heardGrid(s), ...Object.fromEntries(["mel", "loudness", "measured", "mismatches"].map((k) => [`change:${k}`, () => newPicture(s)])) };
   for (const [event, f] of Object.entries(heard)) model.on(event, f);
   const deaf = listen(s);
-  const size = new ResizeObserver(() => repaint(s)), theme = new MutationObserver(() => setTimeout(() => repaint(s), 100));
-  size.observe(s.root); theme.observe(document.body, { attributes: true });
-  s.close = () => { for (const [event, f] of Object.entries(heard)) model.off(event, f); size.disconnect(); theme.disconnect(); deaf(); close(s); };
+  const size = new ResizeObserver(() => repaint(s)), newTheme = () => setTimeout(() => { repaint(s); s.newTheme?.(); }, 100), theme = new MutationObserver(newTheme), dark = window.matchMedia?.("(prefers-color-scheme: dark)");
+  size.observe(s.root); theme.observe(document.body, { attributes: true }); dark?.addEventListener("change", newTheme);
+  s.close = () => { for (const [event, f] of Object.entries(heard)) model.off(event, f); size.disconnect(); theme.disconnect(); dark?.removeEventListener("change", newTheme); deaf(); close(s); };
   return s;
 }
