@@ -111,7 +111,10 @@ def test_a_wrong_parameter_is_refused_before_any_work(tmp_path):
     ('export', dict(train=2.5), "train is 2.5; expected int, such as 2000"),
     ('train_codec', dict(clips=10), "no parameter 'clips'; there are format, midi, out"),
     ('train_codec', dict(lr='fast'), "lr is 'fast'; expected float, such as 0.001"),
-    ('train_codec', dict(format=3), "format is 3, a number; expected text")])
+    ('train_codec', dict(format=3), "format is 3, a number; expected text"),
+    ('compare_codecs', dict(scale='large'), "scale is 'large'; expected smoke, small"),
+    ('compare_codecs', dict(codec_minutes='many'), "codec_minutes is 'many'; expected float, such as -1.0"),
+    ('compare_codecs', dict(variants='25'), "there is no '25'; choose of 37.5x48, 75x16")])
 def test_wrong_parameters_of_each_notebook(name, given, complaint, tmp_path, monkeypatch):
     "Refused, in one line, by the cell after that of the parameters"
     monkeypatch.chdir(tmp_path)
@@ -193,6 +196,23 @@ def test_table_4_1_at_its_smallest(tmp_path):
     assert len([p for p in before if p.name == 'model.safetensors']) >= 8
     status, words = ended(launch('reproduce_table_4_1', tmp_path/'again.ipynb', **run, only='edm-latents'))
     assert status == 0 and {p: p.stat().st_mtime_ns for p in before} == before, words[-3000:]
+
+
+def test_codecs_compared_at_their_smallest(tmp_path):
+    "Two rates and four decoders are trained, measured and heard; a second run makes nothing again and says the same"
+    run = dict(scale='smoke', out=tmp_path/'codecs', seconds=1.)
+    tables = []
+    for name in ('first', 'again'):
+        status, words = ended(launch('compare_codecs', tmp_path/f'{name}.ipynb', **run))
+        assert status == 0, words[-3000:]
+        tables.append([line for line in said(tmp_path/f'{name}.ipynb').splitlines() if line.startswith('| ')])
+        kept = {p: p.stat().st_mtime_ns for p in (tmp_path/'codecs').rglob('*') if p.suffix in ('.safetensors', '.tfrecord', '.json') and p.name != 'running.json'}
+        if name == 'first': before = kept
+    assert kept == before and tables[0] == tables[1]
+    rows = [line.split('|')[1].strip() for line in tables[0]]
+    assert rows == ['', '---', '37.5 Hz x 8', '25 Hz x 8', 'decoder', '---', 'shipped', 'magnitudes', *['inverse STFT']*2, *['relative inverse STFT']*2]
+    assert 'mel distance [dB]: ' in said(tmp_path/'first.ipynb') and len(players(tmp_path/'first.ipynb')) == 1 + 2*2 + 5
+    assert {p.parent.name for p in before if p.name == 'figures.json'} == {'37.5x8', '25x8'}
 
 
 def test_a_sweep_of_sampling(tmp_path):

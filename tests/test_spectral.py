@@ -14,7 +14,7 @@ from jingles.core import Spec, load_tensors, weights_sha256
 from jingles.models import is_shipped, load_model, save_model
 from jingles.system import build, configure, preset
 from jingles.trainer.checkpoints import Plan
-from jingles.trainer.codecs import train_codes, tune_decoder
+from jingles.trainer.codecs import train_codec, train_codes, tune_decoder
 
 
 @pytest.fixture(scope='module')
@@ -45,6 +45,13 @@ def test_latents_stay_and_an_interrupted_run_goes_on(sounds, old, tmp_path):
     assert weights_sha256(kept, whole=True) != weights_sha256(before, whole=True)
     wav = torch.randn(1, 4800, generator=torch.Generator().manual_seed(0))/9
     assert torch.equal(kept.encode(wav), before.encode(wav))
+
+
+@pytest.mark.parametrize('pair', [1, 3])
+def test_other_frame_rates_are_trained(sounds, tmp_path, pair):
+    "Three frames of magnitudes to a latent vector do not fit into crops of 128; whole vectors are cut"
+    codec = train_codec(sounds, tmp_path, Plan(steps=2, warmup=1), 2, 'spectral', pair=pair, channels=8, widths=(16, 16), depths=(1, 1))
+    assert codec.spec.rate == 75/pair and load_spectral(tmp_path).encode(torch.zeros(1, 24_000)).shape == (1, 8, 75//pair)
 
 
 def test_models_take_the_better_decoder(old, tmp_path):

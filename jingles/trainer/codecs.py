@@ -111,11 +111,13 @@ def train_codec(data,                # an export of raw audio
     seed_everything(plan.seed)
     sounds = audio_batches(data, 3)
     codec = recipe.make(torch.cat(sounds), **config)
-    longest, seconds = (n/codec.spec.sample_rate for n in (sounds[0].shape[-1], recipe.length))
+    frame = round(codec.spec.sample_rate/codec.spec.rate)
+    length = recipe.length//frame*frame
+    longest, seconds = (n/codec.spec.sample_rate for n in (sounds[0].shape[-1], length))
     check(longest >= seconds,
           f"{data} has clips of {longest:g} s, but codecs learn from {seconds:.2g} s; export longer ones")
     def loss(codec, micro_batch):
-        crops, _ = random_crops(micro_batch.arrays['x'][:, 0], recipe.length, recipe.crops*batch)
+        crops, _ = random_crops(micro_batch.arrays['x'][:, 0], length, recipe.crops*batch)
         return recipe.loss(codec, crops.to(module_device(codec)))
     def save(codec, folder): save_codec(set_latent_statistics(codec, sounds), folder)
     def metrics(codec): return diffusability_columns(set_latent_statistics(deepcopy(codec).eval(), sounds), sounds[0])
