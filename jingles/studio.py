@@ -212,7 +212,7 @@ class Quality(NamedTuple):
     label: str
     factor: float     # of the steps that the model recommends
 
-QUALITIES = dict(draft=Quality('Draft', 0.45), standard=Quality('Standard', 1), high=Quality('High', 2))
+QUALITIES = dict(draft=Quality('Draft', 2/3), standard=Quality('Standard', 1), high=Quality('High', 2))
 CUSTOM = 'custom'     # another number of steps
 
 def quality_steps(quality:str, recommended:int, most:int) -> int:

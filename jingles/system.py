@@ -353,7 +353,7 @@ NOTES = dict(
     sigma_mean=-0.4, sigma_std=1.4, drop_all=0.15)
 PRESETS = {
     'small': dict(),
-    'notes': NOTES | dict(guidance=1.5, unconditional_scale=1.6),
+    'notes': NOTES | dict(sampling_steps=12, guidance=1.5, unconditional_scale=1.6),
     'notes-few': NOTES | dict(
         paradigm='consistency', start_from='notes', consistency_teacher=True, steps=1800, lr=2e-4, sigma_std=1.8,
         guidance=1., unconditional_scale=1.),
