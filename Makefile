@@ -15,6 +15,9 @@ MIDI    ?=
 BENCH   ?=
 # how long `make gpu-train` may take
 MINUTES ?= 8
+# of the machine that `make gpu-pack` packs for: a file with the names of its packages, and its version of Python
+HAVE    ?=
+GPU_PYTHON ?= 3.12
 # General MIDI programs that the spectral codec's decoder is trained with: half piano, violin and trumpet, half others
 PROGRAMS := 0,0,0,0,0,0,40,40,40,40,40,40,56,56,56,56,56,56,6,11,12,16,19,24,42,45,46,48,52,60,65,68,71,73,75
 # General MIDI programs that the model `sound` hears
@@ -33,7 +36,7 @@ INSTALL   := $(BIN)/pip install --progress-bar off -c constraints.txt -e
 # packages of which only the weights are used: what they ask for would break the rest
 EMBEDDING := $(shell sed -n 's/^embedding_packages = //p' settings.ini)
 
-.PHONY: help venv dev jingle system test check nbtest pytest gpu-check lab app bench docs readme check-readme export weights gpu-train gpu-font wheel clean
+.PHONY: help venv dev jingle system test check nbtest pytest gpu-check lab app bench docs readme check-readme export weights gpu-train gpu-font gpu-pack wheel clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -101,7 +104,7 @@ pytest: dev  ## run the rest of tests/; says which tests took longest
 
 gpu-check: dev  ## on a machine with a CUDA GPU: does it do what the CPU does? Under 3 minutes
 	@$(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available() and "gpu-check: PyTorch sees no CUDA GPU here")'
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m cuda -n $(WORKERS) -rA --durations=10 tests/test_gpu.py
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m cuda -n auto --maxprocesses 8 -rA --durations=10 tests/test_gpu.py
 
 bench: dev  ## measure speed (BENCH='name ...': only those)
 	@$(BIN)/python tests/bench --json out/bench.json $(BENCH)
@@ -150,6 +153,10 @@ gpu-train: dev  ## train the shipped models in MINUTES=8 on one GPU, from nothin
 gpu-font: dev  ## out/font.zip: the instruments that the shipped models need, cut from the installed SoundFont, for a machine without it
 	@mkdir -p out
 	@$(BIN)/python gpu/soundfont.py "$$($(BIN)/python -c 'from jingles.data.synth import find_soundfont; print(find_soundfont())')" out/font.zip --programs $(PROGRAMS) --keys 36:96
+
+gpu-pack: dev  ## out/gpu-pack: what `make gpu-train` needs on a machine without the internet, below 64 MiB (MIDI=folder, HAVE=list of its packages, GPU_PYTHON=3.12)
+	@rm -rf out/gpu-pack
+	@$(BIN)/python gpu/pack.py out/gpu-pack --python $(GPU_PYTHON) --programs $(PROGRAMS) $(if $(MIDI),--midi '$(MIDI)') $(if $(HAVE),--have '$(HAVE)')
 
 wheel: $(BIN)/pip  ## dist/jingles-*.whl, weights included
 	@rm -rf build

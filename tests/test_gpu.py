@@ -67,29 +67,34 @@ def combination(paradigm, form, backbone, injection):
     return model, clean(model.spec), control(frames=FRAMES*model.spec.curves_per_frame)
 
 
-def grid(device):
-    "Every combination on a GPU; of the CPU's, which test_grid.py goes through, one for each paradigm and injection"
-    for paradigm, row in PARADIGMS.items():
-        forms = [form for form, spec in SPECS.items() if row.paradigm.discrete == bool(spec.classes)]
-        yield from ((paradigm, *rest) for rest in itertools.product(forms if device == 'cuda' else forms[-1:], BACKBONES if device == 'cuda' else ['unet'], INJECTORS))
+def grid(paradigm, device):
+    "Every combination on a GPU; of the CPU's, which test_grid.py goes through, one for each injection"
+    forms = [form for form, spec in SPECS.items() if PARADIGMS[paradigm].paradigm.discrete == bool(spec.classes)]
+    yield from itertools.product([paradigm], forms if device == 'cuda' else forms[-1:], BACKBONES if device == 'cuda' else ['unet'], INJECTORS)
 
 
 @pytest.mark.parametrize('precision', TOLERANCES)
+@pytest.mark.parametrize('paradigm', PARADIGMS)
 @pytest.mark.parametrize('device', DEVICES)
-def test_every_combination_equals_the_cpu(device, precision):
-    "Paradigm x format x backbone x injection: a step of training and a sample"
+def test_every_combination_equals_the_cpu(device, paradigm, precision):
+    "Format x backbone x injection: a step of training and a sample"
     wrong, seen = [], 0
-    for names in grid(device):
+    allowed = TOLERANCES[precision] | OF_DIFFERENCES.get(paradigm, {}).get(precision, {})
+    for names in grid(paradigm, device):
         model, x0, cond = combination(*names)
         exact = learn_and_draw(model, x0, cond, 'cpu', 'fp32')
         model, x0, cond = combination(*names)
         off = differences(learn_and_draw(model, x0, cond, device, precision), exact)
         seen += 1
         assert precision == 'fp32' or any(off.values()), f'{names} was not computed in bfloat16'
-        allowed = TOLERANCES[precision] | OF_DIFFERENCES.get(names[0], {}).get(precision, {})
         wrong += [f'{" x ".join(names)}: {what} is off by {value:.2g}' for what, value in off.items() if not value < allowed[what]]
-    assert seen >= (200 if device == 'cuda' else len(PARADIGMS)*len(INJECTORS))
+    assert seen == (len(BACKBONES)*len(INJECTORS)*(3 if PARADIGMS[paradigm].paradigm.discrete else 4) if device == 'cuda' else len(INJECTORS))
     assert not wrong, '\n'.join(wrong)
+
+
+def test_grid_of_a_gpu_has_every_combination():
+    "Those that compose, as test_grid.py counts them: 80 of each continuous paradigm, 60 of the discrete one"
+    assert {p: len(list(grid(p, 'cuda'))) for p in PARADIGMS} == dict(edm=80, consistency=80, ddpm=80, discdpm=60)
 
 
 @pytest.mark.parametrize('device', DEVICES)
@@ -171,6 +176,9 @@ def test_bench_at_a_tiny_size(monkeypatch):
     wanted = ('small, fp32 [steps/s]', 'edm-encodec, 8 x 4 s in 18 steps, bf16 [s]', 'discdpm-encodec, 8 x 4 s in 1000 steps, bf16 [s]', 'edm-encodec, achieved [TFLOP/s]',
               'GroupNorm(1) of CQT, both ways [ms]', 'small, one evaluation [ms]')
     assert all(found[name] > 0 for name in wanted), found
+    assert found['small, bf16 / fp32, by the step'] > 0
+    late = iter(range(0, 10**6, 60))      # each part takes a minute: the fifth is not begun
+    assert 0 < bench_gpu.run('cpu', tiny=True, clock=lambda: next(late))['parts left out for want of time, of 7'] < 7
     if not torch.cuda.is_available(): assert bench_gpu.run() == {'GPU': 'none here: PyTorch sees no CUDA GPU'}
 
 

@@ -346,7 +346,7 @@ def learn_codebooks(x,                 # vectors `(n, c)`
     from vector_quantize_pytorch import ResidualVQ
     torch.manual_seed(seed)
     vq = ResidualVQ(dim=x.shape[-1], num_quantizers=books, codebook_size=classes, kmeans_init=True, kmeans_iters=8,
-                    decay=0.97, threshold_ema_dead_code=0.1*batch/classes).train()
+                    decay=0.97, threshold_ema_dead_code=0.1*batch/classes).to(x.device).train()
     sizes = [8*batch] + [batch]*(steps - 5) + [8*batch]*4
     for size in tqdm(sizes, desc='codebooks', disable=None): vq(x[torch.randint(len(x), (size,))][None])
     return vq.codebooks.clone()
@@ -404,7 +404,8 @@ def learn_codes(codec, clips, frames, kind=CodecCodes, **options) -> CodecCodes:
     """Codes of the class `kind` for `codec`, learned from the latents `(b, c, t)` of some whole clips and from many
     `frames` `(n, c)`; `options` are those of `learn_codebooks`"""
     weight = channel_sensitivity(codec, clips, heard=kind.heard)
-    return kind(codec, learn_codebooks(frames*weight, **options)/weight, weight)
+    books = learn_codebooks(frames*weight.to(frames.device), **options)
+    return kind(codec, books.to(weight.device)/weight, weight)
 
 # %% ../../nbs/42_formats.codec.ipynb #c091
 def save_codes(codes, folder):

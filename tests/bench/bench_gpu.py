@@ -105,16 +105,37 @@ def graphs(name, device, tiny):
     return {f'{name}, one evaluation [ms]': 1000*plain, f'{name}, as a CUDA graph [ms]': 1000*replayed, f'{name}, plain / graph': plain/replayed}
 
 
-def run(device=None, tiny=False):
+LIMIT = 240                                   # seconds for all of it
+COMPILING = 60                                # a network that torch.compile has not seen, forward and backward: none is begun with less time left
+TO_COMPILE = ('small', 'edm-encodec', 'edm-cqt', 'discdpm-encodec', 'best')      # the others have the networks of these
+
+
+def parts_of(device, tiny):
+    "`[(seconds that must be left, function that gives figures)]`, what matters most first"
+    from bench_training import KINDS, PRESETS, gpu_figures
+    small = dict(seconds=0.5, steps=1, warm=1) | TINY if tiny else {}
+    plain, compiled = ({k: v for k, v in KINDS.items() if ('compiled' in k) == c} for c in (False, True))
+    def training(name, kinds): return lambda: gpu_figures(device, (name,), kinds, **small)
+    parts = [(5, training(name, plain)) for name in (('small',) if tiny else PRESETS)]
+    parts += [(5, lambda n=n: inference(n, device, tiny)) for n in REPORT]
+    parts += [(5, lambda: roofline('edm-encodec', device, tiny)), (15, lambda: group_norm(device, tiny)), (5, lambda: graphs('small', device, tiny))]
+    return parts + [(COMPILING, training(name, {kind: how})) for name in TO_COMPILE for kind, how in reversed(compiled.items()) if not tiny]
+
+
+def against_fp32(figures):
+    "How much faster each kind of training is than float32"
+    names = [k.removesuffix(', fp32 [steps/s]') for k in figures if k.endswith(', fp32 [steps/s]')]
+    return {f'{name}, {kind} / fp32, by the step': figures[key]/figures[f'{name}, fp32 [steps/s]'] for name in names
+            for kind in ('bf16', 'bf16 compiled', 'fp32 compiled') if (key := f'{name}, {kind} [steps/s]') in figures}
+
+
+def run(device=None, tiny=False, clock=time.perf_counter):
     import torch
-    from bench_training import KINDS, gpu_figures
     device = device or ('cuda' if torch.cuda.is_available() else None)
     if device is None: return {'GPU': 'none here: PyTorch sees no CUDA GPU'}
-    small = dict(presets=('small',), kinds={k: v for k, v in KINDS.items() if 'compiled' not in k}, seconds=0.5, steps=1, warm=1) | TINY
-    figures = gpu_figures(device, **(small if tiny else {}))
-    parts = [lambda n=n: inference(n, device, tiny) for n in REPORT]
-    parts += [lambda: roofline('edm-encodec', device, tiny), lambda: group_norm(device, tiny), lambda: graphs('small', device, tiny)]
-    for part in parts:
+    began, figures, left_out = clock(), {}, 0
+    for needed, part in parts_of(device, tiny):
+        if clock() - began + needed > LIMIT: left_out += 1; continue
         gc.collect()
         if device == 'cuda': torch.cuda.empty_cache()
         try: figures |= part()
@@ -122,4 +143,5 @@ def run(device=None, tiny=False):
             if tiny: raise
             figures[f'{type(e).__name__}'] = str(e).splitlines()[0][:120]      # what does not go is said, and the rest is measured
     peak = next((v for k, v in PEAKS.items() if device == 'cuda' and k in torch.cuda.get_device_name()), None)
-    return figures | ({'data sheet, bf16 [TFLOP/s]': peak/1e12} if peak else {})
+    figures |= against_fp32(figures) | ({'data sheet, bf16 [TFLOP/s]': peak/1e12} if peak else {})
+    return figures | {f'parts left out for want of time, of {len(parts_of(device, tiny))}': left_out, 'all of it [s]': clock() - began}
