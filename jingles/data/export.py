@@ -228,7 +228,7 @@ def enlarge_plan(db:Database, held:dict) -> Database:
     return db._replace(parameters=now | size_parameters(now) | dict(enlarged_from=enlarged_from))
 
 # %% ../../nbs/58_data.export.ipynb #c084
-DEPENDENCIES = 'jingles', 'numpy', 'torch', 'tensorflow', 'symusic', 'pyfluidsynth'
+DEPENDENCIES = 'jingles', 'numpy', 'torch', 'symusic', 'pyfluidsynth'
 
 def dependency_versions() -> dict:
     "The versions of Python and of the packages that an export depends on, None for one that is not installed"
