@@ -14,7 +14,7 @@ from typing import Callable, NamedTuple
 
 import torch
 
-from ..core import check, fingerprint, seed_everything
+from ..core import check, default_device, fingerprint, seed_everything
 from ..data.batches import make_batches, random_crops, require_manifest
 from .checkpoints import Plan
 from .loop import train_module
@@ -153,7 +153,8 @@ def train_codes(data,           # an export of a codec's latents
     check(format.get('weights_sha256') == fingerprint(codec),
           f"{data} holds latents of another codec; export them again with this one")
     clips = next(iter(Records(train, batch=24)))['x']
-    codes = learn_codes(codec, clips, sample_latents(train, codec.spec.rate), codes_class, **options)
+    latents = sample_latents(train, codec.spec.rate).to(default_device())
+    codes = learn_codes(codec, clips, latents, codes_class, **options)
     save_codes(codes, out)
     if not (Path(out)/'model.safetensors').exists(): save_codec(codec, out)
     return codes
