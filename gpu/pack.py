@@ -15,7 +15,7 @@ import soundfont
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT = 64*2**20
 SOURCES = 'jingles', 'gpu', 'tests', 'settings.ini', 'pyproject.toml', 'setup.py', 'constraints.txt', 'LICENSE'
-# what nothing imports on the way: TensorFlow, by far the largest, is replaced by NumPy where it is missing (chapter 39)
+# what nothing imports on the way: TensorFlow, by far the largest, is replaced by NumPy where it is missing (chapter 7)
 UNUSED = {'tensorflow', 'papermill', 'tensorboard', 'encodec', 'torch', 'jingles'}
 CORE = re.compile('lib(c|m|pthread|dl|rt|stdc\\+\\+|gcc_s|gomp)[.-]|ld-linux')      # these must be the target's own
 PLATFORMS = [f'manylinux_2_{n}_x86_64' for n in (17, 24, 27, 28, 31, 34)] + ['manylinux2014_x86_64', 'manylinux1_x86_64', 'linux_x86_64']
