@@ -120,7 +120,7 @@ def select_codecs(scale:CodecScale, variants:str='', decoders:str='') -> CodecSc
 def export_sounds(scale:CodecScale, out, midi=None, workers:int=1) -> Path:
     "The folder of the sounds to train with and to hold out, of other melodies; made or completed"
     source = MelodySource(midi, playing='expressive')
-    export(out, source, recipe=ExportSettings(scale.clips, scale.seconds, 1), workers=workers)
+    export(out, source, settings=ExportSettings(scale.clips, scale.seconds, 1), workers=workers)
     return Path(out)
 
 # %% ../../nbs/81_evaluation.codecs.ipynb #cc81fa35e1
@@ -343,9 +343,7 @@ def train_decoders(scale:CodecScale, data, out):
 # %% ../../nbs/81_evaluation.codecs.ipynb #cc81cb7a1d
 def phase_ways(codec) -> dict:
     "The ways in which `codec` can make sound of latents: `{name: f(latents, n)}`"
-    found = partial(SpectralCodec.decode, codec)
-    if not isinstance(codec, InverseSTFTCodec): return {'single pass, 2 rounds': found}
-    return {'its own': codec.decode, 'single pass, 2 rounds': found}
+    return {'its own' if isinstance(codec, InverseSTFTCodec) else 'single pass, 2 rounds': codec.decode}
 
 # %% ../../nbs/81_evaluation.codecs.ipynb #cc81cb7a1da
 @torch.no_grad()
