@@ -1,6 +1,37 @@
-"""Eight seconds of sound in default quality and in few steps, and a preview of four: how long, beside the control embedded anew at each step, 70 evaluations of the network (Heun), and the floor of one evaluation and one decoding"""
-import time
+"""Eight seconds of sound in default quality and in few steps, and a preview of four: how long, beside the control embedded anew at each step, 70 evaluations of the network (Heun), and the floor of one evaluation and one decoding
+
+An evaluation has some 200 stretches that PyTorch deals to OpenMP's threads. What these do in between - sleep, as the command line has it, or spin - is an environment variable, read when
+a process begins: so processes of their own say what one thread, two that sleep, two that spin for 0.2 ms and two that spin as long as OpenMP likes make of it, by the wall. On a machine with idle cores only."""
+import json, os, subprocess, sys, time
 from statistics import median
+
+CHILD = """
+import json, time, torch
+from jingles import generate as g
+from jingles.models import load_model
+model = load_model(device='cpu')
+cond = g.demo_curves(rate=model.spec.curve_rate, features=model.config.features)
+x, asked = torch.zeros(model.spec.shape(model.frames(cond))), model.condition(cond)
+ways = dict(evaluation=lambda: model.net(x, torch.zeros(1), asked), decoding=lambda: model.decode(x), generated=lambda: g.generate(model, cond))
+def seconds(f, n):
+    def once(): began = time.perf_counter(); f(); return time.perf_counter() - began
+    once()
+    return min(once() for _ in range(n))
+with torch.inference_mode(): print(json.dumps({name: seconds(f, 3 if name == 'generated' else 15) for name, f in ways.items()} | dict(threads=torch.get_num_threads())))
+"""
+WAITS = {'one thread': dict(OMP_NUM_THREADS='1'), 'sleeping threads': dict(OMP_WAIT_POLICY='PASSIVE'),
+         'threads that spin for 0.2 ms': dict(OMP_WAIT_POLICY='PASSIVE', GOMP_SPINCOUNT='20000'), 'threads that spin': {}}
+
+
+def by_threads(waits=WAITS):
+    "Seconds of an evaluation, a decoding and 8 s of sound in processes whose threads wait in another way each"
+    plain = {k: v for k, v in os.environ.items() if k not in ('OMP_NUM_THREADS', 'OMP_WAIT_POLICY', 'GOMP_SPINCOUNT')}
+    found = {}
+    for name, env in waits.items():
+        done = subprocess.run([sys.executable, '-c', CHILD], env=plain | env, capture_output=True, text=True)
+        took = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {done.stderr.strip().splitlines()[-1]: 0.}
+        found |= {f'{name}: {what}': took[what] for what in took if what != 'threads'}
+    return found
 
 
 def run(repeats=5):
@@ -43,4 +74,4 @@ def run(repeats=5):
             'control anew at each step / ours': ratio('anew', 'ours'), '70 evaluations with Heun / ours': ratio('heun', 'ours'), '70 evaluations with Heun / few steps': ratio('heun', 'few'),
             'ours / floor': ratio('ours', 'evaluation', 'decoding'), 'few steps / floor': ratio('few', 'evaluation', 'decoding'),
             'one evaluation [s]': middle('evaluation'), 'one decoding [s]': middle('decoding'), 'of ours the codec [share]': ratio('decoding', 'ours'),
-            'loading before [s]': loading, 'threads': torch.get_num_threads()}
+            'loading before [s]': loading, 'threads': torch.get_num_threads()} | by_threads()
