@@ -20,10 +20,9 @@ __all__ = ['START_MODES', 'ACCEPTS', 'QUALITIES', 'CUSTOM', 'VISITOR', 'STYLE_SL
            'on_fetch', 'free_presets', 'start_take', 'count_takes', 'drawn_curves', 'GenerationPlan', 'plan_generation',
            'takes_folder', 'stored_take', 'restored_card', 'store_card', 'store_takes', 'restore_takes',
            'measure_restored', 'Cancelled', 'update_takes', 'progress_callback', 'features_of_take', 'measure_takes',
-           'generate_takes', 'try_lock', 'shared_turn', 'run_worker', 'start_generation', 'LatestRequest',
-           'same_curves', 'LiveRequest', 'live_request', 'request_live', 'live_base', 'changed_from', 'live_take',
-           'preview_options', 'show_preview', 'add_live_take', 'Live', 'draw_live', 'return_to', 'start_live',
-           'stop_live']
+           'generate_takes', 'try_lock', 'shared_turn', 'run_worker', 'start_generation', 'LiveRequest', 'live_request',
+           'request_live', 'LatestRequest', 'same_curves', 'live_base', 'changed_from', 'live_take', 'preview_options',
+           'show_preview', 'add_live_take', 'Live', 'draw_live', 'return_to', 'start_live', 'stop_live']
 
 # %% ../nbs/89_studio.ipynb #st003
 import io, math, os, tempfile, threading, zipfile
@@ -1008,6 +1007,20 @@ def start_generation(studio, **instead):
         studio.busy = False
         set_status(studio, 'error', error_text(e))
 
+# %% ../nbs/89_studio.ipynb #182d45d3
+class LiveRequest(NamedTuple):
+    "A drawing, and the model that is to play it with its name"
+    cond: Cond
+    model: object
+    name: str
+
+def live_request(studio) -> LiveRequest: return LiveRequest(drawn_curves(studio), studio.model, studio.model_name)
+
+def request_live(studio):
+    "While Live is on, have what is drawn now played"
+    with studio.writing:
+        if studio.live and not studio.switching: studio.live.latest.put(live_request(studio))
+
 # %% ../nbs/89_studio.ipynb #st074
 class LatestRequest:
     "Room for one request between two threads; `newer` is set while one waits, `replaced` counts those that nobody took"
@@ -1033,20 +1046,6 @@ def same_curves(a:Cond, b:Cond) -> bool:
     "Whether two controls ask for the same"
     def alike(u, v): return u is v or (u is not None and v is not None and u.shape == v.shape and bool((u == v).all()))
     return a.local.keys() == b.local.keys() and alike(a.vector, b.vector) and all(alike(a[k], b[k]) for k in a.local)
-
-# %% ../nbs/89_studio.ipynb #182d45d3
-class LiveRequest(NamedTuple):
-    "A drawing, and the model that is to play it with its name"
-    cond: Cond
-    model: object
-    name: str
-
-def live_request(studio) -> LiveRequest: return LiveRequest(drawn_curves(studio), studio.model, studio.model_name)
-
-def request_live(studio):
-    "While Live is on, have what is drawn now played"
-    with studio.writing:
-        if studio.live and not studio.switching: studio.live.latest.put(live_request(studio))
 
 # %% ../nbs/89_studio.ipynb #4768e5a9
 def live_base(take:Take|None, request:LiveRequest) -> Take|None:
