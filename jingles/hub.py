@@ -115,7 +115,8 @@ def card_body(folder, repo:str) -> str:
     cfg = json.loads((Path(folder)/'config.json').read_text('utf8'))
     data = Path(folder)/'data.json'
     records = json.loads(data.read_text('utf8'))['trained_on'] if data.exists() else []
-    trained = ', '.join(dict.fromkeys(str((r or {}).get('database', 'a database that was not recorded')) for r in records))
+    names = [str((r or {}).get('database', 'a database that was not recorded')) for r in records]
+    trained = ', '.join(dict.fromkeys(names))
     about = f"{cfg['paradigm']} on {cfg['format']}, follows {cfg['features']}"
     return f"# {repo.split('/')[1]}\n\nA model of jingles: {about}. Trained on: {trained or 'not recorded'}.\n"
 
