@@ -467,6 +467,48 @@ def test_another_model(page, kernel):
     assert (kernel.rows[1] == pitch).all()
 
 
+HOLD_MODELS = """
+import threading, jingles.studio
+studio.asked, studio.used, studio.seen, studio.go, load_now = [], [], [], threading.Event(), jingles.studio.load_named
+def held(studio, name):
+    studio.asked.append(name); studio.go.wait()
+    return load_now(studio, name)
+jingles.studio.load_named = held
+studio.observe(lambda change: studio.used.append(studio.model_name), 'options')
+studio.observe(lambda change: studio.seen.append(change['new']['code']), 'status')
+"""
+
+
+def test_model_while_live(page, kernel):
+    "While Live is on another model is chosen, and another before that one is there: it goes on, with the newest; what cannot be loaded is said, and a folder is typed"
+    kernel(SHOW_DEMO); kernel('studio.set(steps=4, start="new")')
+    page.page.click('.jingles-draw .live'); page.status('refined')
+    kernel(f'exec({HOLD_MODELS!r})')
+    choose = lambda label: page.page.select_option('.jingles-draw select[data-option=model]', label=label)
+    chosen = lambda name: page.page.wait_for_function("(name) => document.querySelector('.jingles-draw select[data-option=model]')?.selectedOptions[0].text === name", arg=name)
+    played = lambda: kernel('[studio.model_name, studio.chosen.by[1], studio.rows[0].tolist() == studio.chosen.cond["velocity"][0, 0].tolist()]')
+    choose('sound'); assert soon(lambda: kernel('studio.asked'), len) == ['sound']
+    choose('notes-few'); assert soon(lambda: kernel('studio.loader.latest.request'), lambda name: name == 'notes-few') == 'notes-few'
+    before = kernel.rows
+    page.drag('velocity', (0.1, 0.2), (0.3, 0.2))
+    assert (soon(lambda: kernel.rows, lambda r: (r != before).any()) != before).any()
+    assert soon(played, lambda v: v == ['notes', 'notes', True], 60) == ['notes', 'notes', True]      # the model that is there goes on
+    rows = kernel.rows
+    kernel('studio.go.set()'); chosen('notes-few')
+    assert soon(played, lambda v: v == ['notes-few', 'notes-few', True], 60) == ['notes-few', 'notes-few', True]
+    assert (kernel.rows == rows).all() and np.abs(rows[0, 17:44] - 0.2).max() < 0.03
+    assert (kernel('studio.asked'), kernel('studio.used'), 'error' in kernel('studio.seen')) == (['sound', 'notes-few'], ['notes-few'], False)
+    page.page.click('.jingles-draw .live')
+    choose('Other …')
+    typed = page.page.locator('.jingles-draw input[aria-label^="Model: folder"]')
+    typed.fill('no/such/folder'); typed.press('Enter')
+    page.page.wait_for_selector('.jingles-draw .said:has-text("no model at no/such/folder")')
+    assert kernel('studio.model_name') == 'notes-few'
+    typed.fill(str(ROOT/'jingles'/'weights'/'notes')); typed.press('Enter')
+    chosen(str(ROOT/'jingles'/'weights'/'notes'))
+    choose('notes'); chosen('notes')
+
+
 def test_reload(page, kernel):
     "A page reload shows the board as it was, and it still draws; after a restart of the kernel the cell finds the drawing again"
     kernel('setattr(studio.board, "cond", __import__("jingles.generate").generate.demo_curves(2, features="notes"))')        # no lane is open
@@ -483,7 +525,9 @@ def test_reload(page, kernel):
 
 
 def test_restart(lab, page):
-    "The page says that the kernel has gone; what is drawn meanwhile is there when the cell runs again"
+    "The page says that the kernel has gone; what is drawn meanwhile is there when the cell runs again, and so are the takes"
+    takes = page.page.locator('.take .how').all_text_contents()
+    assert takes
     page.page.evaluate("void jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
     page.page.wait_for_selector('.jingles-draw .notice:has-text("Nobody listens")')
     page.tool('Erase')
@@ -495,6 +539,7 @@ def test_restart(lab, page):
     kernel = Kernel(*lab)
     assert (soon(lambda: kernel.rows, lambda r: (r[0, 92:118] == -1).all())[0, 92:118] == -1).all()
     assert page.page.locator('.jingles-draw .notice').text_content() == ''
+    page.page.wait_for_function('(takes) => [...document.querySelectorAll(".take .how")].map((e) => e.textContent).join() === takes.join()', arg=[t.removeprefix('A · ').removeprefix('B · ') for t in takes])
     kernel.close()
 
 
