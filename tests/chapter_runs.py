@@ -1,7 +1,7 @@
 """A chapter is run once for all tests of a session: for the one that checks it, and for those that go on with the networks it trained
 
 Whoever comes first runs it, in whichever process of pytest-xdist; the others wait for it and read what it left."""
-import fcntl, json, os, subprocess
+import fcntl, json, os, re, subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +11,8 @@ from book import ROOT
 TAKEN_FROM = ('30_toy.swissroll',)      # chapters whose networks tests go on with
 
 def run_chapter(path):
-    "Run the chapter `path`, unless it was: `returncode`, `stdout`, `stderr`, and of those in `TAKEN_FROM` the file `networks`"
+    """Run the chapter `path`, unless it was: `returncode`, `stdout`, `stderr`, and of those in `TAKEN_FROM` the file `networks`;
+    `processor_seconds` that it took, None where it did not get to its end"""
     folder = Path(forked.start_server())/'chapters'
     folder.mkdir(exist_ok=True)
     done, networks = folder/f'{path.stem}.json', folder/f'{path.stem}.pt'
@@ -21,7 +22,8 @@ def run_chapter(path):
             env = {k: v for k, v in os.environ.items() if k != 'MPLBACKEND'}        # pictures in the notebook
             if path.stem in TAKEN_FROM: env['KEEP_NETWORKS'] = str(networks)
             ran = subprocess.run(forked.command(ROOT/'tests'/'chapters.py', '--path', path, '--n_workers', 0), cwd=ROOT, env=env, capture_output=True, text=True, timeout=600)
-            done.write_text(json.dumps(dict(returncode=ran.returncode, stdout=ran.stdout, stderr=ran.stderr)))
+            took = re.search(r'([\d.]+) processor seconds', ran.stdout)
+            done.write_text(json.dumps(dict(returncode=ran.returncode, stdout=ran.stdout, stderr=ran.stderr, processor_seconds=took and float(took[1]))))
     return SimpleNamespace(**json.loads(done.read_text()), networks=networks)
 
 

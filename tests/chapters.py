@@ -3,13 +3,17 @@
 A saved output that the code no longer gives misleads its readers. Words are compared, numbers are not: times, speeds and the last digits differ from machine to machine.
 With MEND=1 in the environment such outputs are replaced by what the code gives now, with MEND=all those too that differ in numbers or pictures only: after a change of a model, or of how pictures are drawn.
 What is never the same, such as a table that depends on the machine, stands in a cell with the directive `#| volatile`.
+How many processor seconds a chapter took is printed, and a chapter that takes over LIMIT has failed: it is to be read in one sitting, and run as often.
 With the variable KEEP_NETWORKS the states of the networks that a chapter has trained are saved in that file: tests go on with them (chapter_runs.py)."""
-import json, os, re, sys
+import json, os, re, sys, time
 
 import nbdev.test
 from execnb.shell import CaptureShell
 
 PLAIN = nbdev.test.test_nb
+# processor seconds of a chapter: twice the 60 that are aimed at, for they grow where others use the same caches. What a chapter waits for is not in them, so a busy machine changes them little
+LIMIT = 120
+LOOP_SECONDS = 0.07      # processor seconds of `loop_seconds` on the machine that LIMIT is meant for
 NUMBER = re.compile(r'(?<![A-Za-z_])[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?%?')
 
 
@@ -64,15 +68,42 @@ def keep_networks(variables, path):
     torch.save({k: v.state_dict() for k, v in variables.items() if isinstance(v, torch.nn.Module) and not k.startswith('_')}, path)
 
 
+def processor_seconds():
+    "What this process and the children that it has waited for have had of the processors so far"
+    return sum(os.times()[:4])
+
+
+def loop_seconds():
+    "Processor seconds of a bit of Python and of matrices, the best of three: what this machine is like now"
+    import numpy as np
+    def once():
+        start, x, total = time.process_time(), np.random.default_rng(0).standard_normal((256, 256)), 0
+        for _ in range(40): x = np.tanh(x @ x/16)
+        for i in range(1_000_000): total += i % 7
+        return time.process_time() - start
+    return min(once() for _ in range(3))
+
+
+def too_long(spent):
+    "Why a chapter that took `spent` processor seconds is too long: a line, or None. Slower machines, which are measured only then, may take longer"
+    if spent <= LIMIT: return None
+    allowed = LIMIT*max(1, loop_seconds()/LOOP_SECONDS)
+    return f'took {spent:.0f} processor seconds, over the {allowed:.0f} that this machine may take; let its cells do less, on smaller data' if spent > allowed else None
+
+
 def test_nb(fn, *args, **kwargs):
-    "nbdev's, and then the comparison; a chapter whose outputs are stale has failed"
+    "nbdev's, and then the comparison; a chapter whose outputs are stale, or that took too long, has failed"
     nbdev.test.CaptureShell, Comparing.found = Comparing, []
+    before = processor_seconds()
     passed, seconds = PLAIN(fn, *args, **kwargs)
+    spent = processor_seconds() - before
+    print(f'{fn.stem}: {spent:.1f} processor seconds')
     if passed and os.environ.get('MEND') and Comparing.found: mend(fn, Comparing.found); return passed, seconds
     if passed and os.environ.get('KEEP_NETWORKS') and 'torch' in sys.modules: keep_networks(Comparing.last.user_ns, os.environ['KEEP_NETWORKS'])
     for line, *_ in Comparing.found: print(f'{fn.name}: {line}', file=sys.stderr)
     if Comparing.found: print(f'{fn.name}: run it and save it again', file=sys.stderr)
-    return passed and not Comparing.found, seconds
+    if long := too_long(spent): print(f'{fn.name} {long}', file=sys.stderr)
+    return passed and not Comparing.found and not long, seconds
 
 
 if __name__ == '__main__':

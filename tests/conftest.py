@@ -43,6 +43,15 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: 2 if item.name in LONG_CHAPTERS else place.get(item.path.name, len(SLOWEST)))
 
 
+def pytest_terminal_summary(terminalreporter):
+    "The chapters that took longest, in processor seconds; 60 are aimed at, and `chapters.py` lets those fail that take over its LIMIT"
+    reports = terminalreporter.stats.get('passed', []) + terminalreporter.stats.get('failed', [])
+    took = {r.nodeid.partition('[')[2][:-1]: dict(r.user_properties)['processor seconds'] for r in reports if 'processor seconds' in dict(r.user_properties)}
+    slowest = sorted(((seconds, name) for name, seconds in took.items() if seconds), reverse=True)[:10]
+    if slowest: terminalreporter.section('slowest chapters, processor seconds')
+    for seconds, name in slowest: terminalreporter.write_line(f'{seconds:8.1f} {name}', yellow=seconds > 60)
+
+
 @pytest.fixture(scope='session')
 def root():
     "The project's folder"

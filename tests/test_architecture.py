@@ -15,6 +15,9 @@ from style import report, styles
 HEAVY = ('torch', 'tensorflow', 'numpy', 'scipy', 'librosa', 'matplotlib')
 
 
+def module_file(c): return ROOT/'jingles'/(c.module.replace('.', '/') + '.py')
+
+
 # ---- the order of the book
 
 def test_names_and_numbers():
@@ -45,7 +48,7 @@ def test_modules_import_no_later_chapter():
     number = {f'jingles.{c.module}': c.number for c in chapters()}
     checked = 0
     for c in chapters():
-        path = ROOT/'jingles'/(c.module.replace('.', '/') + '.py')
+        path = module_file(c)
         assert path.exists(), f'{c.path.name} was never exported'
         package = ['jingles', *c.module.split('.')[:-1]]
         for node in ast.walk(ast.parse(path.read_text(encoding='utf8'))):
@@ -85,7 +88,7 @@ def test_one_name_means_one_thing():
     "A name at the top of a module is that of no other module; what must stay double is in DOUBLE, with the reason"
     homes = defaultdict(set)
     for c in chapters():
-        for name in defined(ast.parse((ROOT/'jingles'/(c.module.replace('.', '/') + '.py')).read_text(encoding='utf8')).body):
+        for name in defined(ast.parse(module_file(c).read_text(encoding='utf8')).body):
             if not name.startswith('__'): homes[name].add(c.module)
     double = {name: sorted(modules) for name, modules in homes.items() if len(modules) > 1}
     new = [f'{name}: {" and ".join(modules)}' for name, modules in sorted(double.items()) if name not in DOUBLE]
@@ -164,6 +167,13 @@ def test_style(capsys):
         if s.words_per_line < 1: wrong.append(f'{s.name}: {s.words_per_line:.1f} words of prose per exported line; aim at 2.5')
         if s.hidden_share > .5: wrong.append(f'{s.name}: {s.hidden_share:.0%} of the tests are hidden; aim at under 25%')
     assert not wrong, '\n'.join(wrong)
+
+
+def test_lines_of_exported_code():
+    "At most 120 characters; nbdev breaks the lines of `__all__`"
+    lines = {c.path.name: re.sub(r'^__all__ = \[.*?\]$', '', module_file(c).read_text(encoding='utf8'), flags=re.M | re.S).splitlines() for c in chapters()}
+    wide = [f'{name}: {line.strip()[:60]}... has {len(line)} characters' for name, found in lines.items() for line in found if len(line) > 120]
+    assert not wide, '\n'.join(wide)
 
 
 @pytest.mark.parametrize('path', notebooks(), ids=lambda p: p.stem)

@@ -66,7 +66,8 @@ def from_sound(wav,               # one voice, (n,) at 24 kHz
                features='pvt',    # the set
 ) -> Cond:
     "The curves of a set measured on a sound; those that cannot be measured are left open. ValueError for silence"
-    check(len(wav) and np.abs(wav).max() > 1e-4, "the recording is silent; move closer to the microphone, or choose another sound")
+    check(len(wav) and np.abs(wav).max() > 1e-4,
+          "the recording is silent; move closer to the microphone, or choose another sound")
     heard = AudioAnalysis(check_audio(wav), frames, frames*SAMPLE_RATE/len(wav), loudest, quiet)
     return to_cond(measure_features(heard, features), features)
 

@@ -108,7 +108,8 @@ def decode_example(data) -> dict:
         for _, entry in parts_of(dict(parts_of(memoryview(data)))[1]):
             name, feature = (dict(parts_of(entry))[k] for k in (1, 2))
             found[str(name, 'utf8')] = dict(parts_of(dict(parts_of(feature))[1]))[1]
-    except (LookupError, UnicodeDecodeError): raise ValueError('a record is not a tf.train.Example of byte strings') from None
+    except (LookupError, UnicodeDecodeError):
+        raise ValueError('a record is not a tf.train.Example of byte strings') from None
     return found
 
 # %% ../../nbs/07_data.tfrecord.ipynb #tfr39018
@@ -118,7 +119,8 @@ def write_record(file, data:bytes):
     file.write(size + struct.pack('<I', masked_crc(size)) + data + struct.pack('<I', masked_crc(data)))
 
 def read_records(path, skip:int=0, take=None, check_sums:bool=True):
-    "Yields the bytes of the records of a file from number `skip` on, `take` of them or all; ValueError names a damaged file"
+    """Yields the bytes of the records of a file from number `skip` on, `take` of them or all; ValueError names a
+    damaged file"""
     with open(path, 'rb') as f:
         for i in count() if take is None else range(skip + take):
             head = f.read(12)
