@@ -56,7 +56,8 @@ def check_own_gpu(env, gpus:int):
 # %% ../../nbs/63_trainer.processes.ipynb #n1c7f3d2
 def close_process_group():
     "Leave the process group of `torch.distributed`, if this process is in one"
-    if torch.distributed.is_available() and torch.distributed.is_initialized(): torch.distributed.destroy_process_group()
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 # %% ../../nbs/63_trainer.processes.ipynb #n1b9fda1
 def make_accelerator(plan):
