@@ -23,7 +23,7 @@ import torch
 from .audio import resample
 from .control.features import (
     CHROMA, MEASURED_PITCH, PITCH, PLAYED_BY, VELOCITY, VOICED, implements, known_features)
-from .core import SAMPLE_RATE, Cond, cat_conds, check
+from .core import Cond, cat_conds, check
 from .evaluation.adherence import (
     RATE, as_mono, audio_features, detect_onsets, f0_to_midi, level_db, loudness_correlation, measure_descriptors,
     note_active, resample_nearest, savgol_smooth, shared_frames, target_curve, target_onsets, timbre, track_pitch_wide)

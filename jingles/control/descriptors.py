@@ -18,11 +18,11 @@ from functools import cached_property
 
 import numpy as np
 
-from ..audio import k_weighting, load, resample
+from ..audio import ANALYSIS_RATE, k_weighting, load, resample
 from .curves import to_cond
 from .features import (BRIGHTNESS, LOUDNESS, MEASURED_PITCH, NOISINESS, PITCH, VIBRATO, VOICED, Feature,
                                       feature_set, hz_to_midi, implements, midi_to_hz)
-from ..core import SAMPLE_RATE, Cond, check
+from ..core import Cond, check
 
 # %% ../../nbs/53_control.descriptors.ipynb #c010
 def tone_value(feature:Feature, hz):
@@ -48,7 +48,7 @@ def noisiness_value(flatness): return NOISINESS.value(10*np.log10(np.maximum(fla
 def noisiness_flatness(value): return 10**(NOISINESS.amount(value)/10)
 
 # %% ../../nbs/53_control.descriptors.ipynb #c015
-def frame_centres(frames:int, rate:float, sample_rate=SAMPLE_RATE):
+def frame_centres(frames:int, rate:float, sample_rate=ANALYSIS_RATE):
     "The sample in the middle of each frame [frames]"
     return np.round((np.arange(frames) + 0.5)/rate*sample_rate).astype(int)
 
@@ -60,7 +60,7 @@ def frame_windows(x, n:int, middle):
 # %% ../../nbs/53_control.descriptors.ipynb #sb3ae29
 def delay_half_frame(wav, rate:float) -> np.ndarray:
     "`wav` `(..., n)` for frames that stand at j/rate: half a frame later"
-    return np.pad(wav, [(0, 0)]*(np.ndim(wav) - 1) + [(round(SAMPLE_RATE/rate/2), 0)])
+    return np.pad(wav, [(0, 0)]*(np.ndim(wav) - 1) + [(round(ANALYSIS_RATE/rate/2), 0)])
 
 # %% ../../nbs/53_control.descriptors.ipynb #c019
 LOUDNESS_WINDOW = 768      # samples, 32 ms
@@ -69,7 +69,7 @@ def frame_loudness(wav, frames:int, rate:float):
     "K-weighted level of each frame in LKFS [frames], not below -120"
     from scipy.signal import get_window, sosfilt
     weight, middle = get_window('hann', LOUDNESS_WINDOW), frame_centres(frames, rate)
-    power = sosfilt(k_weighting(), wav.astype(float))**2
+    power = sosfilt(k_weighting(ANALYSIS_RATE), wav.astype(float))**2
     share = np.append(0, weight.cumsum())
     start = LOUDNESS_WINDOW//2 - middle                                 # the part of the window inside the sound:
     first, stop = (np.clip(start + edge, 0, LOUDNESS_WINDOW) for edge in (0, len(wav)))
@@ -78,7 +78,7 @@ def frame_loudness(wav, frames:int, rate:float):
 
 # %% ../../nbs/53_control.descriptors.ipynb #c022
 SPECTRUM_SIZE = 1024      # samples, 43 ms
-SPECTRUM_FREQUENCIES = np.fft.rfftfreq(SPECTRUM_SIZE, 1/SAMPLE_RATE)[1:-1].astype(np.float32)
+SPECTRUM_FREQUENCIES = np.fft.rfftfreq(SPECTRUM_SIZE, 1/ANALYSIS_RATE)[1:-1].astype(np.float32)
 
 def power_spectrum(wav, frames:int, rate:float):
     "Power of the frequencies `SPECTRUM_FREQUENCIES` around each frame [frames, 511]; in any unit"
@@ -97,7 +97,7 @@ def spectral_flatness(power):
     return np.exp(np.log(power).mean(1))/power.mean(1)
 
 # %% ../../nbs/53_control.descriptors.ipynb #c027
-PITCH_SAMPLE_RATE = SAMPLE_RATE//2                            # Hz, of the sound in which periods are looked for
+PITCH_SAMPLE_RATE = ANALYSIS_RATE//2                            # Hz, of the sound in which periods are looked for
 PITCH_WINDOW = 768                                                  # samples of it, 64 ms
 MIN_LAG = int(PITCH_SAMPLE_RATE/midi_to_hz(108.5))            # samples
 MAX_LAG = int(PITCH_SAMPLE_RATE/midi_to_hz(23.5)) + 2
@@ -169,8 +169,8 @@ def refine_lag(s, lag, until=64):
 
 # %% ../../nbs/53_control.descriptors.ipynb #c036
 def track_pitch(wav, frames:int, rate:float):
-    "(MIDI number, voiced) of each frame [frames] of a monophonic sound at 24 kHz; C1 to C8"
-    wav, centres = resample(wav, SAMPLE_RATE, PITCH_SAMPLE_RATE), frame_centres(frames, rate, PITCH_SAMPLE_RATE)
+    "(MIDI number, voiced) of each frame [frames] of a monophonic sound at `ANALYSIS_RATE`; C1 to C8"
+    wav, centres = resample(wav, ANALYSIS_RATE, PITCH_SAMPLE_RATE), frame_centres(frames, rate, PITCH_SAMPLE_RATE)
     s = normalised_autocorrelation(frame_windows(wav, PITCH_WINDOW, centres))
     lags, scores = autocorrelation_peaks(s)
     scores = np.pad(scores, ((0, 0), (0, 1)), constant_values=UNVOICED_SCORE)*(75/rate)
@@ -235,7 +235,7 @@ def measure_features(heard:AudioAnalysis, features) -> dict:
     rows = feature_set(features).implementing('from_sound')
     return {k: np.float32(np.atleast_2d(measure(f, heard))) for k, f, measure in rows}
 
-def descriptors(audio,              # sound at 24 kHz, [n], or [b, n] for several clips
+def descriptors(audio,              # sound at `ANALYSIS_RATE`, [n], or [b, n] for several clips
                 rate:float=75,      # frames per second
                 frames:int=None,    # None: as many as the sound is long
                 features='descriptors',   # the set
@@ -243,7 +243,7 @@ def descriptors(audio,              # sound at 24 kHz, [n], or [b, n] for severa
     """`{feature: float32 [1, frames]}` ([b, 1, frames] for several) of what is heard; ValueError for a sound with NaN
     or of another shape"""
     audio = check_audio(audio)
-    frames = max(1, round(audio.shape[-1]/SAMPLE_RATE*rate)) if frames is None else frames
+    frames = max(1, round(audio.shape[-1]/ANALYSIS_RATE*rate)) if frames is None else frames
     check(frames > 0 and rate > 0, f"{frames} frames at {rate:g} Hz; expected at least one, and a rate above 0")
     if audio.ndim == 1: return measure_features(AudioAnalysis(audio, frames, rate), features)
     clips = [measure_features(AudioAnalysis(wav, frames, rate), features) for wav in audio]
@@ -272,16 +272,16 @@ def vibrato_depth(midi, voiced, rate:float) -> np.ndarray:
 def vibrato_from_sound(feature, heard:AudioAnalysis): return feature.value(vibrato_depth(*heard.pitch, heard.rate))
 
 # %% ../../nbs/53_control.descriptors.ipynb #c053
-def from_audio(sound,              # path of a sound file, or samples [n] at 24 kHz
+def from_audio(sound,              # path of a sound file, or samples [n] at `ANALYSIS_RATE`
                seconds=None,       # None: to the end; beyond the end is silence
                rate:float=75,      # frames per second
                start:float=0.,     # s
 ) -> Cond:
     "The curves of a recording as a `Cond` of the features `descriptors`; FileNotFoundError, ValueError"
-    wav = check_audio(sound if hasattr(sound, '__len__') and not isinstance(sound, str) else load(sound))
+    wav = check_audio(sound if hasattr(sound, '__len__') and not isinstance(sound, str) else load(sound, to=ANALYSIS_RATE))
     check(wav.ndim == 1, f"sound of shape {wav.shape}; expected [samples]; take one clip")
-    part = wav[round(start*SAMPLE_RATE):][:None if seconds is None else round(seconds*SAMPLE_RATE)]
+    part = wav[round(start*ANALYSIS_RATE):][:None if seconds is None else round(seconds*ANALYSIS_RATE)]
     check(len(part),
-          f"the sound is {len(wav)/SAMPLE_RATE:g} s long; there is nothing of it from {start:g} s on; "
+          f"the sound is {len(wav)/ANALYSIS_RATE:g} s long; there is nothing of it from {start:g} s on; "
           "choose an earlier start")
     return to_cond(descriptors(part, rate, None if seconds is None else round(seconds*rate)))

@@ -16,7 +16,8 @@ from .descriptors import AudioAnalysis, delay_half_frame, check_audio, measure_f
 from jingles.control.features import (
     CHROMA, LOUDNESS, PITCH_MIN, PITCH, PITCH_SEMITONES, MEASURED_PITCH, VELOCITY, VOICED, Performance, feature_set,
     midi_to_hz, implements)
-from ..core import SAMPLE_RATE, Cond, cat_conds, check
+from ..audio import ANALYSIS_RATE
+from ..core import Cond, cat_conds, check
 from ..data.melody import PITCH_RANGE, cut_melody, fit_range, read_midi, separate_notes
 from ..voices import separate_voices
 
@@ -59,7 +60,7 @@ def note_pitch_from_sound(feature, heard:AudioAnalysis):
     return np.where(velocity_from_sound(VELOCITY, heard) > 0, pitch, 0)
 
 # %% ../../nbs/54_control.heard.ipynb #s7a8848
-def from_sound(wav,               # one voice, (n,) at 24 kHz
+def from_sound(wav,               # one voice, (n,) at `ANALYSIS_RATE`
                frames:int,        # of the curves
                loudest=0.9,       # velocity of the loudest frame
                quiet=-35.,        # dB below it that count as silence
@@ -68,7 +69,7 @@ def from_sound(wav,               # one voice, (n,) at 24 kHz
     "The curves of a set measured on a sound; those that cannot be measured are left open. ValueError for silence"
     check(len(wav) and np.abs(wav).max() > 1e-4,
           "the recording is silent; move closer to the microphone, or choose another sound")
-    heard = AudioAnalysis(check_audio(wav), frames, frames*SAMPLE_RATE/len(wav), loudest, quiet)
+    heard = AudioAnalysis(check_audio(wav), frames, frames*ANALYSIS_RATE/len(wav), loudest, quiet)
     return to_cond(measure_features(heard, features), features)
 
 # %% ../../nbs/54_control.heard.ipynb #c014
@@ -139,8 +140,8 @@ def curves_from_audio(wav, seconds:float, rate:float=75, features='pvt', centred
     """The curves of the first `seconds` of a sound, for a model to follow; silent after its end, one frame more where
     frames are `centred`; ValueError for silence"""
     frames = round(seconds*rate)
-    n = round(frames/rate*SAMPLE_RATE)              # whole frames
-    part = np.asarray(wav, np.float32)[:min(n, round(seconds*SAMPLE_RATE))]
+    n = round(frames/rate*ANALYSIS_RATE)              # whole frames
+    part = np.asarray(wav, np.float32)[:min(n, round(seconds*ANALYSIS_RATE))]
     part = np.pad(part, (0, n - len(part)))
-    if centred: part = np.pad(delay_half_frame(part, rate), (0, round(SAMPLE_RATE/rate/2)))
+    if centred: part = np.pad(delay_half_frame(part, rate), (0, round(ANALYSIS_RATE/rate/2)))
     return from_sound(part, frames + centred, features=features)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ..control.features import FEATURES, PLAYED_BY, features_named
-from ..core import SAMPLE_RATE, atomic_write, check
+from ..core import atomic_write, check
 from .clips import folder_name
 from .collection import VALID_SHARE
 from .export import ExportSettings, read_manifest

@@ -31,16 +31,17 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from ..audio import ANALYSIS_RATE
 from ..control.curves import PITCH_MIN, PITCH_SEMITONES
 from ..control.descriptors import descriptors, midi_to_hz, track_pitch as track_any_pitch, frame_windows
 from ..control.features import (BRIGHTNESS, FEATURES, LOUDNESS, NOISINESS, SETS, MEASURED_PITCH, VOICED, Feature,
                                       FeatureSet, implements, features_named)
-from ..core import SAMPLE_RATE, check, rng_for
+from ..core import check, rng_for
 from ..workers import parallel_starmap
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #c005
 HOP = 320                 # samples per frame
-RATE = SAMPLE_RATE/HOP    # 75 frames per second
+RATE = ANALYSIS_RATE/HOP  # 75 frames per second
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #c006
 def as_mono(wav):
@@ -93,7 +94,7 @@ def track_pitch_pyin(wav) -> PitchTrack:
     "The fundamental frequency of a monophonic sound [n] in 75 frames per second, by pYIN tuned for C3..C5"
     wav = as_mono(wav)
     centred = np.pad(wav, (0, WINDOW))[HOP//2:]
-    f0, voiced, _ = librosa.pyin(centred, fmin=110, fmax=600, sr=SAMPLE_RATE, frame_length=WINDOW, hop_length=HOP,
+    f0, voiced, _ = librosa.pyin(centred, fmin=110, fmax=600, sr=ANALYSIS_RATE, frame_length=WINDOW, hop_length=HOP,
                                  resolution=0.2, n_thresholds=50)
     frames = len(wav)//HOP
     return PitchTrack(f0[:frames], voiced[:frames])
@@ -174,7 +175,7 @@ def spectral_flux(wav, lag=2, before=24):
     "Mean growth of the mel spectrum in dB over `lag` frames [t], vibrato suppressed (SuperFlux)"
     wav = as_mono(wav)
     x = np.concatenate([np.zeros(before*HOP, np.float32), wav, wav[:-2049:-1]])
-    mel = librosa.feature.melspectrogram(y=x, sr=SAMPLE_RATE, n_fft=2048, win_length=1024, hop_length=HOP, n_mels=138,
+    mel = librosa.feature.melspectrogram(y=x, sr=ANALYSIS_RATE, n_fft=2048, win_length=1024, hop_length=HOP, n_mels=138,
                                          fmin=60, fmax=11_000)
     db = librosa.power_to_db(mel, ref=np.max, top_db=60)
     growth = librosa.onset.onset_strength(S=db, lag=lag, max_size=3, center=False)
@@ -222,7 +223,7 @@ def onset_f1(wav, curves, pitch:PitchTrack|None=None, window=0.07) -> float:
 def timbre(wav, floor=50., coefficients=20):
     "Mean and standard deviation of the MFCCs over the sounding frames [38]; the level is left out"
     wav = as_mono(wav)
-    mel = librosa.feature.melspectrogram(y=wav, sr=SAMPLE_RATE, n_fft=1024, hop_length=2*HOP, n_mels=64, fmin=60,
+    mel = librosa.feature.melspectrogram(y=wav, sr=ANALYSIS_RATE, n_fft=1024, hop_length=2*HOP, n_mels=64, fmin=60,
                                          fmax=11_000)
     db = librosa.power_to_db(mel, ref=max(mel.max(), 1e-10), top_db=floor)
     loud = db.max(0) >= min(-30, db.max())     # a silent sound is all floor
@@ -233,7 +234,7 @@ def timbre(wav, floor=50., coefficients=20):
 def degraded(wav, rng):
     "`wav` with noise 20 to 45 dB below it, low-passed between 5 and 11 kHz: what a codec may do to a sound"
     noisy = wav + rng.standard_normal(len(wav))*np.sqrt(np.mean(np.square(wav)))*10**(-rng.uniform(20, 45)/20)
-    f = np.fft.rfftfreq(len(wav), 1/SAMPLE_RATE)
+    f = np.fft.rfftfreq(len(wav), 1/ANALYSIS_RATE)
     return np.fft.irfft(np.fft.rfft(noisy)/np.sqrt(1 + (f/rng.uniform(5000, 11_000))**8), len(wav)).astype(np.float32)
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #c053
@@ -293,7 +294,7 @@ def mel_distance(a, b) -> float:
     """Mean absolute difference, in dB, of the log-mel spectra of two sounds, floored 80 dB below the higher of their
     peaks"""
     n = min(len(a), len(b))
-    mels = [librosa.feature.melspectrogram(y=as_mono(w)[:n], sr=SAMPLE_RATE, n_fft=1024, hop_length=HOP, n_mels=80)
+    mels = [librosa.feature.melspectrogram(y=as_mono(w)[:n], sr=ANALYSIS_RATE, n_fft=1024, hop_length=HOP, n_mels=80)
             for w in (a, b)]
     peak = max(max(m.max() for m in mels), 1e-20)
     one, other = (10*np.log10(np.maximum(m/peak, 1e-8)) for m in mels)
@@ -360,7 +361,7 @@ def measure_style(wav, pitch:PitchTrack|None=None) -> dict:
     a note sounds, level in dB; NaN but for the density where no pitch is heard"""
     pitch, level = pitch or track_pitch_pyin(wav), level_db(wav)
     voiced = np.flatnonzero(pitch.voiced)
-    density = len(detect_onsets(wav, pitch))*SAMPLE_RATE/len(wav)
+    density = len(detect_onsets(wav, pitch))*ANALYSIS_RATE/len(wav)
     if not len(voiced): return dict(density=density, register=np.nan, legato=np.nan, dynamics=np.nan)
     loud, within = np.percentile(level[voiced], 75), level[voiced[0]:voiced[-1] + 1]
     return dict(density=density, register=float(f0_to_midi(pitch.f0[voiced]).mean()),
@@ -439,11 +440,11 @@ def click_metrics(wav, samples=4) -> dict:
 # %% ../../nbs/72_evaluation.adherence.ipynb #sb6b20e
 LAG_OVERSAMPLING = 8      # places per sample at which the autocorrelation is taken
 
-def periodicity(x, lag, reach, band=(0, SAMPLE_RATE/2)) -> tuple:
+def periodicity(x, lag, reach, band=(0, ANALYSIS_RATE/2)) -> tuple:
     """Of windows `x` [k, n], within a `band` in Hz: power [k], the share of it that repeats after about `lag` [k]
     samples, and after how many exactly, at most `reach` [k] away"""
     shape, size = np.hanning(x.shape[1]), 2*x.shape[1]
-    f = np.fft.rfftfreq(size, 1/SAMPLE_RATE)
+    f = np.fft.rfftfreq(size, 1/ANALYSIS_RATE)
     power = np.abs(np.fft.rfft(x*shape, size))**2*((f >= band[0]) & (f <= band[1]))
     r, own = np.fft.irfft(power, LAG_OVERSAMPLING*size), np.fft.irfft(np.abs(np.fft.rfft(shape, size))**2,
         LAG_OVERSAMPLING*size)
@@ -468,7 +469,7 @@ def harmonic_metrics(wav, pitch:PitchTrack, notes, edge=6, every=6) -> dict:
                        if pitch.voiced[i]], int)
     names = ['harmonic-to-noise [dB]', 'harmonic-to-noise 3-10 kHz [dB]', 'harmonics 3-10 kHz [dB]']
     if not len(frames): return dict.fromkeys(names, np.nan)
-    x, lag = frame_windows(as_mono(wav).astype(float), WINDOW, frames*HOP + HOP//2), SAMPLE_RATE/pitch.f0[frames]
+    x, lag = frame_windows(as_mono(wav).astype(float), WINDOW, frames*HOP + HOP//2), ANALYSIS_RATE/pitch.f0[frames]
     power, share, lag = periodicity(x, lag, 0.03*lag)
     above, shine, _ = periodicity(x, lag, np.full(len(lag), 0.5), HIGH_BAND)
     ratio = lambda p, r: power_ratio_db(p @ r, p @ (1 - r))

@@ -25,11 +25,12 @@ import torch
 from torch import nn
 
 from ..backbones.unet import UNet
-from ..core import SAMPLE_RATE, atomic_write, check, generator, load_tensors, read_json, seed_everything
+from ..core import atomic_write, check, generator, load_tensors, read_json, seed_everything
 from ..data.batches import make_batches, random_crops
 from ..data.clips import MelodySource
 from ..data.export import ExportSettings, export
 from ..data.records import Records
+from ..data.shards import RawAudio
 from .adherence import mel_distance, metric_row
 from .fad import (
     cached_reference, distance_of_embeddings, embed, fad_between, iter_sounds, kad_figures, load_embedding)
@@ -99,7 +100,7 @@ EDM_SECONDS = 2.       # of the stretches that the small model learns from
 def variant_name(variant) -> str:
     "Such as '37.5 Hz x 48' for `(2, 48)`"
     pair, channels = variant
-    return f'{SAMPLE_RATE/HOP/pair:g} Hz x {channels}'
+    return f'{RawAudio.spec.sample_rate/HOP/pair:g} Hz x {channels}'
 
 # %% ../../nbs/81_evaluation.codecs.ipynb #cc817b5200b
 def folder_of(out, name:str) -> Path:
@@ -180,7 +181,7 @@ def sample_model(codec, net, count:int, seconds:float, batch:int=16) -> list:
     edm, frames = EDM(**PROBE_EDM), codec.frames(seconds)
     sizes = [min(batch, count - i) for i in range(0, count, batch)]
     x = [edm.sample(net, (b, codec.spec.channels, frames), generator=generator(i)) for i, b in enumerate(sizes)]
-    return [codec.decode(one[None], round(seconds*SAMPLE_RATE))[0].numpy() for part in x for one in part]
+    return [codec.decode(one[None], round(seconds*codec.spec.sample_rate))[0].numpy() for part in x for one in part]
 
 # %% ../../nbs/81_evaluation.codecs.ipynb #cc81472b07
 def cpu_seconds(f, repeats:int=5) -> float:
@@ -256,7 +257,8 @@ def compare_variants(scale:CodecScale, data, out):
 def variant_sounds(scale:CodecScale, variant, data, out, seconds:float=4.) -> tuple:
     "`(the first held-out sound, what the codec makes of it, a sound of the small model)` of a variant that is trained"
     folder = folder_of(out, variant_name(variant))
-    codec, original = load_spectral(folder/'codec'), next(iter(iter_sounds(data)))[:round(seconds*SAMPLE_RATE)]
+    codec = load_spectral(folder/'codec')
+    original = next(iter(iter_sounds(data)))[:round(seconds*codec.spec.sample_rate)]
     net = load_small_model(scale, codec, folder/'model')
     return original, round_trip(codec, [original])[0], sample_model(codec, net, 1, seconds)[0]
 

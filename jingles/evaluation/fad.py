@@ -35,8 +35,8 @@ from scipy.spatial.distance import cdist
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from ..audio import resample
-from ..core import SAMPLE_RATE, atomic_write, check, default_device, load_tensors, rng_for
+from ..audio import ANALYSIS_RATE, resample
+from ..core import atomic_write, check, default_device, load_tensors, rng_for
 from ..data.records import Records, checksum, shards_in_manifest, read_shapes, tensorflow
 from ..formats.encodec import one_line_error, import_encodec
 
@@ -140,22 +140,22 @@ class Embedding(NamedTuple):
     version: str = ''      # of its weights; statistics that are kept belong to it
 
 def as_embedding(f) -> Embedding:
-    "`f`, or, where it is a plain function of a sound at 24 kHz, the `Embedding` with its name"
-    return f if isinstance(f, Embedding) else Embedding(getattr(f, '__name__', type(f).__name__), SAMPLE_RATE, f)
+    "`f`, or, where it is a plain function of a sound at `ANALYSIS_RATE`, the `Embedding` with its name"
+    return f if isinstance(f, Embedding) else Embedding(getattr(f, '__name__', type(f).__name__), ANALYSIS_RATE, f)
 
 # %% ../../nbs/71_evaluation.fad.ipynb #fd26
 def embed_sound(embedding, sound) -> np.ndarray:
-    "The embeddings (k, d), float32, of a `sound` (n,) at 24 kHz; ValueError"
+    "The embeddings (k, d), float32, of a `sound` (n,) at `ANALYSIS_RATE`; ValueError"
     embedding, sound = as_embedding(embedding), np.asarray(sound, np.float32)
     check(sound.ndim == 1 and len(sound) and np.isfinite(sound).all(),
           f"a sound of shape {sound.shape} that is empty, not of one channel or not finite; expected samples (n,)")
-    x = np.asarray(embedding.call(resample(sound, SAMPLE_RATE, embedding.rate)), np.float32)
+    x = np.asarray(embedding.call(resample(sound, ANALYSIS_RATE, embedding.rate)), np.float32)
     check(x.ndim == 2 and len(x),
           f"{embedding.name} gave an array of shape {x.shape} for a sound; expected one or more embeddings (k, d)")
     return x
 
 def embed(embedding, sounds):
-    "Yields the embeddings (k, d) of each of the `sounds` (n,), at 24 kHz; ValueError"
+    "Yields the embeddings (k, d) of each of the `sounds` (n,) at `ANALYSIS_RATE`; ValueError"
     embedding = as_embedding(embedding)
     for sound in tqdm(sounds, desc=embedding.name, leave=False): yield embed_sound(embedding, sound)
 
@@ -420,7 +420,7 @@ def iter_sounds(source, count:int|None=None):
     if not isinstance(source, (str, Path)): return source[:count]
     path = Path(source)/'valid'
     shape = read_shapes(path).get('x', (None, ()))[1]
-    check(len(shape) == 2 and shape[0] == 1 and shape[1] >= SAMPLE_RATE//10,
+    check(len(shape) == 2 and shape[0] == 1 and shape[1] >= ANALYSIS_RATE//10,
           f"{source} holds no raw audio but arrays of shape {tuple(shape)}; give a database that was exported with "
           f"--format audio")
     return islice((item['x'][0, 0].numpy() for item in Records(path)), count)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ..core import SAMPLE_RATE, check, generator, randn
+from ..core import check, generator, randn
 from ..data.shards import RawAudio, storage_dtype
 from .adherence import mel_distance, si_sdr
 from .tables import real_time_factor
@@ -87,7 +87,7 @@ def memory_growth(cfg:RunConfig|None, seconds:float=8) -> int:
     """Bytes by which the high-water mark rises while a format (None: raw audio) is made and takes `seconds` of noise
     there and back"""
     torch.set_num_threads(1)
-    audio, before = 0.1*randn((1, round(seconds*SAMPLE_RATE)), generator(0)), peak_rss()
+    audio, before = 0.1*randn((1, round(seconds*RawAudio.spec.sample_rate)), generator(0)), peak_rss()
     with torch.inference_mode():
         format = make_format(cfg) if cfg else RawAudio()
         format.decode(format.encode(audio))

@@ -27,12 +27,14 @@ import librosa
 import numpy as np
 import torch
 
+from ..audio import ANALYSIS_RATE, at_analysis_rate
 from ..control.curves import uncontrolled
-from ..core import SAMPLE_RATE, atomic_write, cat_conds, check, read_json, rng_for, weights_sha256
+from ..core import atomic_write, cat_conds, check, read_json, rng_for, weights_sha256
 from ..data.batches import require_manifest
 from ..data.clips import MelodySource
 from ..data.export import ExportSettings, export
 from ..data.samples import RequestSource, read_items
+from ..data.shards import RawAudio
 from .adherence import MetricRow, metric_row
 from .fad import (
     embedding_distances, fit_gaussian, frechet_distance, kad_from_kernels, kernel_matrices, min_share,
@@ -127,7 +129,7 @@ def model_cost(model, folder=None, batch:int=8, seconds:float=4, sampling=Sampli
 # %% ../../nbs/77_evaluation.frameworks.ipynb #f61a438
 def mel_vector(wav) -> np.ndarray:
     "A sound [n] as a coarse mel spectrogram in dB, at most 60 below its peak: [40*t], ten columns a second"
-    mel = librosa.feature.melspectrogram(y=np.asarray(wav, np.float32), sr=SAMPLE_RATE, n_fft=4800, hop_length=2400,
+    mel = librosa.feature.melspectrogram(y=np.asarray(wav, np.float32), sr=ANALYSIS_RATE, n_fft=4800, hop_length=2400,
                                          n_mels=40, fmin=60, fmax=11_000)
     return librosa.power_to_db(mel, ref=max(mel.max(), 1e-10), top_db=60).ravel().astype(np.float32)
 
@@ -135,12 +137,12 @@ def mel_vector(wav) -> np.ndarray:
 def database_sounds(data, split:str, model=None, count:int|None=None):
     "Yields the sounds [n] of a split of a database, of raw audio or in the format of `model`, which decodes them"
     held = require_manifest(data)['parameters']
-    raw = held['format']['name'] in ('audio', 'codec') and held['format']['rate'] == SAMPLE_RATE
+    raw = held['format']['name'] in ('audio', 'codec') and held['format']['rate'] == RawAudio.spec.rate
     check(raw or model, f"{data} is not of raw audio; give the model whose format it is in")
     def decode(x):
         n = round(held['seconds']*model.spec.sample_rate)
         with torch.inference_mode(): sound = model.format.decode(torch.from_numpy(x)[None].to(model.device), n)
-        return sound[0].float().cpu().numpy()
+        return at_analysis_rate(sound[0].float().cpu().numpy(), model.spec.sample_rate)
     for item in read_items(Path(data), split, count): yield item['x'][0] if raw else decode(item['x'])
 
 # %% ../../nbs/77_evaluation.frameworks.ipynb #fedb499

@@ -31,6 +31,7 @@ import torch
 from sklearn.preprocessing import StandardScaler
 from tqdm.auto import tqdm
 
+from ..audio import at_analysis_rate
 from ..control.curves import centred_notes, notes_to_curves, uncontrolled, melody_style, style_vector
 from ..control.descriptors import delay_half_frame, descriptors
 from ..control.features import FROM_NOTES, PLAYED_BY, feature_set, with_instruments
@@ -58,7 +59,7 @@ from ..workers import SharedObject, parallel_starmap, shared_workers
 # %% ../../nbs/73_evaluation.tables.ipynb #c005
 class ReferenceClip(NamedTuple):
     "A real rendering with the curves that describe it"
-    sound: np.ndarray    # (n,) at 24 kHz
+    sound: np.ndarray    # (n,) at `ANALYSIS_RATE`
     curves: dict         # name -> (c, t)
     instrument: str
     rate: float          # of the curves, frames per second
@@ -159,13 +160,14 @@ def decode_clip(item:dict, model, audio:bool, seconds:float) -> ReferenceClip:
     """The `ReferenceClip` of a record `item`, a batch of one: `x` decoded, or the sound itself for raw `audio`; its
     curves in the frames of the format of `model`"""
     frames, rate = curve_grid(model.format, seconds)
+    sample_rate = (RawAudio if audio else model).spec.sample_rate
     with torch.inference_mode():
         if audio: sound = item['x'][:, 0]
-        else: sound = model.format.decode(item['x'].to(model.device), round(seconds*model.spec.sample_rate))
+        else: sound = model.format.decode(item['x'].to(model.device), round(seconds*sample_rate))
     cond = resample_curves(Cond({k: item[k] for k in features_of(model.config)}), frames)
     found = {k: v[0].numpy() for k, v in cond.local.items()}
     instrument = instruments_of(model)[found[PLAYED_BY.name].mean(1).argmax()] if PLAYED_BY.name in found else None
-    return ReferenceClip(sound[0].float().cpu().numpy(), found, instrument, rate,
+    return ReferenceClip(at_analysis_rate(sound[0].float().cpu().numpy(), sample_rate), found, instrument, rate,
                          item['style'][0].numpy() if 'style' in item else None)
 
 # %% ../../nbs/73_evaluation.tables.ipynb #ev22
@@ -331,8 +333,8 @@ class ModelRenderer(NamedTuple):
         model = self.model.content
         frames, _ = curve_grid(model.format, seconds)
         cond = cat_conds([cond_from_arrays(model.config, r.curves(None, frames, None)) for r in requests])
-        return fit_length(generate(model, cond, **self.sampling._replace(seed=0).options(requests[0].seed)),
-                          round(seconds*model.spec.sample_rate))
+        sounds = generate(model, cond, **self.sampling._replace(seed=0).options(requests[0].seed))
+        return fit_length(at_analysis_rate(sounds, model.spec.sample_rate), RawAudio().frames(seconds))
 
 # %% ../../nbs/73_evaluation.tables.ipynb #s8bb7be
 class DecodingRenderer(NamedTuple):
@@ -346,10 +348,11 @@ class DecodingRenderer(NamedTuple):
 
     def __call__(self, requests, seconds):
         x, model = np.stack([r.arrays['x'] for r in requests]), self.model and self.model.content
-        n = round(seconds*(model.spec if model else RawAudio.spec).sample_rate)
-        if model is None: return fit_length(x[:, 0], n)
-        with torch.inference_mode():
-            return fit_length(model.format.decode(torch.from_numpy(x).to(model.device), n).float().cpu().numpy(), n)
+        frames = RawAudio().frames(seconds)
+        if model is None: return fit_length(x[:, 0], frames)
+        n = round(seconds*model.spec.sample_rate)
+        with torch.inference_mode(): sounds = model.format.decode(torch.from_numpy(x).to(model.device), n)
+        return fit_length(at_analysis_rate(sounds.float().cpu().numpy(), model.spec.sample_rate), frames)
 
 # %% ../../nbs/73_evaluation.tables.ipynb #se74188
 class CodecRoundtrip(RawAudio):

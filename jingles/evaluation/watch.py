@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from ..audio import at_analysis_rate
 from ..control.curves import resample_curves
 from ..core import Cond, check, cat_conds, switch_off
 from .adherence import RATE, adherence_report, reports_markdown
@@ -70,7 +71,10 @@ def adherence_markdown(model, held:ValidClips, sampling=SamplingOptions()) -> st
     free = generate_sounds(model, switch_off(held.cond), sampling)
     sounds = {'held-out clips': held.sounds, 'model': generate_sounds(model, held.cond, sampling),
               'model, no control': free}
-    return reports_markdown({name: adherence_rows(held, made, model.spec.curve_rate) for name, made in sounds.items()})
+    def rows(made):
+        measured = [at_analysis_rate(wav, model.spec.sample_rate) for wav in made]
+        return adherence_rows(held, measured, model.spec.curve_rate)
+    return reports_markdown({name: rows(made) for name, made in sounds.items()})
 
 # %% ../../nbs/76_evaluation.watch.ipynb #c016
 def plot_log(out):

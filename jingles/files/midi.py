@@ -23,12 +23,12 @@ from typing import NamedTuple
 import numpy as np
 
 # %% ../../nbs/84_files.midi.ipynb #w62005
-from ..audio import mel_spectrogram
+from ..audio import ANALYSIS_RATE, mel_spectrogram
 from ..control.curves import PITCH_MIN, PITCH_SEMITONES, centred_notes, default_start, notes_to_curves, to_cond
 from ..control.descriptors import AudioAnalysis, check_audio
 from ..control.features import GM_INSTRUMENTS, LOUDNESS, MEASURED_PITCH, PITCH, PLAYED_BY, VIBRATO, feature_set
 from ..control.heard import FULL_VELOCITY_DB, frame_levels
-from ..core import SAMPLE_RATE, Cond, atomic_write, check
+from ..core import Cond, atomic_write, check
 from ..data.melody import (PITCH_RANGE, VOICE_LIMITS, BadMelody, Note, Track, choose_track, cut_melody,
                                  extract_melody, fit_range, repair_midi, separate_notes, ticks_to_seconds)
 
@@ -396,7 +396,7 @@ FLUX_LAG, FLUX_RISE = 2, 2.5      # frames that the spectrum grows over; dB of a
 
 def onset_strength(wav, frames:int) -> np.ndarray:
     "How much the mel spectrum of `wav` `(n,)` grows in each of `frames` of 1/75 s, dB in the mean of all bands"
-    db = mel_spectrogram(wav)
+    db = mel_spectrogram(wav, rate=ANALYSIS_RATE)
     db = np.maximum(db, db.max() - 60)
     above, below = (np.pad(db, (pad, (0, 0)), 'edge') for pad in ((0, 1), (1, 0)))
     wide = np.maximum(db, np.maximum(above[1:], below[:-1]))
@@ -485,9 +485,9 @@ def note_spans(midi, strength, db) -> list:
 
 # %% ../../nbs/84_files.midi.ipynb #w62061
 def part_from_sound(wav, rate:float=75, name='heard', quiet=-35.) -> MidiPart:
-    """What is heard in a sound of one voice `(n,)` at 24 kHz as notes, CC 11 and bends; `quiet` dB below the loudest
+    """What is heard in a sound of one voice `(n,)` at `ANALYSIS_RATE` as notes, CC 11 and bends; `quiet` dB below the loudest
     frame is silence. ValueError for silence"""
-    wav, frames = check_audio(wav), round(len(wav)/SAMPLE_RATE*75)
+    wav, frames = check_audio(wav), round(len(wav)/ANALYSIS_RATE*75)
     loud = frames >= 8 and np.abs(wav).max() > 1e-4
     check(loud, "the sound is silent, or shorter than 0.1 s; there are no notes in it")
     midi, voiced = AudioAnalysis(wav, frames, 75).track

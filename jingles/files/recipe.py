@@ -25,7 +25,7 @@ import torch
 from ..audio import load, normalise_loudness
 from ..config import SamplingDefaults
 from ..control.curves import to_cond
-from ..core import SAMPLE_RATE, Cond, cat_conds, check, weights_sha256
+from ..core import Cond, cat_conds, check, weights_sha256
 from .midi import part_from_cond
 from .wave import Cue, Encoding, Extras, Loop, read_tags, save_sound
 from ..generate import generate
