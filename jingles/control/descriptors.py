@@ -278,7 +278,8 @@ def from_audio(sound,              # path of a sound file, or samples [n] at `AN
                start:float=0.,     # s
 ) -> Cond:
     "The curves of a recording as a `Cond` of the features `descriptors`; FileNotFoundError, ValueError"
-    wav = check_audio(sound if hasattr(sound, '__len__') and not isinstance(sound, str) else load(sound, to=ANALYSIS_RATE))
+    is_path = isinstance(sound, str) or not hasattr(sound, '__len__')
+    wav = check_audio(load(sound, to=ANALYSIS_RATE) if is_path else sound)
     check(wav.ndim == 1, f"sound of shape {wav.shape}; expected [samples]; take one clip")
     part = wav[round(start*ANALYSIS_RATE):][:None if seconds is None else round(seconds*ANALYSIS_RATE)]
     check(len(part),

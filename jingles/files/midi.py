@@ -485,8 +485,8 @@ def note_spans(midi, strength, db) -> list:
 
 # %% ../../nbs/84_files.midi.ipynb #w62061
 def part_from_sound(wav, rate:float=75, name='heard', quiet=-35.) -> MidiPart:
-    """What is heard in a sound of one voice `(n,)` at `ANALYSIS_RATE` as notes, CC 11 and bends; `quiet` dB below the loudest
-    frame is silence. ValueError for silence"""
+    """What is heard in a sound of one voice `(n,)` at `ANALYSIS_RATE` as notes, CC 11 and bends; `quiet` dB below
+    the loudest frame is silence. ValueError for silence"""
     wav, frames = check_audio(wav), round(len(wav)/ANALYSIS_RATE*75)
     loud = frames >= 8 and np.abs(wav).max() > 1e-4
     check(loud, "the sound is silent, or shorter than 0.1 s; there are no notes in it")
