@@ -214,11 +214,10 @@ function wholeStudio({ model, el, again }) {
   return s;
 }
 
-function wentOn(before, s) {            // the same lanes as before: what was done can still be undone, and as much is seen
-  if (stale(before)) return s;
-  const { past, future, tool, view, loop } = before;
-  Object.assign(s, { past, future, tool, loop });
-  if (view) setView(s, view.from, view.to);
+function wentOn(before, s) {            // what was done can still be undone, in the lanes that are the same, and as much is seen
+  const { past, future, tool, snap, view, loop, rate } = before;
+  Object.assign(s, { tool, snap, loop }, stale(before) ? historyFor(s, before) : { past, future });
+  if (view) setView(s, view.from * s.rate / rate, view.to * s.rate / rate);
   refresh(s);
   return s;
 }

@@ -491,6 +491,21 @@ const tests = {
     assert.equal(b.all().find((e) => e.dataset?.view).dataset.view, "100 200");
     b.button("Undo").click(); assert.deepEqual(b.changed(), []); assert.equal(b.model.sent.filter((m) => m.kind === "drawn").length, 0);
   },
+  async commonLanes() {                 // another model with some of the same lanes: the view stays, and Undo and Redo go on in those lanes
+    const c = await studio({ data: bytes(new Float32Array(LANES.notes.length * 300).fill(0.5)) }, "notes");
+    const row = (k) => { const lanes = c.model.get("lanes"), v = new Float32Array(c.model.get("data").buffer), n = v.length / lanes.length, i = lanes.findIndex((l) => l.label === k); return v.slice(n * i, n * i + n); };
+    const stroke = (k, from, to, value) => { c.canvas.send("pointerdown", c.point(k, from, value)); c.canvas.send("pointermove", c.point(k, to, value)); c.canvas.send("pointerup"); };
+    stroke("pitch", 0.1, 0.2, 0.9); const first = row("pitch"); stroke("velocity", 0.5, 0.6, 0.9); stroke("pitch", 0.3, 0.4, 0.1); const second = row("pitch"); c.button("Undo").click();
+    assert.deepEqual(row("pitch"), first); views.setView(c.s, 100, 200);
+    const now = new Float32Array(5 * 600).fill(-1), wide = (v) => Float32Array.from({ length: 600 }, (_, f) => v[f >> 1]);      // twice as many frames a second, too
+    now.set(wide(first)); now.fill(1, 600, 1200); c.model.traits.rate = 150; c.model.traits.data = bytes(now); c.model.set("lanes", LANES.descriptors); await turn(); await turn();
+    assert.equal(c.all().find((e) => e.dataset?.view).dataset.view, "200 400");
+    const click = (label) => { const button = c.button(label); if (!button.disabled) button.click(); return button.disabled; };
+    click("Redo"); assert.deepEqual(row("pitch"), wide(second)); assert.ok(row("voiced").every((v) => v === 1)); assert.ok(row("loudness").every((v) => v === -1)); assert.equal(click("Redo"), true);
+    click("Undo"); assert.deepEqual(row("pitch"), wide(first));
+    click("Undo"); assert.ok(row("pitch").every((v) => v === 0.5));                  // the stroke of velocity is none here, and none of the steps does nothing
+    assert.equal(c.button("Undo").disabled, true); assert.equal(c.model.sent.filter((m) => m.kind === "drawn").length, 0);
+  },
   async lastingLanes() {                // what a browser keeps of other lanes is not taken for curves of these
     const b = await studio({ lasting: true });
     b.canvas.send("pointerdown", b.point("velocity", 0.5, 0.9)); b.canvas.send("pointerup");
@@ -534,7 +549,7 @@ const ROW = { low: 0, high: 10, step: 1, choices: [], section: "Rest", help: "wh
 const OPTIONS = [{ name: "seed", label: "Seed", kind: "number", section: "" }, { name: "variations", label: "Variations", kind: "number", section: "" }, { name: "quality", label: "Quality", kind: "choice", section: "", choices: [["draft", "Draft"], ["standard", "Standard"]] },
   { name: "level", label: "Level", kind: "switch" }, { name: "region", label: "Region", kind: "region" }, { name: "style.density", label: "Density", kind: "optional", start: 2.5 }, { name: "preset.velocity", label: "Velocity", kind: "several", choices: [["", "as drawn"], ["swell", "swell"]] }].map((o) => ({ ...ROW, ...o }));
 const SETTINGS = { seed: 5, new_seed: true, variations: 1, quality: "standard", live: false, level: false, region: [0, 1], "style.density": null, "preset.velocity": [""] };
-const studio = (more = {}) => board(4, "pvt", { options: OPTIONS, settings: SETTINGS, strip: [], shares: [1, 0.5], status: { code: "idle", text: "" }, busy: false, progress: 0, limit_text: "", ...more }, "studio");
+const studio = (more = {}, features = "pvt") => board(4, features, { options: OPTIONS, settings: SETTINGS, strip: [], shares: [1, 0.5], status: { code: "idle", text: "" }, busy: false, progress: 0, limit_text: "", ...more }, "studio");
 
 if (name) await tests[name](); else console.log(Object.keys(tests).join("\n"));
 process.exit(0);

@@ -456,15 +456,25 @@ def test_mismatches_are_marked(page, kernel):
 
 
 def test_another_model(page, kernel):
-    "The chooser changes the model, its lanes and settings; and back"
+    "The chooser changes the model, its lanes and settings; and back. As much is seen, and what both models have is undone as before"
     kernel(SHOW_DEMO)
-    pitch = kernel.rows[1]
+    pitch, view = kernel.rows[1], lambda: page.page.get_attribute('.jingles-draw', 'data-view')
+    page.drag('pitch', (0.2, 0.8), (0.4, 0.8)); page.drag('velocity', (0.2, 0.1), (0.4, 0.1))
+    drawn = kernel.rows[1]
+    page.tool('Zoom in'); zoomed = view()
+    assert (drawn != pitch).any() and len(zoomed.split()) == 2
     page.page.select_option('.jingles-draw [data-option=model]', label='sound')
     page.page.wait_for_function("JSON.parse(document.querySelector('.jingles-draw .field > canvas')?.dataset.place ?? '{}').lanes?.loudness")
-    assert (kernel('[studio.model_name, len(studio.lanes)]'), (kernel.rows[0] == pitch).all()) == (['sound', 5], True)
+    assert (kernel('[studio.model_name, len(studio.lanes)]'), (kernel.rows[0] == drawn).all(), view()) == (['sound', 5], True, zoomed)
+    page.tool('Undo')
+    assert (soon(lambda: kernel.rows[0], lambda v: (v == pitch).all()) == pitch).all()
     page.page.select_option('.jingles-draw [data-option=model]', label='notes')
     page.page.wait_for_function("JSON.parse(document.querySelector('.jingles-draw .field > canvas')?.dataset.place ?? '{}').lanes?.chroma")
-    assert (kernel.rows[1] == pitch).all()
+    assert ((kernel.rows[1] == pitch).all(), view()) == (True, zoomed)
+    page.tool('Redo')
+    assert (soon(lambda: kernel.rows[1], lambda v: (v == drawn).all()) == drawn).all()
+    page.tool('Show all')
+    assert view() == ''
 
 
 HOLD_MODELS = """

@@ -661,6 +661,26 @@ function stale(s) {                     // does Python speak of other lanes than
   return s.model.get("rate") !== s.rate || lanes.length !== s.lanes.length || lanes.some((l, i) => l.label !== s.lanes[i].label);
 }
 
+function commonLabels(a, b) {           // of the lanes that mean the same on two boards, all of a feature or none
+  const of = (s, name) => s.lanes.filter((l) => featureOf(l) === name), alike = (l, m) => ["label", "kind", "steps", "midi", "from", "to"].every((k) => l[k] === m?.[k]);
+  const names = [...new Set(b.lanes.map(featureOf))].filter((name) => of(a, name).length === of(b, name).length && of(a, name).every((l, i) => alike(l, of(b, name)[i])));
+  return names.flatMap((name) => of(b, name).map((l) => l.label));
+}
+
+export function withLanes(s, values, before) {  // curves of the board `before` as curves of `s`; lanes that it has not are as they are there now
+  const old = { ...before, values, frames: values.length / before.lanes.length }, frames = Math.max(1, Math.round(old.frames * s.rate / old.rate)), labels = commonLabels(old, s);
+  const rowsOf = (b, lanes) => stretched(clipOf(b, { from: 0, to: b.frames, lanes }), frames).rows, rows = { ...rowsOf(s, s.lanes.map((l) => l.label)), ...rowsOf(old, labels) };
+  const made = { lanes: s.lanes, frames, values: new Float32Array(s.lanes.length * frames) };
+  for (const lane of s.lanes) made.values.set(rows[lane.label], at(made, lane, 0));
+  for (const k of labels) for (let f = 0; f < frames; f++) agree(made, other(made, k), f);
+  return made.values;
+}
+
+export function historyFor(s, before) { // what can be undone and redone when `s` takes the place of a board with other lanes: each step changes something
+  const steps = (list) => list.map((v) => withLanes(s, v, before)).filter((v, i, all) => !same(v, all[i + 1] ?? s.values));
+  return { past: steps(before.past), future: steps(before.future) };
+}
+
 function commit(s) {                    // tell Python, at the end of a gesture
   s.told = s.values.slice();
   if (stale(s)) { ask(s, { kind: "drawn" }, [s.told.slice().buffer]); return; }
@@ -1096,7 +1116,7 @@ function bar(s) {
   const b = s.buttons = {};
   const button = (name, title, onclick, ...face) => b[name] = make("button", { type: "button", title, onclick, ariaLabel: title }, ...face);
   const tools = Object.keys(TOOLS).map((t, i) => button(t, `${HELP[t]} (${i + 1})`, () => { s.tool = t; s.say(HELP[t]); refresh(s); }, ...faced(...TOOLS[t])));
-  const snap = make("input", { type: "checkbox", checked: true, title: "Notes are drawn as whole semitones", onchange: () => { s.snap = snap.checked; } });
+  const snap = b.snap = make("input", { type: "checkbox", checked: true, title: "Notes are drawn as whole semitones", onchange: () => { s.snap = snap.checked; } });
   const presets = menu("Presets ▾", "Presets", Object.entries(s.model.get("presets")), (feature, name) => ask(s, { kind: "preset", feature, name }));
   b.seconds = make("input", { type: "number", min: 1, max: s.model.get("longest"), step: .5, ariaLabel: "Length in seconds", title: "Length in seconds", style: "width: 4em",
     onchange: () => ask(s, { kind: "length", seconds: +b.seconds.value }) });
@@ -1145,7 +1165,7 @@ function refresh(s) {                   // buttons and picture as the state says
   b.play.textContent = s.voice ? "■" : "▶"; b.record.ariaPressed = String(!!s.recorder);
   s.root.dataset.playing = String(!!s.voice);
   for (const [lane, lock] of s.padlocks) { const on = isLocked(s, lane); lock.ariaPressed = String(on); lock.title = lock.ariaLabel = `${on ? "Unlock" : "Lock"} ${featureOf(lane)}: ${on ? "it can be changed again" : "nothing changes its curve"} (L)`; }
-  b.grid.selectedIndex = GRIDS.findIndex(([, division]) => division === s.grid.division);
+  b.snap.checked = s.snap; b.grid.selectedIndex = GRIDS.findIndex(([, division]) => division === s.grid.division);
   if (document.activeElement !== b.bpm) b.bpm.value = s.grid.bpm;
   s.canvas.style.cursor = s.tool === "select" ? "text" : "";
   if (document.activeElement !== b.seconds) b.seconds.value = +(s.frames / s.rate).toFixed(2);
