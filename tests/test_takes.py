@@ -1,12 +1,12 @@
 "Takes that survive their kernel: a real one, that is killed and started again"
-import json
+import json, os, subprocess, sys
 
 import pytest
 from jupyter_client.manager import KernelManager
 
 from book import ROOT
 from jingles.files.recipe import make_again, read_recipe
-from jingles.files.takes import read_stored_take
+from jingles.files.takes import TakeFolder, read_stored_take
 
 CELL = """
 import hashlib, json
@@ -82,3 +82,30 @@ fourth.wait()""")
     assert (make_again(recipe) == read_stored_take(tmp_path/'drawn-takes'/'jingle-1.wav').wav).all()
     notebook.run("studio.set(variations=1); studio.generate(); studio.worker.join()")
     assert notebook.run('', '[t.how for t in studio.takes]') == [f'seed {len(after)}', 'seed 1', 'seed 0']       # what is marked stays
+
+
+ADD = """
+import sys, time
+import jingles.files.takes as takes
+from jingles.generate import demo_curves
+def held(*args):
+    print('reserved', flush=True); time.sleep(600)
+if sys.argv[1:] == ['held']: takes.write_stored_take = held
+take = takes.StoredTake(takes.np.full(2400, 0.1, 'f4'), demo_curves(1), 3, ('bell',), at=1.)
+print(takes.TakeFolder('takes').add('jingle-3', take).name, flush=True)
+"""
+
+
+def test_killed_before_it_is_written(tmp_path):
+    "A process that is killed when it has a name and has written nothing yet: while it lives the name is its own, then it is free"
+    start = lambda *args: subprocess.Popen([sys.executable, '-c', ADD, *args], cwd=tmp_path, env=os.environ | dict(PYTHONPATH=str(ROOT)), stdout=subprocess.PIPE, text=True)
+    add = lambda: start().communicate(timeout=120)[0].strip()
+    names = lambda: [path.name for path, _ in TakeFolder(tmp_path/'takes').read()]
+    slow = start('held')
+    try:
+        assert slow.stdout.readline() == 'reserved\n' and (tmp_path/'takes'/'jingle-3.wav').stat().st_size == 0
+        assert add() == 'jingle-3-2.wav'
+    finally: slow.kill(); slow.wait()
+    assert names() == ['jingle-3-2.wav'] and (tmp_path/'takes'/'jingle-3.wav').stat().st_size == 0
+    assert add() == 'jingle-3.wav' and sorted(names()) == ['jingle-3-2.wav', 'jingle-3.wav']
+    assert add() == 'jingle-3-3.wav'
