@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MAX_TAKES', 'MAX_BYTES', 'TEMPORARY', 'StoredTake', 'write_stored_take', 'parse_stored_take', 'exact_samples',
-           'read_stored_take', 'file_stamp', 'take_bytes', 'clear_temporaries', 'is_unfinished', 'try_lock', 'claim',
+           'read_stored_take', 'file_stamp', 'take_bytes', 'clear_temporaries', 'is_unfinished', 'try_flock', 'claim',
            'same_file', 'reserve', 'TakeFolder', 'fitting_takes']
 
 # %% ../../nbs/87_files.takes.ipynb #tk87003
@@ -70,8 +70,6 @@ def read_stored_take(path) -> StoredTake|None:
 # %% ../../nbs/87_files.takes.ipynb #tk87010
 MAX_TAKES, MAX_BYTES = 64, 200_000_000     # files, and what they take together
 
-TEMPORARY = re.compile(r'\..*-[0-9a-f]{8}\.wav')   # what a take is written to before it has its name
-
 def file_stamp(path):
     "What tells a file from a changed one; None where there is none"
     try: stat = Path(path).stat()
@@ -81,6 +79,9 @@ def file_stamp(path):
 def take_bytes(take) -> int:
     "About how many bytes the file of a take with samples `wav` has"
     return 4*len(take.wav) + 20_000
+
+# %% ../../nbs/87_files.takes.ipynb #tk87010b
+TEMPORARY = re.compile(r'\..*-[0-9a-f]{8}\.wav')   # what a take is written to before it has its name
 
 def clear_temporaries(folder, age:float=3600.):
     "Delete what writers that were killed left behind, `age` seconds ago or more"
@@ -98,7 +99,8 @@ def is_unfinished(path) -> bool:
     try: return 'take' in json.loads(read_tags(path)['comment'])
     except (LookupError, TypeError, ValueError, RuntimeError): return False
 
-def try_lock(file) -> bool|None:
+# %% ../../nbs/87_files.takes.ipynb #tk87011a
+def try_flock(file) -> bool|None:
     "Is the open `file` locked now, until it is closed? False: another process has it; None: there are no locks here"
     try:
         import fcntl
@@ -114,7 +116,7 @@ def claim(path):
     except FileExistsError: file, new = None, False
     try:
         file = file or path.open('r+b')
-        locked = try_lock(file)
+        locked = try_flock(file)
         mine = locked is not False if new else locked and same_file(file, path) and is_unfinished(path)
     except OSError: mine = False                                 # a folder, or a file that may not be written
     if file and not (mine and locked): file.close()
@@ -124,6 +126,7 @@ def same_file(file, path) -> bool:
     "Is the open `file` what `path` names now?"
     return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
 
+# %% ../../nbs/87_files.takes.ipynb #tk87011c
 @contextmanager
 def reserve(folder, name:str):
     "Yields the path `name.wav`, or with the first number that is free: nobody else's while the block runs; OSError"
