@@ -9,7 +9,7 @@ __all__ = ['MAX_TAKES', 'MAX_BYTES', 'TEMPORARY', 'StoredTake', 'write_stored_ta
 
 # %% ../../nbs/87_files.takes.ipynb #tk87003
 import json, os, re, time
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
@@ -134,7 +134,7 @@ def reserve(folder, name:str):
     folder.mkdir(parents=True, exist_ok=True)
     paths = (folder/(f'{name}.wav' if i == 1 else f'{name}-{i}.wav') for i in count(1))
     path, file = next((path, file) for path in paths if (file := claim(path)))
-    with file: yield path
+    with closing(file): yield path
 
 # %% ../../nbs/87_files.takes.ipynb #tk87012
 class TakeFolder:
