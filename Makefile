@@ -132,7 +132,9 @@ weights: system dev  ## train the shipped models again, from nothing: hours (MID
 	$(BIN)/jingles train-codes --data data/codec --out jingles/weights/codec
 	$(BIN)/jingles train-codec --data data/audio --format spectral --steps 5500 --lr 1.5e-3 --out runs/spectral
 	$(BIN)/jingles export data/gm --format audio --playing expressive --invented 0.35 --train 2400 --valid 60 --seed 1 --programs $(PROGRAMS) $(if $(MIDI),--midi '$(MIDI)')
-	$(BIN)/jingles train-codec --data data/gm --format spectral --tune-decoder runs/spectral --steps 2400 --lr 4e-4 --out runs/tuned
+	$(BIN)/jingles train-codec --data data/gm --format spectral --tune-decoder runs/spectral --steps 2400 --lr 4e-4 --out runs/tuned-start
+	$(BIN)/jingles export data/gm-more --format audio --playing expressive --invented 0.35 --train 3600 --valid 60 --seed 11 --programs $(PROGRAMS) $(if $(MIDI),--midi '$(MIDI)')
+	$(BIN)/jingles train-codec --data data/gm-more --format spectral --tune-decoder runs/tuned-start --steps 6000 --lr 4e-4 --out runs/tuned
 	cp runs/tuned/model.safetensors runs/tuned/config.json jingles/weights/spectral/
 	$(BIN)/jingles export data/notes --format spectral --playing expressive --invented 0.35 --train 6000 --valid 200 --seed 3 $(if $(MIDI),--midi '$(MIDI)')
 	$(BIN)/jingles train-codes --data data/notes --out jingles/weights/spectral
