@@ -219,6 +219,11 @@ def test_parameters_tag_survives_cleaning():
             if c.kind != 'code': continue
             defined = [n for n in ast.walk(ast.parse(code(c.source))) if isinstance(n, (ast.FunctionDef, ast.ClassDef))]
             assert not defined, f'{path.name} defines {defined[0].name}; a run only calls'
+    for path in (ROOT/'nbs'/'results').glob('*.ipynb'):
+        tags = [c.tags for c in cells(path)]
+        assert tags.count(('parameters',)) == 1, f'{path.name} needs one cell tagged `parameters`'
+        given = [c.tags for c in cells(path) if c.source.startswith('# Parameters')]
+        assert given in ([], [('injected-parameters',)]), f'{path.name}: without its tag, the cell of a former call would overrule what papermill is called with'
 
 
 # ---- what is declared

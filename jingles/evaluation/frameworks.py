@@ -499,13 +499,14 @@ def difference_sentence(differences:dict, measure:str, base:str='the default') -
     same = [k for k in have if k not in apart]
     groups = (('apart', apart), ('no difference', same))
     said = [f"{title}: {', '.join(map(words, names))}" for title, names in groups if names]
-    return f"{measure}, against {base}. {'; '.join(said).capitalize()}."
+    return f"{measure}, against {base}. {said[0][0].upper()}{'; '.join(said)[1:]}."
 
 # %% ../../nbs/77_evaluation.frameworks.ipynb #9cc4c409
 def plot_sweep(rows:dict, lines:dict, measures, xlabel:str, log:bool=False):
-    """A panel for each of `measures`: mean and interval of variants against a number, from `lines`,
+    """A panel for each of `measures`: mean and interval of variants against a number or a name, from `lines`,
     `{title: {x: label in rows}}`; real clips and these through the format as bands; returns the figure"""
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
     found = {k: {r['measure']: r for r in v if r['clips']} for k, v in rows.items()}
     fig, axes = plt.subplots(1, len(measures), figsize=(2.6*len(measures), 2.6), squeeze=False, layout='constrained')
     for ax, m in zip(axes[0], measures):
@@ -516,7 +517,12 @@ def plot_sweep(rows:dict, lines:dict, measures, xlabel:str, log:bool=False):
             mean = np.array([one['mean'] for one in r])
             ends = [mean - [one['low'] for one in r], [one['high'] for one in r] - mean]
             ax.errorbar(list(points), mean, yerr=ends, fmt='o-', ms=3, lw=1, capsize=2, label=title)
-        ax.set(title=m, xlabel=xlabel, **dict(xscale='log') if log else {})
+        ax.set(title=m, xlabel=xlabel)
+        if log:
+            ax.set_xscale('log')
+            ax.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter=ScalarFormatter(),
+                         minor_formatter=NullFormatter())
+        if any(isinstance(x, str) for points in lines.values() for x in points): ax.tick_params('x', rotation=45)
         ax.title.set_fontsize('small')
     if len(lines) > 1: axes[0, 0].legend(fontsize='x-small')
     return fig
