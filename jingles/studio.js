@@ -28,7 +28,9 @@ const STUDIO = `
 .jingles-draw .option .pair { display: flex; gap: 6px; } .jingles-draw .option select[multiple] { height: 92px; }
 .jingles-draw fieldset.wide { grid-column: 1 / -1; } .jingles-draw fieldset.wide .rows { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 4px 24px; }
 .jingles-draw fieldset.wide .option { display: flex; flex-direction: column; align-items: stretch; gap: 2px; }
-@container (max-width: 480px) { .jingles-draw .quality > span, .jingles-draw .variations > span { font-size: 12px; } .jingles-draw .quality > span { display: none; } .jingles-draw .jingles-status { flex-basis: 100%; } }
+@container (max-width: 480px) { .jingles-draw .option { grid-template-columns: minmax(72px, 1fr) minmax(0, 1.6fr) 30px; }
+  .jingles-draw .option > select, .jingles-draw .option > input[type=number], .jingles-draw .option > .pair:last-child { grid-column: 2 / -1; }
+  .jingles-draw .quality > span, .jingles-draw .variations > span { font-size: 12px; } .jingles-draw .quality > span { display: none; } .jingles-draw .jingles-status { flex-basis: 100%; } }
 .jingles-draw .group > label.model { height: auto; flex-wrap: wrap; } .jingles-draw .model input { max-width: 60vw; }
 .jingles-draw .limits { margin-top: 8px; color: var(--dim); font-size: 12px; }`;
 

@@ -40,7 +40,7 @@ body[data-jp-theme-light=false] .jingles-draw { color-scheme: dark; --on-brand: 
 .jingles-draw .timebar .group > button { flex: 1; padding: 0; height: 22px; } .jingles-draw .overview { flex: 1; position: relative; height: 10px; background: var(--open); border-radius: 6px; touch-action: none; overflow: hidden; }
 .jingles-draw .overview div { position: absolute; top: 0; bottom: 0; min-width: 24px; box-sizing: border-box; background: var(--dim); opacity: .45; border-radius: 6px; } .jingles-draw .overview:hover div { opacity: .75; } .jingles-draw .overview.whole div { opacity: .15; }
 @media (pointer: coarse) { .jingles-draw .timebar .group > button { height: 30px; } .jingles-draw .overview { height: 22px; border-radius: 11px; } }
-.jingles-draw .names span { display: none; position: absolute; right: 6px; color: var(--dim); font-size: 11px; }
+.jingles-draw .names span { display: none; position: absolute; right: 12px; color: var(--dim); font-size: 11px; }
 @media (pointer: coarse) { .jingles-draw .names span { display: block; } }
 .jingles-draw .menu { position: absolute; z-index: 10; top: 100%; left: 0; display: flex; gap: 10px; background: var(--paper); border: 1px solid var(--dim); border-radius: 4px; padding: 6px; max-width: 80vw; overflow: auto; }
 .jingles-draw .menu[hidden], .jingles-draw .notice:empty { display: none; } .jingles-draw .menu b { padding: 2px 6px; }
@@ -53,8 +53,8 @@ body[data-jp-theme-light=false] .jingles-draw { color-scheme: dark; --on-brand: 
 .jingles-draw canvas { display: block; width: 100%; border-radius: 3px; } .jingles-draw .field > canvas { touch-action: none; cursor: crosshair; }
 .jingles-draw canvas:focus-visible, .jingles-draw button:focus-visible, .jingles-draw input:focus-visible, .jingles-draw select:focus-visible { outline: 2px solid var(--brand); outline-offset: 1px; }
 .jingles-draw .said { min-height: 1.4em; color: var(--dim); padding: 2px 0; }
-@container (max-width: 900px) { .jingles-draw .word { display: none; } }
-@container (max-width: 480px) { .jingles-draw .menu { max-width: 60vw; flex-direction: column; max-height: 50vh; } .jingles-draw .group { gap: 2px; } .jingles-draw .group > *, .jingles-draw .choice > button { padding: 3px 6px; } }`;
+@container (max-width: 1210px) { .jingles-draw .word { display: none; } }
+@container (max-width: 480px) { .jingles-draw .bar > .group { flex-wrap: wrap; } .jingles-draw .menu { max-width: 60vw; flex-direction: column; max-height: 50vh; } .jingles-draw .group { gap: 2px; } .jingles-draw .group > *, .jingles-draw .choice > button { padding: 3px 6px; } }`;
 
 // ---- the array
 
