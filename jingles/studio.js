@@ -9,6 +9,7 @@ const STUDIO = `
 .jingles-draw progress { width: 100%; height: 3px; display: block; border: 0; accent-color: var(--brand); margin-bottom: 4px; } .jingles-draw progress.idle { visibility: hidden; }
 .jingles-draw .strip { display: flex; gap: 8px; overflow-x: auto; padding: 2px; } .jingles-draw .strip:empty { display: none; }
 .jingles-draw .take { flex: 0 0 214px; border: 1px solid var(--faint); border-radius: 6px; padding: 5px; box-sizing: border-box; }
+.jingles-draw .receipt { color: var(--dim); font-size: 12px; white-space: pre-line; margin-top: 4px; } .jingles-draw .receipt:empty { display: none; }
 .jingles-draw .take.shown { border-color: var(--brand); box-shadow: inset 0 0 0 1px var(--brand); }
 .jingles-draw .take .seen { display: block; width: 100%; padding: 0; border: 0; background: none; } .jingles-draw .take canvas { height: 92px; background: var(--open); }
 .jingles-draw .take .how { font-size: 12px; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; margin: 3px 0; }
@@ -162,7 +163,7 @@ function takeCard(s, id) {              // one take of the strip; `show` brings 
   const card = { id, root: make("div", { className: "take" }, view, how, group(keep, file, midi, compare, curves)), drawn: null };
   card.show = (take) => {
     const letter = "AB"[(s.model.get("pair") || []).indexOf(id)];
-    how.title = take.how; how.textContent = letter ? `${letter} · ${take.how}` : take.how; compare.ariaPressed = String(!!letter); compare.disabled = take.shown && !letter; keep.ariaPressed = String(take.keep);
+    how.title = take.how; how.textContent = [letter, take.how, take.score && `follows ${Math.round(100 * take.score)} %`].filter(Boolean).join(" · "); compare.ariaPressed = String(!!letter); compare.disabled = take.shown && !letter; keep.ariaPressed = String(take.keep);
     card.root.className = `take${take.shown ? " shown" : ""}`; card.root.dataset.state = take.state; card.root.dataset.take = id;
     if (card.drawn !== take.state) { card.drawn = take.state; ask(s, { kind: "fetch", id, part: "picture" }); }
   };
@@ -173,7 +174,7 @@ function takeCard(s, id) {              // one take of the strip; `show` brings 
 function showTakes(s) {
   const takes = s.model.get("strip");
   s.cards = takes.map((take) => s.cards.find((card) => card.id === take.id) || takeCard(s, take.id));
-  s.strip.replaceChildren(...s.cards.map((card) => card.root));
+  s.strip.replaceChildren(...s.cards.map((card) => card.root)); s.receipt.textContent = (takes.find((take) => take.shown)?.receipt || []).join("\n");
   takes.forEach((take, i) => s.cards[i].show(take));
   const pair = s.model.get("pair") || [], side = "AB"[pair.indexOf(takes.find((take) => take.shown)?.id)];
   s.buttons.swap.hidden = !pair.length; s.buttons.swap.textContent = side ? `A/B: ${side}` : "A/B"; s.buttons.saveAll.disabled = !takes.length; s.root.dataset.side = side || "";
@@ -203,8 +204,8 @@ function showProgress(s) {
 
 function wholeStudio({ model, el, again }) {
   const s = board({ model, el, again }), [bar, notice] = [s.root.children[1], s.root.children[2]];
-  Object.assign(s, { options: model.get("options"), show: {}, cards: [], strip: make("div", { className: "strip", role: "list", ariaLabel: "Takes" }) });
-  bar.after(...generateBar(s)); notice.parentNode.append(takesBar(s), s.strip, advanced(s)); redoButton(s);
+  Object.assign(s, { options: model.get("options"), show: {}, cards: [], strip: make("div", { className: "strip", role: "list", ariaLabel: "Takes" }), receipt: make("div", { className: "receipt", ariaLabel: "How the shown take follows its curves" }) });
+  bar.after(...generateBar(s)); notice.parentNode.append(takesBar(s), s.strip, s.receipt, advanced(s)); redoButton(s);
   if (model.get("limit_text")) s.root.append(make("div", { className: "limits" }, model.get("limit_text")));
   s.root.append(make("style", {}, STUDIO));
   const heard = { "change:settings": () => showSettings(s), "change:message": () => showSettings(s), "change:strip": () => showTakes(s), "change:pair": () => showTakes(s), "change:status": () => showProgress(s), "change:busy": () => showProgress(s), "change:progress": () => showProgress(s),

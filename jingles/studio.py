@@ -4,25 +4,26 @@
 
 # %% auto #0
 __all__ = ['START_MODES', 'ACCEPTS', 'QUALITIES', 'CUSTOM', 'VISITOR', 'STYLE_SLIDERS', 'AS_DRAWN', 'CARD_IDS', 'SHIPPED_LOADED',
-           'KEPT_SETTINGS', 'MORPH_SHARES', 'STUDIO_REQUESTS', 'Take', 'with_measured', 'take_mismatches',
-           'TakeRequest', 'StartMode', 'generate_new', 'generate_variation', 'keep_region', 'keep_changes',
-           'inpaint_region', 'inpaint_changes', 'make_take', 'Option', 'accept_number', 'accept_optional',
-           'accept_switch', 'accept_choice', 'accept_region', 'accept_name', 'accept_several', 'Quality',
-           'quality_steps', 'quality_of', 'Limits', 'most_steps', 'toolbar_options', 'start_options', 'follow_options',
-           'sampling_rows', 'style_options', 'combination_options', 'studio_options', 'under', 'described',
-           'sampling_options', 'requested_style', 'combinations', 'combination_count', 'Card', 'take_recipe',
-           'recipe_at_level', 'rate_of_take', 'made_by', 'wav_bytes', 'midi_bytes', 'curves_for', 'take_picture',
-           'StudioState', 'set_status', 'Studio', 'offer', 'shipped_model', 'known_name', 'model_option', 'load_named',
-           'board_layout', 'curves_for_model', 'change_board', 'use_model', 'choose_model', 'take_drawing', 'on_hello',
-           'on_drawn', 'ModelLoader', 'request_model', 'step_range', 'change_settings', 'publish', 'card_of',
-           'show_take', 'morphed_towards', 'played_wav', 'asked_card', 'on_set', 'on_generate', 'on_cancel', 'on_keep',
-           'on_redo', 'own_take', 'on_begin', 'on_compare', 'on_swap', 'card_file', 'on_save_all', 'on_show',
-           'on_fetch', 'free_presets', 'start_take', 'count_takes', 'drawn_curves', 'GenerationPlan', 'plan_generation',
-           'takes_folder', 'stored_take', 'restored_card', 'store_card', 'store_takes', 'restore_takes',
-           'measure_restored', 'Cancelled', 'update_takes', 'progress_callback', 'features_of_take', 'measure_takes',
-           'generate_takes', 'try_lock', 'shared_turn', 'run_worker', 'start_generation', 'LiveRequest', 'live_request',
-           'request_live', 'LatestRequest', 'same_curves', 'live_base', 'changed_from', 'live_take', 'preview_options',
-           'show_preview', 'add_live_take', 'Live', 'draw_live', 'return_to', 'start_live', 'stop_live']
+           'KEPT_SETTINGS', 'MORPH_SHARES', 'STUDIO_REQUESTS', 'Take', 'with_measured', 'take_receipt',
+           'take_mismatches', 'score_of', 'receipt_text', 'TakeRequest', 'StartMode', 'generate_new',
+           'generate_as_loop', 'generate_variation', 'keep_region', 'keep_changes', 'inpaint_region', 'inpaint_changes',
+           'make_take', 'make_best', 'Option', 'accept_number', 'accept_optional', 'accept_switch', 'accept_choice',
+           'accept_region', 'accept_name', 'accept_several', 'Quality', 'quality_steps', 'quality_of', 'Limits',
+           'most_steps', 'toolbar_options', 'start_options', 'follow_options', 'sampling_rows', 'style_options',
+           'combination_options', 'studio_options', 'under', 'described', 'sampling_options', 'requested_style',
+           'combinations', 'combination_count', 'Card', 'take_recipe', 'recipe_at_level', 'rate_of_take', 'made_by',
+           'wav_bytes', 'midi_bytes', 'curves_for', 'take_picture', 'StudioState', 'set_status', 'Studio', 'offer',
+           'shipped_model', 'known_name', 'model_option', 'load_named', 'board_layout', 'curves_for_model',
+           'change_board', 'use_model', 'choose_model', 'take_drawing', 'on_hello', 'on_drawn', 'ModelLoader',
+           'request_model', 'step_range', 'change_settings', 'publish', 'card_of', 'show_take', 'morphed_towards',
+           'played_wav', 'asked_card', 'on_set', 'on_generate', 'on_cancel', 'on_keep', 'on_redo', 'own_take',
+           'on_begin', 'on_compare', 'on_swap', 'card_file', 'on_save_all', 'on_show', 'on_fetch', 'free_presets',
+           'start_take', 'count_takes', 'drawn_curves', 'GenerationPlan', 'plan_generation', 'takes_folder',
+           'stored_take', 'restored_card', 'store_card', 'store_takes', 'restore_takes', 'measure_restored',
+           'Cancelled', 'update_takes', 'progress_callback', 'features_of_take', 'measure_takes', 'generate_takes',
+           'try_lock', 'shared_turn', 'run_worker', 'start_generation', 'LiveRequest', 'live_request', 'request_live',
+           'LatestRequest', 'same_curves', 'live_base', 'changed_from', 'live_take', 'preview_options', 'show_preview',
+           'add_live_take', 'Live', 'draw_live', 'return_to', 'start_live', 'stop_live']
 
 # %% ../nbs/89_studio.ipynb #st003
 import io, math, os, tempfile, threading, zipfile
@@ -52,6 +53,7 @@ from .files.recipe import (InitSound, SoundRequest, make_recipe, samples_sha256,
                                   split_options)
 from .files.takes import StoredTake, TakeFolder, fitting_takes, take_bytes
 from .limits import DEFAULT_MODEL, SECONDS, STEPS, VARIATIONS, has_suffix, shipped_models
+from .loops import generate_loop
 from .paradigms.guidance import cap_scales
 from .paradigms.samplers import Churn
 from .models import load_model, preview_model
@@ -70,6 +72,7 @@ class Take(NamedTuple):
     made: tuple = ()               # `(start, request, how)` of `make_take`
     by: tuple = ()                 # the model that made it, and its name
     recipe: dict|None = None       # of one that was read from its file
+    receipt: object = None         # how it follows its curves, by chapter 78
 
     @property
     def generated(self): return bool(self.made or self.recipe)
@@ -79,24 +82,39 @@ class Take(NamedTuple):
     def name(self):            # of its file
         return '-'.join(['jingle', str(self.seed), *self.words] if self.generated else self.words).replace(' ', '-')
 
+# %% ../nbs/89_studio.ipynb #n1028562
 def with_measured(take:Take, features=None) -> Take:
     "The take with the curves of a set measured in it (None: the set of its own curves); nothing is measured in silence"
     features = features or name_of_set(take.cond)
     try: measured = measure_curves(take.wav, take.cond.frames, features)
     except ValueError: return take
-    return take._replace(measured=measured, mismatches=take_mismatches(take, features))
+    receipt = take_receipt(take, features)
+    return take._replace(measured=measured, receipt=receipt, mismatches=receipt and take_mismatches(receipt))
 
-# %% ../nbs/89_studio.ipynb #n1028563
-def take_mismatches(take:Take, features) -> dict|None:
-    "Where a take does not follow its curves, by chapter 78; None where the packages that measure it are not installed"
-    try: from jingles.receipt import mismatches, make_receipt
+def take_receipt(take:Take, features):
+    "How a take follows its curves, by chapter 78; None where the packages that measure it are not installed"
+    try: from jingles.receipt import make_receipt
     except ModuleNotFoundError: return None
     curves = {k: v[0].cpu().numpy() for k, v in take.cond.local.items()}
-    rate = take.cond.frames*SAMPLE_RATE/len(take.wav)
-    moments = make_receipt(take.wav, curves, features, rate).moments
-    wrong = {k: mismatches(v) for k, v in moments.items()}
+    return make_receipt(take.wav, curves, features, take.cond.frames*SAMPLE_RATE/len(take.wav))
+
+# %% ../nbs/89_studio.ipynb #n1028563
+def take_mismatches(receipt) -> dict:
+    "Where a take does not follow its curves; rests and onsets are shown with the velocity"
+    from jingles.receipt import mismatches
+    wrong = {k: mismatches(v) for k, v in receipt.moments.items()}
     shown = [wrong[k] for k in ('velocity', 'rests', 'onsets') if k in wrong]
     return wrong | dict(velocity=np.any(shown, axis=0)) if 'velocity' in wrong else wrong
+
+def score_of(receipt) -> float:
+    "The score of a receipt, 0 where nothing could be measured"
+    return float(np.nan_to_num(receipt.score)) if receipt else 0.
+
+def receipt_text(take:Take) -> list:
+    "The receipt of a take as lines; none where nothing could be measured"
+    if not score_of(take.receipt): return []
+    from jingles.receipt import receipt_lines
+    return receipt_lines(take.receipt)
 
 # %% ../nbs/89_studio.ipynb #st007
 class TakeRequest(NamedTuple):
@@ -106,6 +124,7 @@ class TakeRequest(NamedTuple):
     strength: float = 0.5
     region: tuple = (0., 1.)
     words: tuple = ()
+    seconds: float|None = None     # of a loop; None: as long as the curves
 
 class StartMode(NamedTuple):
     "What a take starts from"
@@ -115,9 +134,11 @@ class StartMode(NamedTuple):
     old: bool = True          # does it need a take?
     share: object = lambda request: 1.     # of the sampler's steps
     keep: object = lambda request, rate: ()    # what of the old take stays, for each frame
+    loop: bool = False
 
 # %% ../nbs/89_studio.ipynb #st008
 def generate_new(model, request, **how): return generate(model, request.cond, **how)
+def generate_as_loop(model, request, **how): return generate_loop(model, request.cond, request.seconds, **how)
 def generate_variation(model, request, **how):
     return vary(model, request.old.wav, request.cond, request.strength, **how)
 
@@ -137,7 +158,8 @@ START_MODES = dict(
     new=StartMode('scratch', generate_new, old=False),
     varied=StartMode('shown take: vary it', generate_variation, ('varied',), share=lambda request: request.strength),
     region=StartMode('shown take: redo a region', inpaint_region, ('region redone',), keep=keep_region),
-    changed=StartMode('shown take: redo what changed', inpaint_changes, ('changes redone',), keep=keep_changes))
+    changed=StartMode('shown take: redo what changed', inpaint_changes, ('changes redone',), keep=keep_changes),
+    loop=StartMode('scratch: a seamless loop', generate_as_loop, ('loop',), old=False, loop=True))
 
 # %% ../nbs/89_studio.ipynb #st009
 def make_take(model, request:TakeRequest, start:str, seed:int, **how) -> Take:
@@ -146,6 +168,13 @@ def make_take(model, request:TakeRequest, start:str, seed:int, **how) -> Take:
     check(request.old is not None or not mode.old, "there is no take to start from yet; generate a new one first")
     words = (*request.words, *mode.words)
     return Take(mode.draw(model, request, seed=seed, **how)[0], request.cond, seed, words, made=(start, request, how))
+
+# %% ../nbs/89_studio.ipynb #st009b
+def make_best(model, request:TakeRequest, start:str, seed:int, candidates:int=1, **how) -> Take:
+    "The take that follows its curves best of so many `candidates`, which have the next seeds"
+    takes = (make_take(model, request, start, seed + k, **how) for k in range(candidates))
+    if candidates == 1: return next(takes)
+    return max(takes, key=lambda take: score_of(take_receipt(take, model.features)))
 
 # %% ../nbs/89_studio.ipynb #st012
 class Option(NamedTuple):
@@ -257,7 +286,8 @@ def start_options() -> list:
     "What a take starts from"
     row = partial(Option, section='Start from')
     modes = tuple((key, mode.label) for key, mode in START_MODES.items())
-    return [row('start', 'Source', 'choice', 'new', choices=modes, help='What the next take is made from'),
+    best = row('best_of', 'Best of', 'number', 1, 1, 16, help='Candidates for each take: the best by its receipt stays')
+    return [row('start', 'Source', 'choice', 'new', choices=modes, help='What the next take is made from'), best,
             row('strength', 'Variation', 'range', 0.5, 0.05, 1., 0.05, help='How far a varied take may go: 1 is new'),
             row('region', 'Region [s]', 'region', [0., 1.], 0., SECONDS.high, 0.05, help='What is redone, in seconds')]
 
@@ -358,7 +388,8 @@ class Card:
     def wav(self): return self.take.wav if self.level is None else normalise_loudness(self.take.wav, self.level)
 
     def described(self, shown:bool) -> dict:
-        return dict(id=self.id, how=self.take.how, keep=self.keep, state=self.state, shown=shown)
+        told = dict(score=round(score_of(self.take.receipt), 3), receipt=receipt_text(self.take) if shown else [])
+        return dict(id=self.id, how=self.take.how, keep=self.keep, state=self.state, shown=shown) | told
 
 # %% ../nbs/89_studio.ipynb #st031
 def take_recipe(model, take:Take, level:float|None=None, name:str='own') -> dict|None:
@@ -372,7 +403,9 @@ def take_recipe(model, take:Take, level:float|None=None, name:str='own') -> dict
         old = take_recipe(model, request.old, name=name)
         init = InitSound(f'{request.old.name}.wav', samples_sha256(request.old.wav), request.strength, kept, old)
     options, settings = split_options(model, how)
-    asked = SoundRequest(take.cond, take.seed, options=options, init=init, loudness=level)
+    seconds = request.seconds or take.cond.frames/model.spec.curve_rate
+    loop = dict(loop=seconds) if mode.loop else {}
+    asked = SoundRequest(take.cond, take.seed, options=options, init=init, loudness=level, **loop)
     wav = take.wav if level is None else normalise_loudness(take.wav, level)
     return make_recipe(model, asked, wav, name, settings)
 
@@ -543,7 +576,7 @@ def change_board(studio, model):
     if board_layout(studio) not in studio.layouts: studio.layouts.append(board_layout(studio))
 
 # %% ../nbs/89_studio.ipynb #48490a5e
-KEPT_SETTINGS = 'seed', 'new_seed', 'variations', 'start', 'strength', 'region', 'level', 'live'
+KEPT_SETTINGS = 'seed', 'new_seed', 'variations', 'start', 'best_of', 'strength', 'region', 'level', 'live'
 
 def use_model(studio, name:str, model):
     "Go on with `model`, with those settings that it has, too; what is drawn live is drawn by it from now on"
@@ -805,8 +838,9 @@ def count_takes(studio) -> int:
     "How many takes the settings ask for; ValueError when that, or another number, is more than may be"
     s, most, kept = studio.settings, studio.limits, sum(card.keep for card in studio.cards)
     wanted = combination_count(free_presets(studio))*s['variations']
-    check(wanted <= most.takes,
-          f"{wanted} sounds at once; at most {most.takes}, so choose fewer combinations or variations")
+    sounds = wanted*s['best_of']
+    check(sounds <= most.takes, f"{sounds} sounds at once; at most {most.takes}, so choose fewer combinations, "
+                                "variations or candidates")
     check(studio.seconds <= most.seconds,
           f"{studio.seconds:.3g} s; at most {most.seconds:g} s can be made here, so shorten the curves")
     check(kept + wanted <= most.panel,
@@ -823,6 +857,7 @@ def drawn_curves(studio) -> Cond:
 class GenerationPlan(NamedTuple):
     "What the settings ask for"
     count: int                # of takes
+    candidates: int           # for each of them
     requests: object          # yields each `TakeRequest` with its seed
     start: str                # one of `START_MODES`
     how: dict                 # for `generate`
@@ -833,14 +868,15 @@ class GenerationPlan(NamedTuple):
 def plan_generation(studio, **instead) -> GenerationPlan:
     "What the settings ask for, read once, with others `instead` of some; ValueError"
     s, model, wanted, drawn = studio.settings | instead, studio.model, count_takes(studio), drawn_curves(studio)
-    request = TakeRequest(drawn, start_take(studio), s['strength'], tuple(s['region']))
+    request = TakeRequest(drawn, start_take(studio), s['strength'], tuple(s['region']), seconds=studio.seconds)
     combined = combinations(drawn, free_presets(studio), studio.rate, model.features)
-    seeds = range(s['seed'], s['seed'] + s['variations'])
-    steps = wanted*model.paradigm.count(s['steps'], START_MODES[s['start']].share(request))
-    if s['new_seed']: studio.set(seed=min(s['seed'] + s['variations'], studio.rows_of_settings['seed'].high))
+    after = s['seed'] + s['variations']*s['best_of']
+    seeds = range(s['seed'], after, s['best_of'])
+    steps = wanted*s['best_of']*model.paradigm.count(s['steps'], START_MODES[s['start']].share(request))
+    if s['new_seed']: studio.set(seed=min(after, studio.rows_of_settings['seed'].high))
     requests = ((request._replace(cond=cond, words=words), seed) for words, cond in combined for seed in seeds)
     level, by = -16. if s['level'] else None, (model, studio.model_name)
-    return GenerationPlan(wanted, requests, s['start'], sampling_options(model, s), level, steps, by)
+    return GenerationPlan(wanted, s['best_of'], requests, s['start'], sampling_options(model, s), level, steps, by)
 
 # %% ../nbs/89_studio.ipynb #29d3a071
 def takes_folder(keep, takes, limits) -> TakeFolder|None:
@@ -945,7 +981,8 @@ def generate_takes(studio, plan:GenerationPlan):
     fresh, progress = [], progress_callback(studio, plan.steps)
     try:
         for request, seed in plan.requests:
-            take = make_take(plan.by[0], request, plan.start, seed, progress=progress, **plan.how)._replace(by=plan.by)
+            how = dict(candidates=plan.candidates, progress=progress)
+            take = make_best(plan.by[0], request, plan.start, seed, **how, **plan.how)._replace(by=plan.by)
             fresh.append(Card(take, plan.level))
             update_takes(studio, [fresh[-1], *(card for card in studio.cards if card.keep or card in fresh)])
             if len(fresh) == 1: studio.show_take(take)

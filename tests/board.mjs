@@ -491,6 +491,13 @@ const tests = {
     assert.equal(b.all().find((e) => e.dataset?.view).dataset.view, "100 200");
     b.button("Undo").click(); assert.deepEqual(b.changed(), []); assert.equal(b.model.sent.filter((m) => m.kind === "drawn").length, 0);
   },
+  async receipt() {                     // how the shown take follows its curves, in words below the strip
+    const take = (id, shown, more) => ({ id, how: `seed ${id}`, keep: false, state: "measured", shown, ...more }), b = await studio({ pair: [] });
+    b.model.set("strip", [take(2, true, { score: 0.934, receipt: ["follows what was asked: 0.93", "not as asked: pitch at 0.10-0.20 s"] }), take(1, false, { score: 0, receipt: [] })]);
+    const of = (name) => b.all().filter((e) => e.className === name).map((e) => e.textContent);
+    assert.deepEqual(of("how"), ["seed 2 · follows 93 %", "seed 1"]); assert.deepEqual(of("receipt"), ["follows what was asked: 0.93\nnot as asked: pitch at 0.10-0.20 s"]);
+    b.model.set("strip", [take(2, false, { score: 0.934, receipt: [] }), take(1, true, { score: 0, receipt: [] })]); assert.deepEqual(of("receipt"), [""]);
+  },
   async commonLanes() {                 // another model with some of the same lanes: the view stays, and Undo and Redo go on in those lanes
     const c = await studio({ data: bytes(new Float32Array(LANES.notes.length * 300).fill(0.5)) }, "notes");
     const row = (k) => { const lanes = c.model.get("lanes"), v = new Float32Array(c.model.get("data").buffer), n = v.length / lanes.length, i = lanes.findIndex((l) => l.label === k); return v.slice(n * i, n * i + n); };
