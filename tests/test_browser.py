@@ -459,6 +459,7 @@ def test_another_model(page, kernel):
     "The chooser changes the model, its lanes and settings; and back. As much is seen, and what both models have is undone as before"
     kernel(SHOW_DEMO)
     pitch, view = kernel.rows[1], lambda: page.page.get_attribute('.jingles-draw', 'data-view')
+    page.page.keyboard.press('Escape'); page.tool('Draw')
     page.drag('pitch', (0.2, 0.8), (0.4, 0.8)); page.drag('velocity', (0.2, 0.1), (0.4, 0.1))
     drawn = kernel.rows[1]
     page.tool('Zoom in'); zoomed = view()
