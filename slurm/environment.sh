@@ -12,20 +12,20 @@ value() {       # value NAME DEFAULT NAME=VALUE ...: the last VALUE that NAME is
     echo "$found"
 }
 
-next_life() {   # this job ends and waits in the queue again, unless it has had its LIVES
-    local life=$((${SLURM_RESTART_COUNT:-0} + 1))
-    if [ $life -lt "${LIVES:-1}" ]; then echo "life $life of $LIVES ends here"; scontrol requeue "$SLURM_JOB_ID"
-    else echo "not done after $life of ${LIVES:-1} lives; the same sbatch command goes on from here" >&2; fi
+requeue_or_stop() {   # this job ends and waits in the queue again, unless it has had its MAX_RUNS
+    local runs=$((${SLURM_RESTART_COUNT:-0} + 1))
+    if [ $runs -lt "${MAX_RUNS:-1}" ]; then echo "run $runs of $MAX_RUNS ends here"; scontrol requeue "$SLURM_JOB_ID"
+    else echo "not done after $runs of ${MAX_RUNS:-1} runs; the same sbatch command goes on from here" >&2; fi
 }
 
 warned() {      # SLURM's signal reaches this shell alone; a file reaches every rank on every node
     echo "$(date '+%F %T') the time limit is near"
     warning=yes
     touch "$stop"
-    (sleep "${GRACE:-0}"; next_life) & timer=$!
+    (sleep "${GRACE:-0}"; requeue_or_stop) & timer=$!
 }
 
-run() {         # run NOTEBOOK RECORD NAME=VALUE ...: on every rank, in as many lives as it takes
+run() {         # run NOTEBOOK RECORD NAME=VALUE ...: on every rank, in as many runs as it takes
     local status=0 step again
     warning= timer= stop=$(dirname "$2")/stop again=$(dirname "$2")/again
     trap warned USR1
@@ -37,6 +37,6 @@ run() {         # run NOTEBOOK RECORD NAME=VALUE ...: on every rank, in as many 
     rm -f "$again"
     trap '' USR1
     [ -z "$timer" ] || kill $timer 2>/dev/null || true
-    if [ $status = 75 ] && [ $warning ]; then next_life; fi
+    if [ $status = 75 ] && [ $warning ]; then requeue_or_stop; fi
     return $status
 }

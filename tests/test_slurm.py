@@ -1,4 +1,4 @@
-"The jobs of slurm/ on a real SLURM: ranks, warnings, lives, arrays"
+"The jobs of slurm/ on a real SLURM: ranks, warnings, runs, arrays"
 import json, re, shlex, subprocess
 from hashlib import sha256
 
@@ -65,7 +65,7 @@ def broken(cluster, small):
 
 @pytest.fixture
 def pretend(tmp_path):
-    "pretend(script): the environment of a job whose Python is that shell script, in which $n counts the lives"
+    "pretend(script): the environment of a job whose Python is that shell script, in which $n counts the runs"
     def pretend(script, **env):
         (tmp_path/'python').write_text(f'#!/bin/bash\nn=${{SLURM_RESTART_COUNT:-0}}\n{script}\n')
         (tmp_path/'python').chmod(0o755)
@@ -82,7 +82,7 @@ def test_ranks_are_told_who_they_are(cluster, pretend, tmp_path):
 
 
 def test_a_job_that_does_not_listen_begins_again(cluster, pretend, tmp_path):
-    "After GRACE seconds"
+    "After GRACE seconds; LIVES is the old name of MAX_RUNS"
     env = pretend('[ $n = 1 ] || exec sleep 60', GRACE='1', LIVES='2')
     job = cluster.sbatch('train.sbatch', f'out={tmp_path}/a', env=env, **TWO)
     until((tmp_path/'a').exists, 20, 'the job has not begun')
@@ -91,14 +91,14 @@ def test_a_job_that_does_not_listen_begins_again(cluster, pretend, tmp_path):
     assert cluster.jobs(job)[0]['Restarts'] == '1'
 
 
-def test_lives_come_to_an_end(cluster, pretend, tmp_path):
+def test_runs_come_to_an_end(cluster, pretend, tmp_path):
     "The second rank is a moment behind the first, and is not ended for it"
-    env = pretend(f'until [ -e {tmp_path}/a/stop ]; do sleep 0.1; done; if [ $SLURM_PROCID = 0 ]; then touch {tmp_path}/a/again; else sleep 2; touch {tmp_path}/late; fi', LIVES='1')
+    env = pretend(f'until [ -e {tmp_path}/a/stop ]; do sleep 0.1; done; if [ $SLURM_PROCID = 0 ]; then touch {tmp_path}/a/again; else sleep 2; touch {tmp_path}/late; fi', MAX_RUNS='1')
     job = cluster.sbatch('train.sbatch', f'out={tmp_path}/a', env=env, **TWO)
     until((tmp_path/'a').exists, 20, 'the job has not begun')
     cluster.warn(job)
     assert cluster.ended(job) == ['FAILED'] and cluster.jobs(job)[0]['Restarts'] == '0'
-    assert 'not done after 1 of 1 lives; the same sbatch command goes on from here' in cluster.said(job)
+    assert 'not done after 1 of 1 runs; the same sbatch command goes on from here' in cluster.said(job)
     assert (tmp_path/'late').exists() and not (tmp_path/'a'/'again').exists()
 
 
@@ -167,7 +167,7 @@ def test_warned_training_goes_on_and_ends_with_the_same_weights(cluster, broken,
     assert 'process 0 of 2' in (small/'broken'/'train.ipynb').read_text()
     said = cluster.said(broken)
     stopped = int(re.search(f'rank 0: KeyboardInterrupt: stopped after step (\\d+) of {STEPS}', said)[1])
-    assert 0 < stopped < STEPS and 'life 1 of 5 ends here' in said and cluster.jobs(broken)[0]['Restarts'] == '1'
+    assert 0 < stopped < STEPS and 'run 1 of 5 ends here' in said and cluster.jobs(broken)[0]['Restarts'] == '1'
     assert [json.loads(line)['step'] for line in (small/'broken'/'log.jsonl').read_text().splitlines()] == [10, 20, 30, 40]
     a, b = (load_tensors(small/name/'model.safetensors') for name in ('broken', 'whole'))
     assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
