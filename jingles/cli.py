@@ -154,11 +154,10 @@ def check_one_source(midi, curves):
 # %% ../nbs/88_cli.ipynb #c013
 def recording_curves(path, seconds:float|None, rate:float, features, centred=False):
     "The control of a recording, of all of it unless `seconds` are given"
-    from jingles.audio import load
+    from jingles.audio import ANALYSIS_RATE, load
     from jingles.control.heard import curves_from_audio
-    from jingles.core import SAMPLE_RATE
-    wav = load(path)
-    length = len(wav)/SAMPLE_RATE
+    wav = load(path, to=ANALYSIS_RATE)
+    length = len(wav)/ANALYSIS_RATE
     check(seconds or SECONDS.low <= length <= SECONDS.high,
             f"{path} is {length:g} s long; say how much to follow with --seconds, {SECONDS.low} to {SECONDS.high}")
     return curves_from_audio(wav, seconds or length, rate, features, centred)
@@ -327,25 +326,24 @@ def pick_seed(seed:int, variations:int=1) -> int:
     return secrets.randbelow(2**31) if seed == -1 else seed
 
 # %% ../nbs/88_cli.ipynb #c019
-def write_sounds(sounds, out, names=None, write=None) -> list:
-    """Write each sound, numbered or named where there are several, and say its path at once; returns the paths.
-
-    `write(path, wav, i)` writes the i-th; chapter 40's `save` where it is None"""
-    from jingles.audio import save
+def write_sounds(sounds, out, names, write) -> list:
+    """Write each sound by `write(path, wav, i)`, numbered, or named by `names`, where there are several, and say its
+    path at once; returns the paths"""
     paths = output_paths(Path(out), names or range(len(sounds)))
     for i, (path, wav) in enumerate(zip(paths, sounds)):
-        write(path, wav, i) if write else save(path, wav)
+        write(path, wav, i)
         print(path, flush=True)
     return paths
 
-def draw_pictures(cond, sounds, paths, rate):
-    "Draw the curves `cond` above the spectrogram of each sound, beside it"
+def draw_pictures(cond, sounds, paths, spec):
+    "Draw the curves `cond` above the spectrogram of each sound of a model of `spec`, beside it"
     from matplotlib.figure import Figure         # pyplot would look for a screen, and take longer to load
     from jingles.core import atomic_write
     from jingles.generate import plot_control_and_mel
     for i, (path, wav) in enumerate(zip(paths, sounds)):
         figure = Figure(figsize=(7, len(cond.local) + 2.3), layout='constrained')
-        plot_control_and_mel(cond.map(lambda v: v[i % len(v):][:1]), wav, rate, figure=figure)
+        one = cond.map(lambda v: v[i % len(v):][:1])
+        plot_control_and_mel(one, wav, spec.curve_rate, figure=figure, sample_rate=spec.sample_rate)
         with atomic_write(path.with_suffix('.png')) as f: figure.savefig(f, dpi=110)
 
 # %% ../nbs/88_cli.ipynb #c020
@@ -485,15 +483,15 @@ Sound = option(Path, "The sound file, .wav or .flac; its picture goes beside it.
                      "[default: jingle.wav, or the next number that is free]")
 Picture = flag('--picture/--no-picture', "Draw curves and spectrogram beside the sound, once it is there.")
 Bits = option(str, f"How samples are written: {', '.join(BITS)}. [default: 16]")
-FileRate = option(int, f"Sample rate of the file: {', '.join(map(str, FILE_RATES))}. [default: 24000]")
+FileRate = option(int, f"Sample rate of the file: {', '.join(map(str, FILE_RATES))}. [default: the model's]")
 WriteMidi = flag('--write-midi', "Write what was drawn and what is heard as a MIDI file beside the sound.")
 Force = flag('--force', "Replace files of the same name.")
 
 # %% ../nbs/88_cli.ipynb #c036
-def with_loudness(sounds, loudness:float|None) -> list:
-    "The sounds, each at `loudness` LUFS; as they are for None"
+def with_loudness(sounds, rate:int, loudness:float|None) -> list:
+    "The sounds, of `rate` Hz, each at `loudness` LUFS; as they are for None"
     from jingles.audio import normalise_loudness
-    return list(sounds) if loudness is None else [normalise_loudness(wav, loudness) for wav in sounds]
+    return list(sounds) if loudness is None else [normalise_loudness(wav, loudness, rate=rate) for wav in sounds]
 
 # %% ../nbs/88_cli.ipynb #c038
 def requested_curves(model, given, midi, curves, seconds, like, blank=False):
@@ -559,9 +557,9 @@ def timing_line(loading:float, made:float) -> str:
 # %% ../nbs/88_cli.ipynb #n7242618
 def check_encoding(o):
     "ValueError for a kind of file that there is not, or a MIDI file that would be replaced"
-    o.bits, o.rate = o.bits or BITS[0], o.rate or FILE_RATES[0]
+    o.bits = o.bits or BITS[0]
     check(o.bits in BITS, f"--bits is {o.bits!r}; expected {', '.join(BITS)}")
-    check(o.rate in FILE_RATES, f"--rate is {o.rate}; expected {', '.join(map(str, FILE_RATES))}")
+    check(o.rate in (None, *FILE_RATES), f"--rate is {o.rate}; expected {', '.join(map(str, FILE_RATES))}")
     fits = o.bits != 'float' or not has_suffix(o.out, '.flac')
     check(fits, "FLAC has no floats; end --out in .wav, or take 24 bits")
     for path in output_paths(o.out, o.names) if o.write_midi and not o.force else ():
@@ -605,8 +603,8 @@ def check_best_loop_voices(o):
     check(not (o.loop and o.init_audio), "--loop makes a new sound; leave --init-audio out")
     check(not (o.loop and o.until is not None),
           "--until redraws parts of a sound that has a start and an end; leave --loop out")
-    check(not (o.loop and o.rate), f"--loop is written with {FILE_RATES[0]} samples a second, so that its end meets "
-                                   "its start; leave --rate out")
+    check(not (o.loop and o.rate), "--loop is written at the model's sample rate, so that its end meets its start; "
+                                   "leave --rate out")
     check(not o.voices or o.midi and o.variations == 1,
           "--voices are those of one --midi; name it, and leave --variations out")
     others = ('voice', 'track', 'modulation', 'velocity', 'chroma', 'feature', 'style', 'morph', 'init_audio',
@@ -659,10 +657,10 @@ def voices_control(o, model):
     cond = voices_from_midi(o.midi, o.voices, seconds, model.spec.curve_rate, model.features, names, o.start)
     return resample_curves(cond, model.curve_frames(seconds))
 
-def mixed_voices(sounds, loudness) -> list:
-    "The mix of the voices, and each of them as it is in it"
+def mixed_voices(sounds, rate:int, loudness) -> list:
+    "The mix of the voices, sounds of `rate` Hz, and each of them as it is in it"
     from jingles.files.recipe import mixed_sounds
-    return list(mixed_sounds(sounds, loudness))
+    return list(mixed_sounds(sounds, rate, loudness))
 
 # %% ../nbs/88_cli.ipynb #n1685586
 def init_of_options(o, old, keep):
@@ -716,11 +714,13 @@ NO_RECIPE = 'no recipe is kept'     # what files of earlier versions say that ha
 
 def write_midi_files(model, cond, sounds, paths):
     "Write what was drawn and what is heard as a MIDI file beside each sound"
+    from jingles.audio import at_analysis_rate
     from jingles.control.features import PLAYED_BY
     from jingles.files.midi import take_parts, write_parts
     labels = model.features.get(PLAYED_BY.name, PLAYED_BY).labels
     for path, wav in zip(paths, sounds):
-        write_parts(path.with_suffix('.mid'), take_parts(cond, wav, model.spec.curve_rate, labels))
+        heard = at_analysis_rate(wav, model.spec.sample_rate)
+        write_parts(path.with_suffix('.mid'), take_parts(cond, heard, model.spec.curve_rate, labels))
 
 # %% ../nbs/88_cli.ipynb #n3587508
 def requested_control(o, model, old):
@@ -746,7 +746,8 @@ def sample_jingles(o, model, cond, old, keep) -> tuple:
         if keeps_best(o): found = best_sounds(o, model, cond, widths, how)
         else: made = generate_or_edit(model, cat_conds([cond]*o.variations), old, o.strength, keep, seed=o.seed, **how)
     if found: made = found[-1].wav[None]
-    return mixed_voices(made, o.loudness) if o.voices else with_loudness(made, o.loudness), found, widths
+    finish = mixed_voices if o.voices else with_loudness
+    return finish(made, model.spec.sample_rate, o.loudness), found, widths
 
 # %% ../nbs/88_cli.ipynb #n8685986
 def write_jingles(o):
@@ -754,17 +755,17 @@ def write_jingles(o):
     from jingles.audio import load
     from jingles.files.wave import Encoding
     from jingles.models import load_model
-    old = load(o.init_audio) if o.init_audio else None
     model = with_sampling_options(load_model(o.model, codec=o.codec), o.sampler, o.sampling)
+    old = load(o.init_audio, to=model.spec.sample_rate) if o.init_audio else None
     cond = requested_control(o, model, old)
     keep, loading = keep_mask(cond, o.inpaint, o.previous_curves, model.spec.curve_rate), elapsed()
     sounds, found, widths = sample_jingles(o, model, cond, old, keep)
-    encoding, name = Encoding(o.bits, o.rate), o.model or DEFAULT_MODEL
+    encoding, name = Encoding(o.bits, o.rate or model.spec.sample_rate), o.model or DEFAULT_MODEL
     write = recipe_writer(model, sound_requests(o, model, cond, old, keep, found, widths), name, encoding)
     paths, made = write_sounds(sounds, o.out, o.names, write), elapsed()
     if o.write_midi: write_midi_files(model, cond, sounds, paths)
     shown = 1 if o.voices else len(sounds)      # of voices the mix
-    if o.picture: draw_pictures(cond, sounds[:shown], paths[:shown], model.spec.curve_rate)
+    if o.picture: draw_pictures(cond, sounds[:shown], paths[:shown], model.spec)
     seconds = sum(map(len, sounds[:shown]))/model.spec.sample_rate
     print(f"{seconds:.1f} s of sound in {timing_line(loading, made)}; seed {o.seed}")
 
@@ -852,11 +853,12 @@ def write_combinations(o):
     bar, progress = progress_bar(len(each)*model.paradigm.count(sampling_to_json(model, steps=o.steps)['steps']))
     how = dict(steps=o.steps, seed=o.seed, guidance=o.guidance, unconditional_scale=o.unconditional_scale)
     with bar: sounds = [generate(model, one, progress=progress, **how)[0] for one in each]
-    sounds = with_loudness(sounds, o.loudness)
+    sounds = with_loudness(sounds, model.spec.sample_rate, o.loudness)
     options = {k: v for k, v in how.items() if v is not None and k != 'seed'}
     requests = [SoundRequest(one, o.seed, options=options, loudness=o.loudness) for one in each]
-    paths = write_sounds(sounds, out, names, recipe_writer(model, requests, o.model or DEFAULT_MODEL, Encoding()))
-    if o.picture: draw_pictures(cond, sounds, paths, model.spec.curve_rate)
+    encoding = Encoding(rate=model.spec.sample_rate)
+    paths = write_sounds(sounds, out, names, recipe_writer(model, requests, o.model or DEFAULT_MODEL, encoding))
+    if o.picture: draw_pictures(cond, sounds, paths, model.spec)
     print(f"seed {o.seed}")
 
 # %% ../nbs/88_cli.ipynb #n3226015
@@ -1251,13 +1253,13 @@ def again(
         jingles again jingle.wav
         jingles about jingle.wav --json > recipe.json; jingles again recipe.json
     """
-    from jingles.files.recipe import difference_line, make_again, save_with_recipe
+    from jingles.files.recipe import difference_line, make_again, sample_rate_of, save_with_recipe
     from jingles.files.wave import Encoding, read_encoding
     recipe, sound = kept_recipe(file), has_suffix(file, ('.wav', '.flac'))
     default = file.with_name(f'{file.stem}-again{file.suffix if sound else ".wav"}')
     out = sound_path(out, force, default, picture=False)
     wav = make_again(recipe, model, init_audio)
-    save_with_recipe(out, wav, recipe, read_encoding(file) if sound else Encoding())
+    save_with_recipe(out, wav, recipe, read_encoding(file) if sound else Encoding(rate=sample_rate_of(recipe)))
     print(f'{out}: {difference_line(recipe, wav)}')
 
 # %% ../nbs/88_cli.ipynb #n5014359
@@ -1276,9 +1278,9 @@ def to_midi(
     force: Force = False,
 ):
     "Write what is heard in a sound as a MIDI file, and what was drawn where its recipe says that."
-    from jingles.audio import load
+    from jingles.audio import ANALYSIS_RATE, load
     from jingles.files.midi import part_from_sound, take_parts, write_parts
-    wav, (cond, rate) = load(file), recipe_control(file)
+    wav, (cond, rate) = load(file, to=ANALYSIS_RATE), recipe_control(file)
     out = free_path(out, file.with_suffix('.mid'), beside=None, force=force)
     parts = take_parts(cond, wav, rate) if cond else [part_from_sound(wav)]
     write_parts(out, parts, tempo)

@@ -19,7 +19,7 @@ from .audio import plot_mel
 from .control.curves import plot_curves, validate
 from .control.features import PLAYED_BY, feature_set
 from .control.heard import from_notes
-from .core import Cond, with_cache, check, generator, has_bf16
+from .core import Cond, Spec, with_cache, check, generator, has_bf16
 from .data.melody import Note
 from .paradigms.guidance import with_guidance, with_unconditional_scale, drop_zero_scales
 from .models import load_model
@@ -140,8 +140,10 @@ def annotate_axes(axes, cond:Cond):
                     ha='center', va='center', style='italic', color='0.35')
 
 # %% ../nbs/70_generate.ipynb #c021b
-def plot_control_and_mel(cond:Cond, wav, rate:float=75, measured:Cond|None=None, figure=None):
-    "The control curves of item 0 above the mel spectrogram of `wav` `(n,)`, on one time axis; returns the figure"
+def plot_control_and_mel(cond:Cond, wav, rate:float=75, measured:Cond|None=None, figure=None,
+                         sample_rate:int=Spec.sample_rate):
+    """The control curves of item 0, `rate` frames a second, above the mel spectrogram of `wav` `(n,)` at `sample_rate`
+    Hz, on one time axis; returns the figure"""
     lanes = len(cond.local)
     if figure is None:
         import matplotlib.pyplot as plt
@@ -150,6 +152,6 @@ def plot_control_and_mel(cond:Cond, wav, rate:float=75, measured:Cond|None=None,
     plot_curves(cond, rate, axes[:-1])
     annotate_axes(axes[:-1], cond)
     if measured: overlay_curves(axes[:-1], measured, rate)
-    plot_mel(wav, axes[-1])
+    plot_mel(wav, axes[-1], rate=sample_rate)
     axes[-1].set_xlim(0, cond.frames/rate)
     return figure

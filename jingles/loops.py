@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from .audio import mel_filterbank
+from .audio import ANALYSIS_RATE, mel_filterbank
 from .backbones.circular import Circular
 from .control.curves import resample_curves
 from .core import Cond, check
@@ -115,12 +115,14 @@ def db(power, floor=1e-6): return 10*np.log10(power + floor*power.max() + 1e-20)
 
 # %% ../nbs/79_loops.ipynb #r79217e77
 def seam_metrics(wav, against=np.max) -> dict:
-    """The break of the wave, the change of level and that of the mel spectrum at the seam of a loop `(n,)`, each as a
-    share of the largest elsewhere in it, or of another statistic; ValueError for less than 0.15 s"""
+    """The break of the wave, the change of level and that of the mel spectrum at the seam of a loop `(n,)`, at
+    `ANALYSIS_RATE`, each as a share of the largest elsewhere in it, or of another statistic; ValueError for less than
+    0.15 s"""
     check(len(wav) >= 3600, f"a loop of {len(wav)} samples; expected at least 3600, to compare the seam with")
     before, after = windows_around(wav)
     level = np.abs(np.subtract(*db(np.stack([np.square(w).mean(1) for w in (before, after)]))))
-    mel = [np.abs(np.fft.rfft(w*np.hanning(w.shape[1])))**2 @ mel_filterbank(24, w.shape[1]).T for w in (before, after)]
+    bank = mel_filterbank(24, before.shape[1], ANALYSIS_RATE)
+    mel = [np.abs(np.fft.rfft(w*np.hanning(w.shape[1])))**2 @ bank.T for w in (before, after)]
     spectrum = np.abs(np.subtract(*db(np.stack(mel)))).mean(1)
     changes = dict(wave=prediction_errors(before, after), level=level, spectrum=spectrum)
     return {k: float(v[0]/max(against(v[1:]), 1e-12)) for k, v in changes.items()}

@@ -20,7 +20,7 @@ import mir_eval
 import numpy as np
 import torch
 
-from .audio import resample
+from .audio import at_analysis_rate
 from .control.features import (
     CHROMA, MEASURED_PITCH, PITCH, PLAYED_BY, VELOCITY, VOICED, implements, known_features)
 from .core import Cond, cat_conds, check
@@ -261,7 +261,8 @@ def receipt_lines(receipt:Receipt) -> list:
 def receipt_for(model, wav, cond:Cond, tolerance={}) -> Receipt:
     "The `Receipt` of a sound `(n,)` of `model` for its request `cond`, of batch 1"
     curves = {k: v[0].cpu().numpy() for k, v in cond.local.items()}
-    return make_receipt(resample(wav, model.spec.sample_rate), curves, model.features, model.spec.curve_rate, tolerance)
+    heard = at_analysis_rate(wav, model.spec.sample_rate)
+    return make_receipt(heard, curves, model.features, model.spec.curve_rate, tolerance)
 
 # %% ../nbs/78_receipt.ipynb #r78f6ed9b
 class Best(NamedTuple):

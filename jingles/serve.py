@@ -141,7 +141,8 @@ def work_on(job:Job, model, lock):
             if job.over: return
             job.set(state='running')
             wav = generate(model, job.request.cond, progress=step, **job.request.options)[0]
-        job.set(state='done', wav=wav_bytes(wav, job_recipe(model, job.request, wav)))
+        recipe = job_recipe(model, job.request, wav)
+        job.set(state='done', wav=wav_bytes(wav, model.spec.sample_rate, recipe))
     except Aborted: pass
     except Exception as e: job.set(state='failed', error=error_text(e))
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .audio import lufs, normalise_loudness
-from .core import check
+from .core import Spec, check
 
 # %% ../nbs/47_voices.ipynb #r47c9b5ac
 OVERLAP_COST = 36.      # semitones that cutting off a whole note costs
@@ -72,13 +72,14 @@ def mix_voices(sounds,               # (k, n)
                loudness:float=-16.,  # of the mix, LUFS
                gains=None,           # dB for each voice; None: all are equally loud
                ceiling:float=-1.,    # dB that the peak of the mix may reach
+               rate:int=Spec.sample_rate,   # of the sounds, Hz
 ) -> Mix:
     "The sounds at a common loudness, mixed; silent ones stay silent; ValueError"
     sounds = np.asarray(sounds, np.float32)
     check(sounds.ndim == 2 and len(sounds), f"sounds of shape {sounds.shape}; expected (voices, samples)")
     gains = np.zeros(len(sounds)) if gains is None else np.asarray(gains, float)
     check(gains.shape == (len(sounds),), f"{gains.size} gains for {len(sounds)} voices; give one for each")
-    stems = np.stack([normalise_loudness(wav, -23., ceiling=60.)*10**(g/20) for wav, g in zip(sounds, gains)])
+    stems = np.stack([normalise_loudness(wav, -23., 60., rate)*10**(g/20) for wav, g in zip(sounds, gains)])
     total = stems.sum(0)
-    factor = np.abs(normalise_loudness(total, loudness, ceiling)).max()/max(np.abs(total).max(), 1e-9)
+    factor = np.abs(normalise_loudness(total, loudness, ceiling, rate)).max()/max(np.abs(total).max(), 1e-9)
     return Mix((factor*total).astype(np.float32), (factor*stems).astype(np.float32))

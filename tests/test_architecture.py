@@ -2,6 +2,7 @@
 import ast, configparser, json, re, sys, time
 from collections import defaultdict
 from functools import cache
+from inspect import signature
 from importlib import metadata
 
 import nbformat
@@ -95,6 +96,42 @@ def test_one_name_means_one_thing():
     assert len(homes) > 1000
     assert not new, 'rename one of each, or say in DOUBLE why both are right:\n' + '\n'.join(new)
     assert not DOUBLE.keys() - double.keys(), f'no longer double: {sorted(DOUBLE.keys() - double.keys())}'
+
+
+NAME_A_RATE = dict.fromkeys(('formats.cqt', 'formats.codec', 'formats.encodec', 'formats.spectral', 'data.shards'), 'a format of sound at 24 kHz by definition') | {
+    'limits': 'the rates that sound files may have', 'core': 'the default of `Spec`, of formats that say nothing else',
+    'audio': 'names the rate of measurements; and a default for whoever listens in a notebook, which no other module may rely on',
+    'data.synth': "renders the databases' sound, which is raw audio's; any other rate on request"}
+
+
+def test_the_spec_carries_the_sample_rate():
+    "SAMPLE_RATE, or its number, stands in the modules of NAME_A_RATE alone; what a model makes has the rate of its `spec`, what is measured ANALYSIS_RATE"
+    named = {c.module for c in chapters() if re.search(r'\bSAMPLE_RATE\b|\b24_?000\b', module_file(c).read_text(encoding='utf8'))}
+    assert not named - NAME_A_RATE.keys(), f'{sorted(named - NAME_A_RATE.keys())}: take the rate of the spec or of the sound, or say in NAME_A_RATE why not'
+    assert not NAME_A_RATE.keys() - named, f'no longer needed: {sorted(NAME_A_RATE.keys() - named)}'
+
+
+def test_no_sample_rate_is_left_to_the_default():
+    "Chapter 40 has a default for notebooks; the package itself says at which rate it loads, saves, resamples and measures"
+    from jingles import audio
+    from jingles.core import SAMPLE_RATE
+    rates = {}      # {function: (the name of its rate, how many arguments stand before it)}
+    for name, f in vars(audio).items():
+        if getattr(f, '__module__', '') != 'jingles.audio': continue
+        parameters = list(signature(f).parameters.values())
+        rates |= {name: (p.name, i) for i, p in enumerate(parameters) if p.default == SAMPLE_RATE}
+    wrong, checked = [], 0
+    for c in chapters():
+        if c.module == 'audio': continue
+        tree = ast.parse(module_file(c).read_text(encoding='utf8'))
+        known = {a.asname or a.name: a.name for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and (n.module or '').split('.')[-1] == 'audio' for a in n.names}
+        for call in ast.walk(tree):
+            if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or known.get(call.func.id) not in rates: continue
+            rate, before = rates[known[call.func.id]]
+            checked += 1
+            if len(call.args) <= before and rate not in {k.arg for k in call.keywords}: wrong.append(f'{c.module}: {ast.unparse(call)[:80]} leaves {rate} to the default')
+    assert len(rates) > 8 and checked > 15
+    assert not wrong, '\n'.join(wrong)
 
 
 # ---- light where it must be light

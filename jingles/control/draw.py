@@ -25,14 +25,14 @@ import anywidget
 import numpy as np
 import traitlets
 
-from ..audio import SOUND_ENDINGS, load, mel_spectrogram, resample
+from ..audio import ANALYSIS_RATE, SOUND_ENDINGS, at_analysis_rate, load, mel_spectrogram, resample
 from .curves import (CURVE_FILE_FORMATS, fill_features, fit_frames, name_of_set, read_curves,
                                     resample_curves, save_curves, set_curve, to_cond, uncontrolled, validate)
 from .descriptors import brightness_value, pitch_value
 from .features import (BRIGHTNESS, CHROMA, GM_INSTRUMENTS, LOUDNESS, NOISINESS, Feature, feature_set,
                                       implements, known_features, midi_to_hz)
 from .heard import curves_from_audio, curves_from_midi, frame_levels
-from ..core import SAMPLE_RATE, Cond, check
+from ..core import Cond, Spec, check
 from ..limits import SECONDS
 from ..data.melody import MIDI_ENDINGS
 
@@ -189,7 +189,8 @@ def curves_from_file(name:str, data:bytes, seconds:float, rate:float=75, feature
         path.write_bytes(data)
         try:
             if ending in CURVE_FILE_FORMATS: return read_curves(path)
-            return fit_frames(curves_from_audio(load(path, seconds), seconds, rate, features, centred), frames)
+            wav = load(path, seconds, ANALYSIS_RATE)
+            return fit_frames(curves_from_audio(wav, seconds, rate, features, centred), frames)
         except ValueError as e: raise ValueError(str(e).replace(str(path), name)) from None
 
 # %% ../../nbs/80_control.draw.ipynb #c024
@@ -224,16 +225,17 @@ def page_code(view:str, *scripts) -> str:
     code = [script.read_text(encoding='utf8') for script in scripts]
     return '\n'.join([*code, f'export default {{ render: (page) => {view}(page).close }};'])
 
-def sound_bytes(wav, container='FLAC', rate:int=SAMPLE_RATE) -> bytes:
-    "`wav` `(n,)` as a 16-bit file"
+def sound_bytes(wav, rate:int, container='FLAC') -> bytes:
+    "`wav` `(n,)` at `rate` Hz as a 16-bit file"
     import soundfile as sf
     buffer = io.BytesIO()
     sf.write(buffer, np.asarray(wav, np.float32).clip(-1, 1), rate, format=container, subtype='PCM_16')
     return buffer.getvalue()
 
-def mel_bytes(wav) -> bytes:
-    "The mel spectrogram of `wav` `(n,)`, -80 to 0 dB as 0 to 255, band after band"
-    return np.clip((mel_spectrogram(wav) + 80)/80*255, 0, 255).astype(np.uint8).tobytes()
+def mel_bytes(wav, rate:int) -> bytes:
+    "The mel spectrogram of `wav` `(n,)` at `rate` Hz, as it is measured, -80 to 0 dB as 0 to 255, band after band"
+    db = mel_spectrogram(at_analysis_rate(wav, rate), rate=ANALYSIS_RATE)
+    return np.clip((db + 80)/80*255, 0, 255).astype(np.uint8).tobytes()
 
 # %% ../../nbs/80_control.draw.ipynb #c027b
 class BoardState(anywidget.AnyWidget):
@@ -245,6 +247,7 @@ class BoardState(anywidget.AnyWidget):
     opens, saves = (traitlets.List(list(endings)).tag(sync=True) for endings in (OPEN_EXTENSIONS, SAVE_EXTENSIONS))
     rate = traitlets.Float(75.).tag(sync=True)       # frames per second
     centred = False                                  # frame j stands at j/rate; else it begins there
+    sample_rate = Spec.sample_rate                   # Hz, of the sounds that are shown
     longest = traitlets.Float(MAX_SECONDS).tag(sync=True)
     bands = traitlets.Int(80).tag(sync=True)         # of the mel spectrogram
     message, name = traitlets.Unicode('').tag(sync=True), traitlets.Unicode('').tag(sync=True)
@@ -374,7 +377,8 @@ def follow_recording(board, content, buffers):
     check(len(data) % 4 == 0, "the recording is not one of 32-bit numbers; reload the page and record it again")
     wav = np.frombuffer(data, '<f4')
     check(np.isfinite(wav).all(), "the recording holds numbers that are none; record it again")
-    heard = curves_from_audio(resample(wav, rate), board.seconds, board.rate, board.features, board.centred)
+    wav = resample(wav, rate, ANALYSIS_RATE)
+    heard = curves_from_audio(wav, board.seconds, board.rate, board.features, board.centred)
     board.cond = with_locked(board, fit_frames(heard, round(board.seconds*board.rate)))
     return "this is what was heard"
 
@@ -460,11 +464,11 @@ def marks_of(mismatches:dict, board) -> bytes:
 def show_result(board, wav, measured:Cond|None=None, mismatches=None):
     """Show the sound `wav` `(n,)` below the lanes of `board`, and what was `measured` of it; the sound goes first.
     `mismatches` `{feature: bool (t,)}` are the frames where it does not follow: marked in the lanes"""
-    frames = round(len(wav)/SAMPLE_RATE*board.rate)
+    frames = round(len(wav)/board.sample_rate*board.rate)
     values = to_rows(measured, board.features) if measured else np.empty(0)
-    with board.writing: board.sound = sound_bytes(wav)
+    with board.writing: board.sound = sound_bytes(wav, board.sample_rate)
     marked = marks_of(mismatches or {}, board)
-    picture, levels = mel_bytes(wav), frame_levels(wav, frames).astype('<f4').tobytes()
+    picture, levels = mel_bytes(wav, board.sample_rate), frame_levels(wav, frames).astype('<f4').tobytes()
     with board.writing, board.hold_sync():
         board.mel, board.loudness, board.mismatches = picture, levels, marked
         board.measured = np.where(values < 0, np.nan, values).astype('<f4').tobytes()

@@ -23,21 +23,22 @@ from tqdm import tqdm
 from ..audio import SOUND_ENDINGS, read_blocks, check_finite, to_mono, open_soundfile, read_samples, resample
 from ..control.descriptors import delay_half_frame, descriptors
 from ..control.features import GM_INSTRUMENTS, PLAYED_BY, feature_set
-from ..core import SAMPLE_RATE, check, rng_for
+from ..core import check, rng_for
 from .clips import MelodySource, PlayedClip, folder_name
 from .collection import group_by_shared, min_hash, split_groups
 from .records import checksum
+from .shards import RawAudio
 from .synth import midi_program
 
 # %% ../../nbs/59_data.recordings.ipynb #c005
-def read_excerpt(path, start:float, seconds:float, margin:float=0.05) -> np.ndarray:
-    """`seconds` of the sound file `path` from `start` on: float32 [n] in -1..1, mono, 24 kHz, silence beyond its end;
-    ValueError for samples that are no numbers"""
-    before, n = max(0., start - margin), round(seconds*SAMPLE_RATE)
+def read_excerpt(path, start:float, seconds:float, margin:float=0.05, to:int=RawAudio.spec.sample_rate) -> np.ndarray:
+    """`seconds` of the sound file `path` from `start` on: float32 [n] in -1..1, mono, at `to` Hz, silence beyond its
+    end; ValueError for samples that are no numbers"""
+    before, n = max(0., start - margin), round(seconds*to)
     wav, rate = read_samples(path, seconds + 2*margin, before)
     check_finite(wav, path)
-    lead = round((start - round(before*rate)/rate)*SAMPLE_RATE)
-    wav = resample(to_mono(wav), rate)[lead:][:n]
+    lead = round((start - round(before*rate)/rate)*to)
+    wav = resample(to_mono(wav), rate, to)[lead:][:n]
     return np.pad(wav, (0, n - len(wav))).clip(-1, 1)
 
 

@@ -21,6 +21,7 @@ from ..core import check
 from .clips import MelodySource, PlayedClip, draw_clip, describe_soundfont
 from .export import read_manifest, size_parameters
 from .records import Records, read_shapes
+from .shards import RawAudio
 from .synth import find_soundfont
 
 # %% ../../nbs/68_data.samples.ipynb #p66216c
@@ -159,11 +160,12 @@ class UnconditionalSource:
 class _SineMaker:
     "A maker for tests: a sine at the notes' pitch, silence in rests; noise of the request's seed without notes"
     def __init__(self, level=0.1): self.level, self.parameters = level, dict(maker='whistle', level=level)
-    def __call__(self, requests, seconds): return np.stack([self.render(r, round(seconds*24000)) for r in requests])
+    def __call__(self, requests, seconds):
+        return np.stack([self.render(r, RawAudio().frames(seconds)) for r in requests])
     def render(self, request, n):
         if 'notes' not in request.arrays:
             noise = np.random.default_rng(request.seed).standard_normal(n)
             return (self.level*noise).clip(-1, 1).astype(np.float32)
         pitch = to_frames_nearest(request.arrays['notes'][:1], n)[0]
-        phase = 2*np.pi*np.cumsum(440*2**((pitch - 69)/12))/24000
+        phase = 2*np.pi*np.cumsum(440*2**((pitch - 69)/12))/RawAudio.spec.sample_rate
         return (self.level*(pitch > 0)*np.sin(phase)).astype(np.float32)

@@ -14,10 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..audio import ANALYSIS_RATE, at_analysis_rate
 from ..control.curves import PITCH_MIN, PITCH_SEMITONES, one_hot, to_cond
 from ..control.descriptors import track_pitch
 from ..control.features import GM_INSTRUMENTS, PITCH, PLAYED_BY, VELOCITY
-from ..core import SAMPLE_RATE, Cond, atomic_write, cat_conds, check
+from ..core import Cond, atomic_write, cat_conds, check
 from ..data.melody import PITCH_RANGE
 from .recipe import CLAIM, pitch_name
 from .wave import Encoding, Extras, Loop, save_sound
@@ -70,11 +71,11 @@ def grid_cond(envelope, grid:Grid, instrument:str, features) -> Cond:
     return cat_conds([cell(p, v) for p, v in grid.cells])
 
 # %% ../../nbs/86_files.instrument.ipynb #w79011
-LIKENESS, LOOP_WINDOW, LOOP_FADE = 0.4, 1200, 2400     # correlation; samples: 50 ms are compared, 100 ms faded
-LOOP_LEAST, LEVEL_WINDOW, LEVEL_STEP = 0.4, 4800, 2.   # seconds; samples whose level must be the same within dB
+LIKENESS, LOOP_WINDOW, LOOP_FADE = 0.4, 0.05, 0.1      # correlation; seconds that are compared, and faded
+LOOP_LEAST, LEVEL_WINDOW, LEVEL_STEP = 0.4, 0.2, 2.    # seconds; those whose level must be the same within dB
 
-def window_correlation(wav, start:int, stops:slice, window:int=LOOP_WINDOW) -> np.ndarray:
-    "The correlation of the window around `start` with those around the samples `stops` of `wav`, -1..1"
+def window_correlation(wav, start:int, stops:slice, window:int) -> np.ndarray:
+    "The correlation of the `window` samples around `start` with those around the samples `stops` of `wav`, -1..1"
     from scipy.signal import fftconvolve
     half = window//2
     one, others = wav[start - half:start + half], wav[stops.start - half:stops.stop + half - 1]
@@ -83,7 +84,7 @@ def window_correlation(wav, start:int, stops:slice, window:int=LOOP_WINDOW) -> n
     return products/np.sqrt((one**2).sum()*(sums[window:] - sums[:-window]) + 1e-12)
 
 # %% ../../nbs/86_files.instrument.ipynb #w79012
-def levels_around(wav, window:int=LEVEL_WINDOW) -> np.ndarray:
+def levels_around(wav, window:int) -> np.ndarray:
     "The level in dB of the `window` samples around each of `wav`"
     from scipy.ndimage import uniform_filter1d
     return 10*np.log10(uniform_filter1d(np.asarray(wav, float)**2, window) + 1e-12)
@@ -96,22 +97,26 @@ class FoundLoop(NamedTuple):
     correlation: float     # of the sound around both
 
 # %% ../../nbs/86_files.instrument.ipynb #w79014
-def find_loop(wav, first:int, last:int, tries:int=16) -> FoundLoop|None:
-    "The best loop in the samples `first:last` of `wav`, at least `LOOP_LEAST` long; None where nothing is alike enough"
-    wav, least, level, best = np.asarray(wav, float), round(LOOP_LEAST*SAMPLE_RATE), levels_around(wav), None
-    first, last = max(first, LOOP_FADE), min(last, len(wav) - LOOP_WINDOW)
+def find_loop(wav, first:int, last:int, rate:int, tries:int=16) -> FoundLoop|None:
+    """The best loop in the samples `first:last` of `wav`, at `rate` Hz, at least `LOOP_LEAST` long; None where nothing
+    is alike enough"""
+    seconds = LOOP_LEAST, LOOP_WINDOW, LOOP_FADE, LEVEL_WINDOW
+    least, window, fade, around = (round(s*rate) for s in seconds)
+    wav, level, best = np.asarray(wav, float), levels_around(wav, around), None
+    first, last = max(first, fade), min(last, len(wav) - window)
     for start in np.linspace(first, max(first, last - least - 1), tries).astype(int):
         stops = slice(int(start) + least, last)
         if stops.stop - stops.start < 1: break
         near = np.abs(level[stops] - level[start]) < LEVEL_STEP
-        r = np.where(near, window_correlation(wav, start, stops), -1)
+        r = np.where(near, window_correlation(wav, start, stops, window), -1)
         found = FoundLoop(int(start), stops.start + int(r.argmax()), float(r.max()))
         if found.correlation >= LIKENESS and (best is None or found.correlation > best.correlation): best = found
     return best
 
 # %% ../../nbs/86_files.instrument.ipynb #w79015
-def fade_loop(wav, loop:FoundLoop, fade:int=LOOP_FADE) -> np.ndarray:
-    "`wav` whose last `fade` samples of the loop turn into those before it, at an even level"
+def fade_loop(wav, loop:FoundLoop, rate:int) -> np.ndarray:
+    "`wav`, at `rate` Hz, whose last `LOOP_FADE` seconds of the loop turn into those before it, at an even level"
+    fade = round(LOOP_FADE*rate)
     wav, w = np.array(wav, np.float32), (np.arange(fade) + 1)/fade
     gain = 1/np.sqrt((1 - w)**2 + w**2 + 2*loop.correlation*w*(1 - w))
     old, new = wav[loop.stop - fade:loop.stop], wav[loop.start - fade:loop.start]
@@ -137,16 +142,17 @@ def sustain_span(envelope, samples:int) -> tuple:
 
 # %% ../../nbs/86_files.instrument.ipynb #w79021
 def cents_off(wav, pitch:int, envelope) -> float:
-    "The median of how far `wav` sounds above `pitch` while the envelope is held, in cents; NaN where no pitch is heard"
-    midi, voiced = track_pitch(np.asarray(wav, np.float32), len(envelope), len(envelope)*SAMPLE_RATE/len(wav))
+    """The median of how far `wav`, at `ANALYSIS_RATE`, sounds above `pitch` while the envelope is held, in cents; NaN
+    where no pitch is heard"""
+    midi, voiced = track_pitch(np.asarray(wav, np.float32), len(envelope), len(envelope)*ANALYSIS_RATE/len(wav))
     near = voiced & (np.asarray(envelope) > 0)
     return float(np.median(100*(midi[near] - pitch))) if near.sum() > 4 else np.nan
 
-def make_sample(wav, pitch:int, velocity:int, cents:float, span=None) -> Sample:
-    "The sample of a sound `(n,)`, looped where its samples `span` `(first, last)` may be repeated"
+def make_sample(wav, rate:int, pitch:int, velocity:int, cents:float, span=None) -> Sample:
+    "The sample of a sound `(n,)` at `rate` Hz, looped where its samples `span` `(first, last)` may be repeated"
     wav = np.asarray(wav, np.float32)*np.float32((127/velocity)**2)
-    loop = find_loop(wav, *span) if span else None
-    return Sample(pitch, velocity, fade_loop(wav, loop) if loop else wav, cents, loop)
+    loop = find_loop(wav, *span, rate) if span else None
+    return Sample(pitch, velocity, fade_loop(wav, loop, rate) if loop else wav, cents, loop)
 
 # %% ../../nbs/86_files.instrument.ipynb #w79022
 TRIES, WITHIN = 4, 50.      # seeds for each cell; cents
@@ -154,14 +160,15 @@ TRIES, WITHIN = 4, 50.      # seeds for each cell; cents
 def sample_grid(model, cond:Cond, envelope, grid:Grid, loops:bool=True, seed:int=0, **options) -> list:
     """The `Sample`s of the cells of a grid whose pitch is right, cells that are not drawn again with up to `TRIES`
     seeds; ValueError where none is"""
-    found, left = {}, list(range(len(cond)))
+    found, left, rate = {}, list(range(len(cond))), model.spec.sample_rate
     for k in range(TRIES):
         part = Cond({name: v[left] for name, v in cond.local.items()}, cond.vector)
         sounds = generate(model, part, seed=seed + 1000*k, **options)
-        cents = {i: cents_off(wav, grid.cells[i][0], envelope) for i, wav in zip(left, sounds)}
+        heard = at_analysis_rate(sounds, rate)
+        cents = {i: cents_off(wav, grid.cells[i][0], envelope) for i, wav in zip(left, heard)}
         good = {i: wav for i, wav in zip(left, sounds) if abs(cents[i]) < WITHIN}
         span = sustain_span(envelope, sounds.shape[1]) if loops else None
-        found |= {i: make_sample(wav, *grid.cells[i], cents[i], span) for i, wav in good.items()}
+        found |= {i: make_sample(wav, rate, *grid.cells[i], cents[i], span) for i, wav in good.items()}
         left = [i for i in left if i not in found]
         if not left: break
     check(found, "the model holds none of the pitches of this grid; choose another instrument, or a longer envelope")
@@ -194,16 +201,15 @@ def sfz_text(samples, folder:str, title:str) -> str:
 
 # %% ../../nbs/86_files.instrument.ipynb #w79026
 def save_instrument(path, samples, title:str='jingles instrument', encoding:Encoding=Encoding('24')) -> Path:
-    """Write `samples` as an SFZ file and a folder of WAV files, with their loops, of the same name beside it; returns
-    its path. ValueError"""
+    """Write `samples`, at the rate of `encoding`, as an SFZ file and a folder of WAV files, with their loops, of the
+    same name beside it; returns its path. ValueError"""
     path = Path(path)
     check(path.suffix.lower() == '.sfz', f"an instrument is an SFZ file; end {path.name} in .sfz")
-    check(encoding.rate == SAMPLE_RATE, f"samples are written at {SAMPLE_RATE} Hz; the sampler converts them")
     level = max(1., *(float(np.abs(s.wav).max()) for s in samples))
     for s in samples:
         loop = s.loop and Loop(s.loop.start, s.loop.stop, s.pitch + s.cents/100)
         tags = dict(title=f'{title} {pitch_name(s.pitch)}', software='jingles', copyright=CLAIM)
-        save_sound(path.with_suffix('')/sample_name(s), s.wav/level, encoding, Extras(tags, loop=loop))
+        save_sound(path.with_suffix('')/sample_name(s), s.wav/level, encoding, Extras(tags, loop=loop), encoding.rate)
     with atomic_write(path) as f: f.write_text(sfz_text(samples, path.stem, title))
     return path
 
@@ -216,5 +222,6 @@ def make_instrument(model, path, instrument:str='violin', envelope=None, grid:Gr
     cond = grid_cond(envelope, grid.check(), instrument, model.features)
     loops = not instrument or GM_INSTRUMENTS[instrument].sustained
     samples = sample_grid(model, cond, envelope, grid, loops, seed, **options)
-    save_instrument(path, samples, f'{instrument} drawn with jingles')
+    title, encoding = f'{instrument} drawn with jingles', Encoding('24', model.spec.sample_rate)
+    save_instrument(path, samples, title, encoding)
     return samples

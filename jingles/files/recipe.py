@@ -7,9 +7,9 @@ __all__ = ['CLAIM', 'CAUTION', 'NOTE_NAMES', 'InitSound', 'SoundRequest', 'sampl
            'make_sounds', 'pack_row', 'unpack_row', 'pack_curves', 'unpack_curves', 'pack_init', 'unpack_init',
            'model_sha256', 'model_identity', 'sampling_fields', 'machine', 'data_rights', 'rights', 'plain_options',
            'split_options', 'voice_cond', 'curves_of_item', 'pack_ways', 'unpack_ways', 'make_recipe', 'pitch_name',
-           'note_cues', 'seed_of', 'recipe_tags', 'save_with_recipe', 'read_recipe', 'curves_line', 'ways_lines',
-           'describe_recipe', 'request_from_recipe', 'model_of_recipe', 'with_threads', 'init_of_recipe', 'make_again',
-           'difference_line']
+           'note_cues', 'sample_rate_of', 'seed_of', 'recipe_tags', 'save_with_recipe', 'read_recipe', 'curves_line',
+           'ways_lines', 'describe_recipe', 'request_from_recipe', 'model_of_recipe', 'with_threads', 'init_of_recipe',
+           'make_again', 'difference_line']
 
 # %% ../../nbs/85_files.recipe.ipynb #w78003
 import hashlib, json
@@ -25,7 +25,7 @@ import torch
 from ..audio import load, normalise_loudness
 from ..config import SamplingDefaults
 from ..control.curves import to_cond
-from ..core import Cond, cat_conds, check, weights_sha256
+from ..core import Cond, Spec, cat_conds, check, weights_sha256
 from .midi import part_from_cond
 from .wave import Cue, Encoding, Extras, Loop, read_tags, save_sound
 from ..generate import generate
@@ -74,9 +74,10 @@ def adapted_request(model, request:SoundRequest) -> tuple:
         how['guidance'] = 1.
     return model, cond, how
 
-def mixed_sounds(sounds, loudness:float|None=None) -> np.ndarray:
-    "The mix of the voices `(k, n)` at `loudness` LUFS, None -16, and each of them as it is in it: `(k + 1, n)`"
-    mix = mix_voices(sounds, -16. if loudness is None else loudness)
+def mixed_sounds(sounds, rate:int, loudness:float|None=None) -> np.ndarray:
+    """The mix of the voices `(k, n)`, sounds of `rate` Hz, at `loudness` LUFS, None -16, and each of them as it is in
+    it: `(k + 1, n)`"""
+    mix = mix_voices(sounds, -16. if loudness is None else loudness, rate=rate)
     return np.stack([mix.wav, *mix.stems])
 
 def make_sounds(model, request:SoundRequest, init_wav=None) -> np.ndarray:
@@ -87,9 +88,10 @@ def make_sounds(model, request:SoundRequest, init_wav=None) -> np.ndarray:
     if init is None: sounds = generate(model, cond, **how)
     elif len(init.keep): sounds = inpaint_sound(model, init_wav, cond, torch.tensor(init.keep), **how)
     else: sounds = vary(model, init_wav, cond, init.strength, **how)
-    if request.voices: return mixed_sounds(sounds, request.loudness)
+    rate = model.spec.sample_rate
+    if request.voices: return mixed_sounds(sounds, rate, request.loudness)
     if request.loudness is None: return sounds
-    return np.stack([normalise_loudness(wav, request.loudness) for wav in sounds])
+    return np.stack([normalise_loudness(wav, request.loudness, rate=rate) for wav in sounds])
 
 # %% ../../nbs/85_files.recipe.ipynb #w78010
 def pack_row(row) -> list:
@@ -208,6 +210,7 @@ def make_recipe(model,                     # that made it
     from jingles import __version__
     how = plain_options(request.options)
     sampling = {k: v for k, v in how.items() if k in ('steps', 'guidance', 'unconditional_scale')}
+    own_rate = {} if model.spec.sample_rate == Spec.sample_rate else dict(sample_rate=model.spec.sample_rate)
     return dict(
         jingles=__version__,
         model=model_identity(model, name),
@@ -220,6 +223,7 @@ def make_recipe(model,                     # that made it
         init=pack_init(request.init),
         sha256=samples_sha256(wav),
         rate=model.spec.curve_rate,
+        **own_rate,
         **pack_ways(request),
         curves=pack_curves(curves_of_item(request)))
 
@@ -234,6 +238,8 @@ def note_cues(cond:Cond, rate:float) -> tuple:
     except ValueError: return ()
 
 # %% ../../nbs/85_files.recipe.ipynb #w78026
+def sample_rate_of(recipe:dict) -> int: return recipe.get('sample_rate', Spec.sample_rate)     # Hz, of its sound
+
 def seed_of(recipe:dict) -> int: return recipe['seed'] + (0 if recipe.get('voices') else recipe['item'])
 
 def recipe_tags(recipe:dict) -> dict:
@@ -246,7 +252,7 @@ def save_with_recipe(path, wav, recipe:dict, encoding:Encoding=Encoding()):
     "Write `wav` `(n,)` with its recipe to a .wav or .flac file; ValueError"
     cues = note_cues(unpack_curves(recipe['curves']), recipe['rate'])
     loop = Loop(0, len(wav)) if recipe.get('loop') and has_suffix(path, '.wav') else None
-    save_sound(path, wav, encoding, Extras(recipe_tags(recipe), cues, loop))
+    save_sound(path, wav, encoding, Extras(recipe_tags(recipe), cues, loop), sample_rate_of(recipe))
 
 # %% ../../nbs/85_files.recipe.ipynb #w78027
 def read_recipe(path) -> dict:
@@ -326,7 +332,7 @@ def init_of_recipe(recipe:dict, init=None, model=None):
     path = Path(init or name)
     missing = f"the sound began with {name}, which is not here; give it with --init-audio, or init="
     check(path.is_file(), missing, FileNotFoundError)
-    wav = load(path)
+    wav = load(path, to=sample_rate_of(recipe))
     check(samples_sha256(wav) == recipe['init']['sha256'],
           f"{path} is not the sound that this one began with; give that one with --init-audio, or init=")
     return wav

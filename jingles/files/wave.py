@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..audio import check_finite, open_soundfile, resample
-from ..core import SAMPLE_RATE, atomic_write, check
+from ..core import atomic_write, check
 from ..limits import BITS, FILE_RATES
 
 # %% ../../nbs/46_files.wave.ipynb #w46005
@@ -25,7 +25,7 @@ SUBTYPES = dict(zip(BITS, ('PCM_16', 'PCM_24', 'FLOAT')))      # libsndfile's na
 class Encoding(NamedTuple):
     "How the samples of a file are written"
     bits: str = BITS[0]          # 16, 24 or float
-    rate: int = SAMPLE_RATE      # of the file, Hz
+    rate: int = FILE_RATES[0]    # of the file, Hz
 
     def check(self, path) -> str:
         "libsndfile's name of the encoding; ValueError where `path` cannot hold it"
@@ -237,9 +237,9 @@ def write_samples(path, wav, encoding:Encoding, tags:dict):
         f.write(wav)
 
 # %% ../../nbs/46_files.wave.ipynb #w46023
-def save_sound(path, wav, encoding:Encoding=Encoding(), extras:Extras=Extras()):
-    """Write `wav` `(n,)` at 24 kHz to a .wav or .flac file with what it says beside, whole or not at all; integers
-    are clipped to -1..1. ValueError"""
+def save_sound(path, wav, encoding:Encoding=Encoding(), extras:Extras=Extras(), sample_rate:int=FILE_RATES[0]):
+    """Write `wav` `(n,)`, of `sample_rate` Hz, to a .wav or .flac file with what it says beside, whole or not at all;
+    integers are clipped to -1..1. ValueError"""
     wav, path = np.asarray(wav, dtype='float32'), Path(path)
     check(wav.ndim == 1, f"a sound of shape {wav.shape}; expected (samples,)")
     check_finite(wav, f"the sound for {path.name}")
@@ -249,7 +249,7 @@ def save_sound(path, wav, encoding:Encoding=Encoding(), extras:Extras=Extras()):
     is_wav = path.suffix.lower() == '.wav'
     check(is_wav or not extras.loop, f"FLAC has no place for a loop; end {path.name} in .wav")
     check(len(extras.cues) < 1000, f"{len(extras.cues)} cue points; at most 999 have numbers")
-    wav = resample(wav, SAMPLE_RATE, encoding.rate)
+    wav = resample(wav, sample_rate, encoding.rate)
     with atomic_write(path) as f:
         write_samples(f, wav if encoding.bits == 'float' else wav.clip(-1, 1), encoding, extras.tags)
         if is_wav: append_chunks(f, extra_chunks(extras, encoding.rate))

@@ -151,7 +151,7 @@ class SpectralCodec(SpectralAutoencoder):
 # %% ../../nbs/44_formats.spectral.ipynb #s018
 def log_mel(logs, floor:float) -> torch.Tensor:
     "Half the logarithm of the power in 120 mel bands `(b, t, 120)`, over three frames, of log-magnitudes `(b, t, 641)`"
-    bank = torch.tensor(mel_filterbank(120, N_FFT)).to(logs)
+    bank = torch.tensor(mel_filterbank(120, N_FFT, SAMPLE_RATE)).to(logs)
     power = F.avg_pool1d((2*logs).exp().transpose(1, 2), 3, 1, 1, count_include_pad=False)
     return 0.5*((bank/bank.sum(1, keepdim=True)) @ power + floor**2).log().transpose(1, 2)
 
