@@ -91,7 +91,7 @@ from jingles.generate import demo_curves
 def held(*args):
     print('reserved', flush=True); time.sleep(600)
 if sys.argv[1:] == ['held']: takes.write_stored_take = held
-take = takes.StoredTake(takes.np.full(2400, 0.1, 'f4'), demo_curves(1), 3, ('bell',), at=1.)
+take = takes.StoredTake(takes.np.full(2400, 0.1, 'f4'), demo_curves(1), 3, 24_000, ('bell',), at=1.)
 print(takes.TakeFolder('takes').add('jingle-3', take).name, flush=True)
 """
 

@@ -17,16 +17,17 @@ from typing import NamedTuple
 import numpy as np
 
 from ..audio import check_finite, open_soundfile
-from ..core import SAMPLE_RATE, Cond, check
+from ..core import Cond, check
 from .recipe import pack_curves, samples_sha256, save_with_recipe, unpack_curves
 from .wave import Encoding, Extras, read_tags, save_sound
 
 # %% ../../nbs/87_files.takes.ipynb #tk87005
 class StoredTake(NamedTuple):
     "A take as a file holds it"
-    wav: np.ndarray            # (n,) at 24 kHz
+    wav: np.ndarray            # (n,)
     cond: Cond
     seed: int
+    sample_rate: int           # of the sound, Hz
     words: tuple = ()          # of its name
     keep: bool = False
     live: bool = False
@@ -40,31 +41,35 @@ class StoredTake(NamedTuple):
 def write_stored_take(path, take:StoredTake):
     "Write a take to the .wav file `path`, whole or not at all; OSError, ValueError"
     about = take.about() | dict(sha256=samples_sha256(take.wav))
-    if take.recipe: return save_with_recipe(path, take.wav, take.recipe | dict(take=about), Encoding('float'))
+    encoding = Encoding('float', take.sample_rate)
+    if take.recipe: return save_with_recipe(path, take.wav, take.recipe | dict(take=about), encoding)
     comment = json.dumps(dict(take=about, curves=pack_curves(take.cond)), separators=(',', ':'))
-    save_sound(path, take.wav, Encoding('float'), Extras(dict(title=' '.join(take.words), comment=comment)))
+    extras = Extras(dict(title=' '.join(take.words), comment=comment))
+    save_sound(path, take.wav, encoding, extras, take.sample_rate)
 
 # %% ../../nbs/87_files.takes.ipynb #tk87007
-def parse_stored_take(wav, kept:dict) -> StoredTake:
-    "The take in what the comment of a file holds, and its samples; LookupError, TypeError, ValueError for none"
+def parse_stored_take(wav, rate:int, kept:dict) -> StoredTake:
+    """The take in what the comment of a file holds, and its samples at `rate` Hz; LookupError, TypeError, ValueError
+    for none"""
     about, level = kept['take'], kept['take']['level']
     check(about['sha256'] == samples_sha256(wav), "these are other samples than those that were written")
     words, flags = tuple(str(w) for w in about['words']), {k: bool(about[k]) for k in ('keep', 'live')}
     numbers = dict(seed=int(about['seed']), at=float(about['at']), level=None if level is None else float(level))
     recipe = {k: v for k, v in kept.items() if k != 'take'} if 'model' in kept else None
-    return StoredTake(wav, unpack_curves(kept['curves']), words=words, recipe=recipe, **flags, **numbers)
+    cond = unpack_curves(kept['curves'])
+    return StoredTake(wav, cond, sample_rate=rate, words=words, recipe=recipe, **flags, **numbers)
 
-def exact_samples(path) -> np.ndarray:
-    "The samples `(n,)` of a mono file at 24 kHz, to the bit: the sign of a zero counts in a hash; ValueError"
+def exact_samples(path) -> tuple:
+    "The samples `(n,)` of a mono file, to the bit: the sign of a zero counts in a hash; and their rate. ValueError"
     with open_soundfile(path) as f:
-        check((f.samplerate, f.channels) == (SAMPLE_RATE, 1), f"{path} is not mono at {SAMPLE_RATE} Hz")
-        wav = f.read(dtype='float32')
+        check(f.channels == 1, f"{path} has {f.channels} channels; a take has one")
+        wav, rate = f.read(dtype='float32'), f.samplerate
     check_finite(wav, path)
-    return wav
+    return wav, rate
 
 def read_stored_take(path) -> StoredTake|None:
     "The take in a file; None for a file that holds none"
-    try: return parse_stored_take(exact_samples(path), json.loads(read_tags(path)['comment']))
+    try: return parse_stored_take(*exact_samples(path), json.loads(read_tags(path)['comment']))
     except (LookupError, TypeError, ValueError, RuntimeError, OSError): return None
 
 # %% ../../nbs/87_files.takes.ipynb #tk87010
