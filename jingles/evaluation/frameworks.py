@@ -548,9 +548,10 @@ SMALL = dict(widths=(32, 48, 64), emb=64, depth=1, control_channels=16, streams=
              guidance=1., cooldown=0.5)
 TABLE_SCALES = dict(
     smoke=TableScale(OWN_CODEC, (8, 2), 0.5, 2, 24, 0.02, dict(cqt=0.02, latents=0.04, codes=0.02),
-                     dict(PRESETS['smoke'], steps=6, streams=1, sampling_steps=2, tries=2, books=2)),
+                     dict(PRESETS['smoke'], steps=6, streams=1, sampling_steps=2, valid_clips=2, books=2)),
     tiny=TableScale(OWN_CODEC, (400, 64), 4., 16, 300, 7., dict(cqt=0.3, latents=1.2, codes=0.47),
-                    dict(SMALL, seconds=2., batch=8, warmup=50, lr=8e-4, tries=16, save_every=100, books=16),
+                    dict(SMALL, seconds=2., batch=8, warmup=50, lr=8e-4, valid_clips=16, save_every=100,
+                         books=16),
                     dict(cqt=dict(batch=2, sampling_steps=8))),
     full=TableScale(dict(cqt='cqt', latents='encodec', codes='encodec-codes'), (100_000, 20_000), 8., 2000, 300, 0., {},
                     dict()))
