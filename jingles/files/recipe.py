@@ -200,6 +200,7 @@ def unpack_ways(recipe:dict) -> dict:
     cond = cat_conds(voices) if voices else unpack_curves(recipe['curves'])
     return dict(cond=cond, loop=recipe.get('loop'), widths=widths, voices=len(voices))
 
+# %% ../../nbs/85_files.recipe.ipynb #w78023b
 def make_recipe(model,                     # that made it
                 request:SoundRequest,
                 wav,                       # the sound (n,)
