@@ -6,24 +6,24 @@
 __all__ = ['START_MODES', 'ACCEPTS', 'QUALITIES', 'CUSTOM', 'VISITOR', 'WAV_CHOICES', 'STYLE_SLIDERS', 'AS_DRAWN', 'CARD_IDS',
            'SHIPPED_LOADED', 'KEPT_SETTINGS', 'MORPH_SHARES', 'STUDIO_REQUESTS', 'Take', 'with_measured',
            'take_receipt', 'take_mismatches', 'score_of', 'receipt_text', 'TakeRequest', 'StartMode', 'generate_new',
-           'generate_as_loop', 'generate_variation', 'keep_region', 'keep_changes', 'inpaint_region', 'inpaint_changes',
-           'make_take', 'make_best', 'Option', 'accept_number', 'accept_optional', 'accept_switch', 'accept_choice',
-           'accept_region', 'accept_name', 'accept_several', 'Quality', 'quality_steps', 'quality_of', 'Limits',
-           'most_steps', 'toolbar_options', 'start_options', 'follow_options', 'sampling_rows', 'style_options',
-           'combination_options', 'studio_options', 'under', 'described', 'sampling_options', 'requested_style',
-           'combinations', 'combination_count', 'Card', 'take_recipe', 'recipe_at_level', 'rate_of_take', 'made_by',
-           'wav_bytes', 'midi_bytes', 'curves_for', 'take_picture', 'StudioState', 'set_status', 'Studio', 'offer',
-           'shipped_model', 'known_name', 'model_option', 'load_named', 'board_layout', 'curves_for_model',
-           'change_board', 'use_model', 'choose_model', 'take_drawing', 'on_hello', 'on_drawn', 'ModelLoader',
-           'request_model', 'step_range', 'change_settings', 'publish', 'card_of', 'show_take', 'morphed_towards',
-           'played_wav', 'asked_card', 'on_set', 'on_generate', 'on_cancel', 'on_keep', 'on_redo', 'own_take',
-           'on_begin', 'on_compare', 'on_swap', 'card_file', 'on_save_all', 'on_show', 'on_fetch', 'free_presets',
-           'start_take', 'count_takes', 'drawn_curves', 'GenerationPlan', 'plan_generation', 'takes_folder',
-           'stored_take', 'restored_card', 'store_card', 'store_takes', 'restore_takes', 'measure_restored',
-           'Cancelled', 'update_takes', 'progress_callback', 'features_of_take', 'measure_takes', 'generate_takes',
-           'try_lock', 'shared_turn', 'run_worker', 'start_generation', 'LiveRequest', 'live_request', 'request_live',
-           'LatestRequest', 'same_curves', 'live_base', 'changed_from', 'live_take', 'preview_options', 'show_preview',
-           'add_live_take', 'Live', 'draw_live', 'return_to', 'start_live', 'stop_live']
+           'generate_as_loop', 'started_from', 'generate_variation', 'keep_region', 'keep_changes', 'inpaint_region',
+           'inpaint_changes', 'make_take', 'make_best', 'Option', 'accept_number', 'accept_optional', 'accept_switch',
+           'accept_choice', 'accept_region', 'accept_name', 'accept_several', 'Quality', 'quality_steps', 'quality_of',
+           'Limits', 'most_steps', 'toolbar_options', 'start_options', 'follow_options', 'sampling_rows',
+           'style_options', 'combination_options', 'studio_options', 'under', 'described', 'sampling_options',
+           'requested_style', 'combinations', 'combination_count', 'at_level', 'Card', 'take_recipe', 'recipe_at_level',
+           'rate_of_take', 'made_by', 'wav_bytes', 'midi_bytes', 'curves_for', 'take_picture', 'StudioState',
+           'set_status', 'Studio', 'offer', 'shipped_model', 'known_name', 'model_option', 'load_named', 'board_layout',
+           'curves_for_model', 'change_board', 'use_model', 'choose_model', 'take_drawing', 'on_hello', 'on_drawn',
+           'ModelLoader', 'request_model', 'step_range', 'change_settings', 'publish', 'card_of', 'show_take',
+           'morphed_towards', 'played_wav', 'asked_card', 'on_set', 'on_generate', 'on_cancel', 'on_keep', 'on_redo',
+           'own_take', 'on_begin', 'on_compare', 'on_swap', 'card_file', 'on_save_all', 'on_show', 'on_fetch',
+           'free_presets', 'start_take', 'count_takes', 'drawn_curves', 'GenerationPlan', 'plan_generation',
+           'takes_folder', 'stored_take', 'restored_card', 'store_card', 'store_takes', 'restore_takes',
+           'measure_restored', 'Cancelled', 'update_takes', 'progress_callback', 'features_of_take', 'measure_takes',
+           'generate_takes', 'try_lock', 'shared_turn', 'run_worker', 'start_generation', 'LiveRequest', 'live_request',
+           'request_live', 'LatestRequest', 'same_curves', 'live_base', 'changed_from', 'live_take', 'preview_options',
+           'show_preview', 'add_live_take', 'Live', 'draw_live', 'return_to', 'start_live', 'stop_live']
 
 # %% ../nbs/89_studio.ipynb #st003
 import io, math, os, tempfile, threading, zipfile
@@ -38,14 +38,14 @@ from typing import NamedTuple
 import numpy as np
 import traitlets
 
-from .audio import SOUND_ENDINGS, load, lufs, mel_spectrogram, normalise_loudness
+from .audio import SOUND_ENDINGS, at_analysis_rate, load, lufs, mel_spectrogram, normalise_loudness, resample
 from .control.curves import (fill_features, fit_frames, name_of_set, reconcile, resample_curves, set_curve,
                                     style_vector)
 from .control.draw import (BOARD_JS, REQUESTS, Board, as_bytes, error_text, mel_bytes, page_code, preset_curve,
                                   attached_bytes, from_rows, lane_specs, presets_of, saved_curves_exist,
                                   text_field, to_rows, with_locked)
 from .control.heard import measure_curves
-from .core import SAMPLE_RATE, Cond, check
+from .core import Cond, check
 from .generate import demo_curves, generate
 from .control.features import PLAYED_BY, feature_set
 from .files.midi import take_parts, write_parts
@@ -67,6 +67,7 @@ class Take(NamedTuple):
     wav: np.ndarray
     cond: Cond
     seed: int
+    sample_rate: int               # of the sound, Hz
     words: tuple = ()
     measured: Cond|None = None
     mismatches: dict|None = None       # {feature: bool (t,)}: where it does not follow, 75 frames a second
@@ -78,6 +79,8 @@ class Take(NamedTuple):
     @property
     def generated(self): return bool(self.made or self.recipe)
     @property
+    def heard(self): return at_analysis_rate(self.wav, self.sample_rate)      # as it is measured
+    @property
     def how(self): return ', '.join([f'seed {self.seed}', *self.words] if self.generated else self.words)
     @property
     def name(self):            # of its file
@@ -87,7 +90,7 @@ class Take(NamedTuple):
 def with_measured(take:Take, features=None) -> Take:
     "The take with the curves of a set measured in it (None: the set of its own curves); nothing is measured in silence"
     features = features or name_of_set(take.cond)
-    try: measured = measure_curves(take.wav, take.cond.frames, features)
+    try: measured = measure_curves(take.heard, take.cond.frames, features)
     except ValueError: return take
     receipt = take_receipt(take, features)
     return take._replace(measured=measured, receipt=receipt, mismatches=receipt and take_mismatches(receipt))
@@ -97,7 +100,7 @@ def take_receipt(take:Take, features):
     try: from jingles.receipt import make_receipt
     except ModuleNotFoundError: return None
     curves = {k: v[0].cpu().numpy() for k, v in take.cond.local.items()}
-    return make_receipt(take.wav, curves, features, take.cond.frames*SAMPLE_RATE/len(take.wav))
+    return make_receipt(take.heard, curves, features, take.cond.frames*take.sample_rate/len(take.wav))
 
 # %% ../nbs/89_studio.ipynb #n1028563
 def take_mismatches(receipt) -> dict:
@@ -140,19 +143,20 @@ class StartMode(NamedTuple):
 # %% ../nbs/89_studio.ipynb #st008
 def generate_new(model, request, **how): return generate(model, request.cond, **how)
 def generate_as_loop(model, request, **how): return generate_loop(model, request.cond, request.seconds, **how)
+def started_from(model, request): return resample(request.old.wav, request.old.sample_rate, model.spec.sample_rate)
 def generate_variation(model, request, **how):
-    return vary(model, request.old.wav, request.cond, request.strength, **how)
+    return vary(model, started_from(model, request), request.cond, request.strength, **how)
 
 def keep_region(request, rate): return keep_mask_outside(request.cond.frames, *request.region, rate)
 def keep_changes(request, rate): return keep_mask_unchanged(request.old.cond, request.cond, rate)
 
 def inpaint_region(model, request, **how):
     keep = keep_region(request, model.spec.curve_rate)
-    return inpaint_sound(model, request.old.wav, request.cond, keep, **how)
+    return inpaint_sound(model, started_from(model, request), request.cond, keep, **how)
 
 def inpaint_changes(model, request, **how):
     keep = keep_changes(request, model.spec.curve_rate)
-    return inpaint_sound(model, request.old.wav, request.cond, keep, **how)
+    return inpaint_sound(model, started_from(model, request), request.cond, keep, **how)
 
 # %% ../nbs/89_studio.ipynb #n2920736
 START_MODES = dict(
@@ -167,8 +171,9 @@ def make_take(model, request:TakeRequest, start:str, seed:int, **how) -> Take:
     "Make one take; `start` is one of `START_MODES`, the rest goes to `generate`; ValueError"
     mode = START_MODES[start]
     check(request.old is not None or not mode.old, "there is no take to start from yet; generate a new one first")
-    words = (*request.words, *mode.words)
-    return Take(mode.draw(model, request, seed=seed, **how)[0], request.cond, seed, words, made=(start, request, how))
+    words, rate = (*request.words, *mode.words), model.spec.sample_rate
+    wav = mode.draw(model, request, seed=seed, **how)[0]
+    return Take(wav, request.cond, seed, rate, words, made=(start, request, how))
 
 # %% ../nbs/89_studio.ipynb #st009b
 def make_best(model, request:TakeRequest, start:str, seed:int, candidates:int=1, **how) -> Take:
@@ -384,6 +389,10 @@ def combination_count(chosen:dict) -> int: return math.prod(max(1, len(names)) f
 # %% ../nbs/89_studio.ipynb #st030
 CARD_IDS = count(1)
 
+def at_level(take:Take, level:float|None) -> np.ndarray:
+    "The sound of a take at `level` LUFS; as it came for None"
+    return take.wav if level is None else normalise_loudness(take.wav, level, rate=take.sample_rate)
+
 class Card:
     "A take in the strip; `level` in LUFS is what it is played and saved at, None as it came"
     def __init__(self, take:Take, level:float|None=None, live:bool=False):
@@ -392,7 +401,7 @@ class Card:
         self.file, self.at = None, 0.                       # where it is kept and with which mark; when it was made
 
     @property
-    def wav(self): return self.take.wav if self.level is None else normalise_loudness(self.take.wav, self.level)
+    def wav(self): return at_level(self.take, self.level)
 
     def described(self, shown:bool) -> dict:
         told = dict(score=round(score_of(self.take.receipt), 3), receipt=receipt_text(self.take) if shown else [])
@@ -413,14 +422,13 @@ def take_recipe(model, take:Take, level:float|None=None, name:str='own') -> dict
     seconds = request.seconds or take.cond.frames/model.spec.curve_rate
     loop = dict(loop=seconds) if mode.loop else {}
     asked = SoundRequest(take.cond, take.seed, options=options, init=init, loudness=level, **loop)
-    wav = take.wav if level is None else normalise_loudness(take.wav, level)
-    return make_recipe(model, asked, wav, name, settings)
+    return make_recipe(model, asked, at_level(take, level), name, settings)
 
 # %% ../nbs/89_studio.ipynb #d20648f1
 def recipe_at_level(take:Take, level:float|None) -> dict:
     "The recipe that a take was read with, for its sound brought to `level` LUFS"
     if level is None: return take.recipe
-    return take.recipe | dict(loudness=level, sha256=samples_sha256(normalise_loudness(take.wav, level)))
+    return take.recipe | dict(loudness=level, sha256=samples_sha256(at_level(take, level)))
 
 # %% ../nbs/89_studio.ipynb #116eb35b
 def rate_of_take(take:Take, model) -> float:
@@ -434,11 +442,12 @@ def made_by(take:Take, model, name:str) -> bool:
     return not take.recipe or take.recipe['model']['name'] in (name, Path(name).name)
 
 # %% ../nbs/89_studio.ipynb #n5462628
-def wav_bytes(wav, recipe:dict|None=None, encoding:Encoding=Encoding()) -> bytes:
-    "A WAV file of `wav` `(n,)`, with its recipe where there is one"
+def wav_bytes(wav, rate:int, recipe:dict|None=None, encoding:Encoding|None=None) -> bytes:
+    "A WAV file of `wav` `(n,)` at `rate` Hz, with its recipe where there is one; 16 bits at that rate unless told"
+    encoding = encoding or Encoding(rate=rate)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, 'take.wav')
-        if recipe is None: save_sound(path, wav, encoding)
+        if recipe is None: save_sound(path, wav, encoding, sample_rate=rate)
         else: save_with_recipe(path, wav, recipe, encoding)
         return path.read_bytes()
 
@@ -447,7 +456,7 @@ def midi_bytes(take:Take, model, tempo:float=120.) -> bytes:
     "What was drawn and what is heard in a take as a MIDI file; ValueError where there is no note"
     with tempfile.TemporaryDirectory() as folder:
         path, labels = Path(folder, 'take.mid'), model.features.get(PLAYED_BY.name, PLAYED_BY).labels
-        write_parts(path, take_parts(take.cond, take.wav, rate_of_take(take, model), labels), tempo)
+        write_parts(path, take_parts(take.cond, take.heard, rate_of_take(take, model), labels), tempo)
         return path.read_bytes()
 
 # %% ../nbs/89_studio.ipynb #n3868812
@@ -466,7 +475,7 @@ def take_picture(take:Take, features) -> tuple:
     asked = to_rows(curves_for(take.cond, features), features)
     measured = to_rows(curves_for(take.measured, features), features) if take.measured else np.empty(0)
     curves = [part.astype('<f4').tobytes() for part in (asked, measured)]
-    return dict(frames=take.cond.frames), [*curves, mel_bytes(take.wav)]
+    return dict(frames=take.cond.frames), [*curves, mel_bytes(take.wav, take.sample_rate)]
 
 # %% ../nbs/89_studio.ipynb #st033
 class StudioState(Board):
@@ -704,6 +713,7 @@ def show_take(studio, take, share=0.):
     studio.chosen = take
     if share: studio.cond = with_locked(studio, morphed_towards(studio, take, share))
     measured = take.measured and curves_for(take.measured, studio.features)
+    studio.sample_rate = take.sample_rate
     studio.show(played_wav(studio, card) if card else take.wav, measured, take.mismatches)
     publish(studio)
 
@@ -716,7 +726,7 @@ def morphed_towards(studio, take, share:float) -> Cond:
 def played_wav(studio, card) -> np.ndarray:
     "What a card sounds like: while it is compared with another, both are as loud as the quieter one"
     if card.id not in studio.pair: return card.wav
-    levels = {c.id: lufs(c.wav) for c in studio.cards if c.id in studio.pair}
+    levels = {c.id: lufs(c.wav, c.take.sample_rate) for c in studio.cards if c.id in studio.pair}
     gain = 10**((min(levels.values()) - levels[card.id])/20)
     return card.wav*np.float32(gain) if np.isfinite(gain) else card.wav
 
@@ -756,12 +766,14 @@ def own_take(studio, name:str, data:bytes) -> Take:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f'given{Path(name).suffix}')
         path.write_bytes(data)
-        try: wav = load(path, studio.longest)
+        rate = studio.model.spec.sample_rate
+        try: wav = load(path, studio.longest, rate)
         except ValueError as e: raise ValueError(str(e).replace(str(path), name)) from None
-    check(len(wav) >= SAMPLE_RATE*SECONDS.low,
-          f"{name} is {len(wav)/SAMPLE_RATE:.2g} s long; at least {SECONDS.low:g} s")
-    frames = round(len(wav)/SAMPLE_RATE*studio.rate)
-    return Take(wav, measure_curves(wav, frames, studio.features), 0, (Path(name).stem,))
+    check(len(wav) >= rate*SECONDS.low,
+          f"{name} is {len(wav)/rate:.2g} s long; at least {SECONDS.low:g} s")
+    frames = round(len(wav)/rate*studio.rate)
+    asked = measure_curves(at_analysis_rate(wav, rate), frames, studio.features)
+    return Take(wav, asked, 0, rate, (Path(name).stem,))
 
 # %% ../nbs/89_studio.ipynb #f60567cd
 def on_begin(studio, content, buffers):
@@ -795,7 +807,8 @@ def on_swap(studio, content, buffers):
 def card_file(studio, card) -> bytes:
     "The WAV file of a card, with its recipe"
     encoding = WAV_CHOICES[studio.settings['save_as']][1]
-    return wav_bytes(card.wav, take_recipe(studio.model, card.take, card.level, studio.model_name), encoding)
+    recipe = take_recipe(studio.model, card.take, card.level, studio.model_name)
+    return wav_bytes(card.wav, card.take.sample_rate, recipe, encoding)
 
 def on_save_all(studio, content, buffers):
     check(studio.cards, "there are no takes to save yet")
@@ -898,12 +911,12 @@ def stored_take(studio, card) -> StoredTake:
     recipe = take_recipe(studio.model, take, name=studio.model_name)
     card.at = card.at or studio.folder.now()
     about = dict(keep=card.keep, live=card.live, level=card.level, at=card.at)
-    return StoredTake(take.wav, take.cond, take.seed, take.words, recipe=recipe, **about)
+    return StoredTake(take.wav, take.cond, take.seed, take.sample_rate, take.words, recipe=recipe, **about)
 
 # %% ../nbs/89_studio.ipynb #374a4ddb
 def restored_card(stored:StoredTake, path) -> Card:
     "The card of a take that a file held"
-    take = Take(stored.wav, stored.cond, stored.seed, stored.words, recipe=stored.recipe)
+    take = Take(stored.wav, stored.cond, stored.seed, stored.sample_rate, stored.words, recipe=stored.recipe)
     card = Card(take, stored.level, stored.live)
     card.keep, card.file, card.at = stored.keep, (path, stored.keep), stored.at
     return card
@@ -1122,9 +1135,9 @@ def preview_options(settings:dict, model, shown) -> dict:
 def show_preview(studio, take:Take, at:float):
     "The sound first, played from `at` unless something plays; then what is seen of it"
     level = -16. if studio.settings['level'] else None
-    wav = take.wav if level is None else normalise_loudness(take.wav, level)
     studio.send(dict(kind='play', at=at))
-    studio.show(wav)
+    studio.sample_rate = take.sample_rate
+    studio.show(at_level(take, level))
     set_status(studio, 'preview', 'preview; full quality follows')
 
 def add_live_take(studio, take:Take):
