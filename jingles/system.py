@@ -9,11 +9,11 @@ __all__ = ['EMBEDDERS', 'EMBEDDINGS', 'INJECTORS', 'GLOBAL_FEATURES', 'SCHEDULES
            'WITHOUT_WEIGHTS', 'NOTES', 'PRESETS', 'check_sampling', 'features_of', 'configure', 'linear_schedule',
            'discrete_time_options', 'SamplerSettings', 'churn_options', 'eta_options', 'variance_options',
            'quarter_of_steps', 'edm_preview', 'ddpm_preview', 'ParadigmRow', 'make_edm', 'make_consistency',
-           'with_teacher', 'make_ddpm', 'make_discdpm', 'beta_settings_for', 'changed_settings', 'accepted_settings',
-           'sampler_name', 'check_accepted', 'FormatRow', 'make_encodec_codes', 'parse_format', 'read_options',
-           'format_settings', 'format_options', 'format_text', 'exponential_ema', 'power_ema', 'training_objects',
-           'make_format', 'split_formats', 'parse_formats', 'report_settings', 'preset', 'Model', 'build_net',
-           'build_paradigm', 'sampler_of', 'sampler_arguments', 'sampling_arguments', 'option_to_json',
+           'with_teacher', 'make_ddpm', 'make_discdpm', 'beta_settings_for', 'sampler_of', 'changed_settings',
+           'accepted_settings', 'sampler_name', 'check_accepted', 'FormatRow', 'make_encodec_codes', 'parse_format',
+           'read_options', 'format_settings', 'format_options', 'format_text', 'exponential_ema', 'power_ema',
+           'training_objects', 'make_format', 'split_formats', 'parse_formats', 'report_settings', 'preset', 'Model',
+           'build_net', 'build_paradigm', 'sampler_arguments', 'sampling_arguments', 'option_to_json',
            'sampling_to_json', 'build', 'with_sampling', 'feature_names', 'check_control', 'cond_from_arrays']
 
 # %% ../nbs/60_system.ipynb #rm00056
@@ -172,6 +172,14 @@ PARADIGMS = dict(
         settings=beta_settings_for('own', 'linear'),
         preview=ddpm_preview),
     discdpm=ParadigmRow(DiscDPM, make_discdpm, settings=beta_settings_for('linear')))
+
+# %% ../nbs/60_system.ipynb #c023
+def sampler_of(cfg:RunConfig, name:str):
+    "The sampler called `name` of the configuration's paradigm; ValueError"
+    samplers = PARADIGMS[cfg.paradigm].samplers
+    choice = f"there is {', '.join(samplers)}" if samplers else "it has one way only"
+    check(name in samplers, f"no sampler {name!r} for paradigm {cfg.paradigm!r}; {choice}")
+    return samplers[name]
 
 # %% ../nbs/60_system.ipynb #tk03
 SAMPLER_SETTINGS = (
@@ -353,7 +361,7 @@ NOTES = dict(
     sigma_mean=-0.4, sigma_std=1.4, drop_all=0.15)
 PRESETS = {
     'small': dict(),
-    'notes': NOTES | dict(sampling_steps=12, guidance=1.5, unconditional_scale=1.6),
+    'notes': NOTES | dict(sampler='euler', sampling_steps=9, guidance=1.5, unconditional_scale=1.6),
     'notes-few': NOTES | dict(
         paradigm='consistency', start_from='notes', consistency_teacher=True, steps=1800, lr=2e-4, sigma_std=1.8,
         guidance=1., unconditional_scale=1.),
@@ -447,14 +455,6 @@ def build_paradigm(cfg:RunConfig, spec):
     check(cfg.paradigm in fitting, f"paradigm {cfg.paradigm!r} cannot make format {cfg.format!r}, which is {kind}; "
                                    f"use {' or '.join(fitting)}, or another format")
     return PARADIGMS[cfg.paradigm].make(cfg, spec)
-
-# %% ../nbs/60_system.ipynb #c023
-def sampler_of(cfg:RunConfig, name:str):
-    "The sampler called `name` of the configuration's paradigm; ValueError"
-    samplers = PARADIGMS[cfg.paradigm].samplers
-    choice = f"there is {', '.join(samplers)}" if samplers else "it has one way only"
-    check(name in samplers, f"no sampler {name!r} for paradigm {cfg.paradigm!r}; {choice}")
-    return samplers[name]
 
 # %% ../nbs/60_system.ipynb #cg60e
 def sampler_arguments(cfg:RunConfig, sampler=None, churn=None) -> dict:
