@@ -279,9 +279,9 @@ def test_settings(page, kernel):
     "What is set on the page is set in the kernel, refused values are said and taken back, and what Python sets is shown"
     page.page.click('.jingles-draw details.advanced summary')
     page.page.select_option('.jingles-draw [data-option=quality]', label='Draft')
-    assert soon(lambda: kernel('studio.settings["steps"]'), lambda n: n == 8) == 8
+    assert soon(lambda: kernel('studio.settings["steps"]'), lambda n: n == 6) == 6
     steps = page.page.locator('.jingles-draw [data-option=steps]')
-    assert soon(steps.input_value, lambda n: n == '8') == '8'      # quality is a number of steps
+    assert soon(steps.input_value, lambda n: n == '6') == '6'      # quality is a number of steps
     steps.fill('7'); steps.press('Tab')
     assert soon(lambda: kernel('studio.settings["quality"]'), lambda q: q == 'custom') == 'custom'
     steps.fill('0'); steps.press('Tab')

@@ -67,7 +67,7 @@ def test_page(served, browser):
     p = ServedPage(browser, served)
     p.page.fill('[data-option=seed]', '5'); p.page.press('[data-option=seed]', 'Tab')
     p.page.select_option('[data-option=quality]', label='Draft')
-    p.page.wait_for_function("document.querySelector('[data-option=steps]').value === '8'")       # the server said so
+    p.page.wait_for_function("document.querySelector('[data-option=steps]').value === '6'")       # the server said so
     p.tool('Straight line')
     p.drag('velocity', (0.1, 0.9), (0.9, 0.3))
     p.generate()

@@ -732,6 +732,7 @@ function loopAgain(s) { if (s.voice) { const { source } = s.voice; s.voice.began
 
 function voice(s, buffer, offset, when, fade) {         // play `buffer` from `offset` on, at the context's time `when`
   const source = Object.assign(s.context.createBufferSource(), { buffer, ...loopOf(s, offset % buffer.duration, buffer.duration) }), gain = s.context.createGain();
+  gain.gain.value = fade ? 0 : 1;       // from now on: `when` may be rounded to another sample for the gain than for the source
   gain.gain.setValueAtTime(fade ? 0 : 1, when);
   if (fade) gain.gain.linearRampToValueAtTime(1, when + fade);
   source.connect(gain); gain.connect(s.context.destination);
