@@ -122,6 +122,15 @@ class Board:
 
     def picture(self): return self.page.locator('.jingles-draw .field > canvas').evaluate('canvas => canvas.toDataURL()')
 
+    def settled(self):
+        "The picture, once it is the same twice, half a second apart"
+        before, now = None, self.picture()
+        for _ in range(60):
+            if now == before: break
+            self.page.wait_for_timeout(500)
+            before, now = now, self.picture()
+        return now
+
     def choose(self, menu, item):
         "An item of one of the board's menus, by its name for those who cannot see it"
         self.page.click(f'.jingles-draw button[aria-label="{menu}"]')

@@ -565,11 +565,12 @@ def test_another_day(lab, page):
     kernel('setattr(studio.board, "cond", __import__("jingles.generate").generate.demo_curves(2, "violin", features="notes"))')      # not what the cell would draw by itself
     rows = kernel.rows
     assert (rows != to_rows(demo_curves(2), 'notes')).any() and saved_with(page, rows)
-    seen = page.picture()
+    seen = page.settled()
+    assert saved_with(page, rows)                                      # once more: what is seen now
     page.page.evaluate("jupyterapp.shell.currentWidget.sessionContext.shutdown()")
     assert soon(lambda: json.loads(answers(f'{lab[1]}/api/sessions')), lambda sessions: not sessions) == []
     page.page.reload(); page.ready(); page.board()                     # from the notebook alone: the new kernel knows nothing
-    assert soon(page.picture, lambda picture: picture == seen) == seen
+    assert soon(page.picture, lambda picture: picture == seen, 60) == seen
     page.tool('Erase')
     page.drag('velocity', (0.2, 0.5), (0.3, 0.5))                      # nobody hears it
     rows[0, 30:45] = -1
