@@ -19,15 +19,14 @@ __all__ = ['UsageError', 'OLD_OPTIONS', 'app', 'CLOCK', 'VERSION', 'Velocity', '
            'with_loudness', 'requested_curves', 'check_source_options', 'check_edit_options', 'half_unless_given',
            'check_curve_texts', 'check_files', 'elapsed', 'timing_line', 'check_encoding', 'Options', 'check_options',
            'keeps_best', 'seeds_used', 'check_best_loop_voices', 'band_widths', 'adapted_model', 'best_sounds',
-           'voices_control', 'mixed_voices', 'init_of_options', 'redrawn_from', 'best_request', 'sound_requests',
-           'recipe_writer', 'write_midi_files', 'requested_control', 'sample_jingles', 'write_jingles', 'generate',
-           'choice_name', 'check_choices', 'curve_choices', 'combined_curves', 'write_combinations', 'combine',
-           'export_line', 'export_summary', 'export_databases', 'export', 'check_databases', 'card', 'train_codec',
-           'train_codes', 'train', 'sampling_of_options', 'sample_and_write', 'sample_sounds', 'clips_of',
-           'write_metrics', 'report_overlap', 'evaluate_and_write', 'evaluate', 'compare_models', 'settings', 'models',
-           'push', 'kept_recipe', 'about', 'again', 'recipe_control', 'to_midi', 'whole_numbers', 'drawn_envelope',
-           'sample_instrument', 'served_hosts', 'serve_studio', 'exit_with', 'interrupt_message',
-           'use_temporary_caches', 'error_line', 'main']
+           'voices_control', 'mixed_voices', 'init_of_options', 'sound_requests', 'recipe_writer', 'write_midi_files',
+           'requested_control', 'sample_jingles', 'write_jingles', 'generate', 'choice_name', 'check_choices',
+           'curve_choices', 'combined_curves', 'write_combinations', 'combine', 'export_line', 'export_summary',
+           'export_databases', 'export', 'check_databases', 'card', 'train_codec', 'train_codes', 'train',
+           'sampling_of_options', 'sample_and_write', 'sample_sounds', 'clips_of', 'write_metrics', 'report_overlap',
+           'evaluate_and_write', 'evaluate', 'compare_models', 'settings', 'models', 'push', 'kept_recipe', 'about',
+           'again', 'recipe_control', 'to_midi', 'whole_numbers', 'drawn_envelope', 'sample_instrument', 'served_hosts',
+           'serve_studio', 'exit_with', 'interrupt_message', 'use_temporary_caches', 'error_line', 'main']
 
 # %% ../nbs/88_cli.ipynb #scd3858
 import time
@@ -43,8 +42,8 @@ from typing import Annotated, NamedTuple, Optional
 import typer
 
 from .hub import find_model, push_model
-from .limits import (BITS, DEFAULT_MODEL, FILE_RATES, FRACTION, SECONDS, SEEDS, SOUND_ENDINGS, STEPS, STRENGTH,
-                            TABLE_ENDINGS, VARIATIONS, Limit, check, has_suffix, shipped_models)
+from .limits import (BITS, DEFAULT_MODEL, FILE_RATES, FRACTION, MAX_REDRAWS, SECONDS, SEEDS, SOUND_ENDINGS, STEPS,
+                            STRENGTH, TABLE_ENDINGS, VARIATIONS, Limit, check, has_suffix, shipped_models)
 
 # %% ../nbs/88_cli.ipynb #685be993
 UsageError = typer.BadParameter.__base__      # of Click, which newer versions of Typer hold inside
@@ -593,7 +592,7 @@ def keeps_best(o) -> bool: return o.best_of is not None or o.until is not None
 
 def seeds_used(o) -> int:
     "How many seeds the options take, from --seed on: --until redraws up to four times"
-    if keeps_best(o): return (o.best_of or 8)*(1 if o.until is None else 6)
+    if keeps_best(o): return (o.best_of or 8)*(1 if o.until is None else 2 + MAX_REDRAWS)
     return o.voices or o.variations
 
 def check_best_loop_voices(o):
@@ -670,34 +669,16 @@ def init_of_options(o, old, keep):
     kept = () if keep is None else tuple(keep.tolist())
     return InitSound(Path(o.init_audio).name, samples_sha256(old), o.strength, kept)
 
-def redrawn_from(model, cond, best, request, name):
-    "What `best` of `cond`, made by `request`, is to the recipe of the next, in which what fails is drawn again"
-    from jingles.files.recipe import InitSound, make_recipe, samples_sha256
-    from jingles.receipt import keep_mask_following
-    keep = tuple(keep_mask_following(best, cond.frames).tolist())
-    recipe = make_recipe(model, request, best.wav, name)
-    return InitSound('the one before', samples_sha256(best.wav), keep=keep, recipe=recipe)
-
-def best_request(o, model, cond, found, options, ways={}):
-    "What decides the last of the sounds that `best_sounds` found"
-    from jingles.files.recipe import SoundRequest
-    n, name = len(found[0].scores), o.model or DEFAULT_MODEL
-    request = SoundRequest(cond, o.seed, n, found[0].seed - o.seed, options, **ways)
-    for i, (old, new) in enumerate(zip(found, found[1:]), 1):
-        if new is old: continue
-        seed = o.seed + n + n*i      # as `redraw_until` counts
-        init = redrawn_from(model, cond, old, request, name)
-        request = SoundRequest(cond, seed, n, new.seed - seed, options, init, **ways)
-    return request._replace(loudness=o.loudness)
-
 # %% ../nbs/88_cli.ipynb #n1685587
 def sound_requests(o, model, cond, old, keep, found=(), widths={}) -> list:
     "What decides each of the sounds that the options ask for; `found` by `best_sounds`, `widths` of bands"
-    from jingles.files.recipe import SoundRequest
+    from jingles.files.recipe import SoundRequest, best_request
     given = dict(steps=o.steps, guidance=o.guidance, unconditional_scale=o.unconditional_scale)
     options = {k: v for k, v in given.items() if v is not None}
     ways = dict(loop=(o.seconds or cond.frames/model.spec.curve_rate) if o.loop else None, widths=widths)
-    if found: return [best_request(o, model, cond, found, options, ways)]
+    if found:
+        batch = SoundRequest(cond, o.seed, len(found[0].scores), options=options, **ways)
+        return [best_request(model, batch, found, o.model or DEFAULT_MODEL)._replace(loudness=o.loudness)]
     init = init_of_options(o, old, keep)
     several = o.voices + 1 if o.voices else o.variations
     asked = SoundRequest(cond, o.seed, o.variations, 0, options, init, o.loudness, voices=o.voices or 0, **ways)

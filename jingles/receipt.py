@@ -8,7 +8,7 @@ __all__ = ['TOLERANCES', 'Heard', 'TimbreClassifier', 'load_timbre_classifier', 
            'rests_kept', 'onsets_kept', 'value_error', 'inside_tolerance', 'Receipt', 'mean_or_nan', 'asked_features',
            'make_receipt', 'complete_receipt', 'mismatches', 'stretches', 'receipt_lines', 'receipt_for', 'Best',
            'pick_best', 'best_of', 'mark_mismatches', 'failing_frames', 'keep_mask_following', 'redraw_failing',
-           'redraw_until', 'with_bands', 'generate_in_bands']
+           'redraw_rounds', 'redraw_until', 'with_bands', 'generate_in_bands']
 
 # %% ../nbs/78_receipt.ipynb #r78daaadc
 import json
@@ -28,7 +28,7 @@ from .evaluation.adherence import (
     RATE, as_mono, audio_features, detect_onsets, f0_to_midi, level_db, loudness_correlation, measure_descriptors,
     note_active, resample_nearest, savgol_smooth, shared_frames, target_curve, target_onsets, timbre, track_pitch_wide)
 from .generate import generate
-from .limits import WEIGHTS_DIR
+from .limits import MAX_REDRAWS, WEIGHTS_DIR
 from .paradigms.guidance import feature_scales
 from .paradigms.moments import GuidanceOverTime, scale_for_tolerance
 from .variations import fade_ramp, inpaint_sound
@@ -317,14 +317,19 @@ def redraw_failing(model, cond:Cond, best:Best, n:int=8, seed:int=0, tolerance={
     return new if new.receipt.score > best.receipt.score else best
 
 # %% ../nbs/78_receipt.ipynb #r7854fead
-def redraw_until(model, cond:Cond, best:Best, target:float=0.95, rounds:int=4, n:int=8, seed:int=1000,
-                 **options) -> list:
-    """`[best, ...]`, each at least as good as the one before, until the score is `target`, nothing is left to draw
-    again, or after `rounds`; `options` as for `redraw_failing`"""
-    found = [best]
-    while len(found) <= rounds and found[-1].receipt.score < target and failing_frames(found[-1].receipt).any():
-        found.append(redraw_failing(model, cond, found[-1], n, seed + n*len(found), **options))
-    return found
+def redraw_rounds(model, cond:Cond, best:Best, target:float=0.95, rounds:int=MAX_REDRAWS, n:int=8, seed:int=1000,
+                  **options):
+    """Yields what each round leaves, at least as good as the one before, until the score is `target`, nothing is left
+    to draw again, or after `rounds`; the rounds have the seeds `seed + n`, `seed + 2*n`, ...; `options` as for
+    `redraw_failing`"""
+    for k in range(1, rounds + 1):
+        if best.receipt.score >= target or not failing_frames(best.receipt).any(): return
+        best = redraw_failing(model, cond, best, n, seed + n*k, **options)
+        yield best
+
+def redraw_until(model, cond:Cond, best:Best, *args, **options) -> list:
+    "`[best, ...]`: `best`, and what the rounds of `redraw_rounds` leave; arguments as for that"
+    return [best, *redraw_rounds(model, cond, best, *args, **options)]
 
 # %% ../nbs/78_receipt.ipynb #r78e31a64
 def with_bands(model, cond:Cond, tolerance:dict, guidance=None):

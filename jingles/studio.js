@@ -48,7 +48,7 @@ const CONTROLS = {
     return [[input, said], (v) => { input.value = v; said.textContent = v; }];
   },
   optional: (s, o) => {                 // a number that may be left open, as null
-    const asked = make("input", { type: "checkbox", title: "Not set: the model's choice", onchange: () => tell(s, o.name, asked.checked ? +input.value : null) });
+    const asked = make("input", { type: "checkbox", title: o.help, onchange: () => tell(s, o.name, asked.checked ? +input.value : null) });
     const input = make("input", { type: "range", min: o.low, max: o.high, step: o.step, oninput: () => { said.textContent = input.value; }, onchange: () => tell(s, o.name, +input.value) }), said = make("output");
     return [[make("span", { className: "pair" }, asked, input), said], (v) => { asked.checked = v !== null; input.disabled = v === null; input.value = v ?? o.start; said.textContent = v ?? "–"; }];
   },

@@ -4,26 +4,28 @@
 
 # %% auto #0
 __all__ = ['START_MODES', 'ACCEPTS', 'QUALITIES', 'CUSTOM', 'VISITOR', 'WAV_CHOICES', 'STYLE_SLIDERS', 'AS_DRAWN', 'CARD_IDS',
-           'SHIPPED_LOADED', 'KEPT_SETTINGS', 'MORPH_SHARES', 'STUDIO_REQUESTS', 'Take', 'with_measured',
-           'take_receipt', 'take_mismatches', 'score_of', 'receipt_text', 'TakeRequest', 'StartMode', 'generate_new',
-           'generate_as_loop', 'started_from', 'generate_variation', 'keep_region', 'keep_changes', 'inpaint_region',
-           'inpaint_changes', 'make_take', 'make_best', 'Option', 'accept_number', 'accept_optional', 'accept_switch',
-           'accept_choice', 'accept_region', 'accept_name', 'accept_several', 'Quality', 'quality_steps', 'quality_of',
-           'Limits', 'most_steps', 'toolbar_options', 'start_options', 'follow_options', 'sampling_rows',
-           'style_options', 'combination_options', 'studio_options', 'under', 'described', 'sampling_options',
-           'requested_style', 'combinations', 'combination_count', 'at_level', 'Card', 'take_recipe', 'recipe_at_level',
-           'rate_of_take', 'made_by', 'wav_bytes', 'midi_bytes', 'curves_for', 'take_picture', 'StudioState',
-           'set_status', 'Studio', 'offer', 'shipped_model', 'known_name', 'model_option', 'load_named', 'board_layout',
-           'curves_for_model', 'change_board', 'use_model', 'choose_model', 'take_drawing', 'on_hello', 'on_drawn',
-           'ModelLoader', 'request_model', 'step_range', 'change_settings', 'publish', 'card_of', 'show_take',
-           'morphed_towards', 'played_wav', 'asked_card', 'on_set', 'on_generate', 'on_cancel', 'on_keep', 'on_redo',
-           'own_take', 'on_begin', 'on_compare', 'on_swap', 'card_file', 'on_save_all', 'on_show', 'on_fetch',
-           'free_presets', 'start_take', 'count_takes', 'drawn_curves', 'GenerationPlan', 'plan_generation',
-           'takes_folder', 'stored_take', 'restored_card', 'store_card', 'store_takes', 'restore_takes',
-           'measure_restored', 'Cancelled', 'update_takes', 'progress_callback', 'features_of_take', 'measure_takes',
-           'generate_takes', 'try_lock', 'shared_turn', 'run_worker', 'start_generation', 'LiveRequest', 'live_request',
-           'request_live', 'LatestRequest', 'same_curves', 'live_base', 'changed_from', 'live_take', 'preview_options',
-           'show_preview', 'add_live_take', 'Live', 'draw_live', 'return_to', 'start_live', 'stop_live']
+           'SHIPPED_LOADED', 'KEPT_SETTINGS', 'MORPH_SHARES', 'STUDIO_REQUESTS', 'REDRAWN', 'Take', 'with_measured',
+           'receipt_of_best', 'take_receipt', 'take_mismatches', 'score_of', 'receipt_text', 'TakeRequest', 'StartMode',
+           'generate_new', 'generate_as_loop', 'started_from', 'generate_variation', 'keep_region', 'keep_changes',
+           'inpaint_region', 'inpaint_changes', 'draw_sounds', 'make_take', 'best_of_batch', 'make_best', 'Option',
+           'accept_number', 'accept_optional', 'accept_switch', 'accept_choice', 'accept_region', 'accept_name',
+           'accept_several', 'Quality', 'quality_steps', 'quality_of', 'Limits', 'most_steps', 'toolbar_options',
+           'start_options', 'follow_options', 'sampling_rows', 'style_options', 'combination_options', 'studio_options',
+           'under', 'described', 'sampling_options', 'requested_style', 'combinations', 'combination_count', 'at_level',
+           'Card', 'take_recipe', 'asked_of_best', 'recipe_at_level', 'rate_of_take', 'made_by', 'wav_bytes',
+           'midi_bytes', 'curves_for', 'take_picture', 'StudioState', 'set_status', 'Studio', 'offer', 'shipped_model',
+           'known_name', 'model_option', 'load_named', 'board_layout', 'curves_for_model', 'change_board', 'use_model',
+           'choose_model', 'take_drawing', 'on_hello', 'on_drawn', 'ModelLoader', 'request_model', 'step_range',
+           'change_settings', 'publish', 'card_of', 'show_take', 'morphed_towards', 'played_wav', 'asked_card',
+           'on_set', 'on_generate', 'on_cancel', 'on_keep', 'on_redo', 'own_take', 'on_begin', 'on_compare', 'on_swap',
+           'card_file', 'on_save_all', 'on_show', 'on_fetch', 'free_presets', 'start_take', 'count_takes', 'drawings',
+           'drawn_curves', 'GenerationPlan', 'steps_of_batch', 'seeds_of_takes', 'plan_generation', 'takes_folder',
+           'stored_take', 'restored_card', 'store_card', 'store_takes', 'restore_takes', 'measure_restored',
+           'Cancelled', 'update_takes', 'progress_callback', 'features_of_take', 'measure_takes', 'redrawn_take',
+           'replace_take', 'redraw_card', 'draw_take', 'generate_takes', 'try_lock', 'shared_turn', 'run_worker',
+           'start_generation', 'LiveRequest', 'live_request', 'request_live', 'LatestRequest', 'same_curves',
+           'live_base', 'changed_from', 'live_take', 'preview_options', 'show_preview', 'add_live_take', 'Live',
+           'draw_live', 'return_to', 'start_live', 'stop_live']
 
 # %% ../nbs/89_studio.ipynb #st003
 import io, math, os, tempfile, threading, zipfile
@@ -45,15 +47,15 @@ from .control.draw import (BOARD_JS, REQUESTS, Board, as_bytes, error_text, mel_
                                   attached_bytes, from_rows, lane_specs, presets_of, saved_curves_exist,
                                   text_field, to_rows, with_locked)
 from .control.heard import measure_curves
-from .core import Cond, check
-from .generate import demo_curves, generate
+from .core import Cond, cat_conds, check
+from .generate import batch_slices, demo_curves, generate
 from .control.features import PLAYED_BY, feature_set
 from .files.midi import take_parts, write_parts
-from .files.recipe import (InitSound, SoundRequest, make_recipe, samples_sha256, save_with_recipe,
+from .files.recipe import (InitSound, SoundRequest, best_request, make_recipe, samples_sha256, save_with_recipe,
                                   split_options)
 from .files.takes import StoredTake, TakeFolder, fitting_takes, take_bytes
 from .files.wave import Encoding, save_sound
-from .limits import DEFAULT_MODEL, SECONDS, STEPS, VARIATIONS, has_suffix, shipped_models
+from .limits import DEFAULT_MODEL, MAX_REDRAWS, SECONDS, STEPS, VARIATIONS, has_suffix, shipped_models
 from .loops import generate_loop
 from .paradigms.guidance import cap_scales
 from .paradigms.samplers import Churn
@@ -75,6 +77,7 @@ class Take(NamedTuple):
     by: tuple = ()                 # the model that made it, and its name
     recipe: dict|None = None       # of one that was read from its file
     receipt: object = None         # how it follows its curves, by chapter 78
+    found: tuple = ()              # the `Best` of several that it was, and what each round of redrawing left
 
     @property
     def generated(self): return bool(self.made or self.recipe)
@@ -92,8 +95,12 @@ def with_measured(take:Take, features=None) -> Take:
     features = features or name_of_set(take.cond)
     try: measured = measure_curves(take.heard, take.cond.frames, features)
     except ValueError: return take
-    receipt = take_receipt(take, features)
+    receipt = receipt_of_best(take) or take_receipt(take, features)
     return take._replace(measured=measured, receipt=receipt, mismatches=receipt and take_mismatches(receipt))
+
+def receipt_of_best(take:Take):
+    "The receipt that a take was chosen by; None where there is none of this sound"
+    return take.found[-1].receipt if take.found and take.found[-1].wav is take.wav else None
 
 def take_receipt(take:Take, features):
     "How a take follows its curves, by chapter 78; None where the packages that measure it are not installed"
@@ -139,6 +146,7 @@ class StartMode(NamedTuple):
     share: object = lambda request: 1.     # of the sampler's steps
     keep: object = lambda request, rate: ()    # what of the old take stays, for each frame
     loop: bool = False
+    whole: bool = True        # may any stretch of it be redrawn?
 
 # %% ../nbs/89_studio.ipynb #st008
 def generate_new(model, request, **how): return generate(model, request.cond, **how)
@@ -162,25 +170,43 @@ def inpaint_changes(model, request, **how):
 START_MODES = dict(
     new=StartMode('scratch', generate_new, old=False),
     varied=StartMode('shown take: vary it', generate_variation, ('varied',), share=lambda request: request.strength),
-    region=StartMode('shown take: redo a region', inpaint_region, ('region redone',), keep=keep_region),
-    changed=StartMode('shown take: redo what changed', inpaint_changes, ('changes redone',), keep=keep_changes),
-    loop=StartMode('scratch: a seamless loop', generate_as_loop, ('loop',), old=False, loop=True))
+    region=StartMode('shown take: redo a region', inpaint_region, ('region redone',), keep=keep_region,
+                     whole=False),
+    changed=StartMode('shown take: redo what changed', inpaint_changes, ('changes redone',),
+                      keep=keep_changes, whole=False),
+    loop=StartMode('scratch: a seamless loop', generate_as_loop, ('loop',), old=False, loop=True, whole=False))
 
 # %% ../nbs/89_studio.ipynb #st009
-def make_take(model, request:TakeRequest, start:str, seed:int, **how) -> Take:
-    "Make one take; `start` is one of `START_MODES`, the rest goes to `generate`; ValueError"
+def draw_sounds(model, request:TakeRequest, start:str, seed:int, count:int=1, **how) -> np.ndarray:
+    "Sounds `(count, n)`, one batch with the seeds from `seed` on; `start` and `how` as for `make_take`; ValueError"
     mode = START_MODES[start]
     check(request.old is not None or not mode.old, "there is no take to start from yet; generate a new one first")
-    words, rate = (*request.words, *mode.words), model.spec.sample_rate
-    wav = mode.draw(model, request, seed=seed, **how)[0]
+    return mode.draw(model, request._replace(cond=cat_conds([request.cond]*count)), seed=seed, **how)
+
+def make_take(model, request:TakeRequest, start:str, seed:int, **how) -> Take:
+    "Make one take; `start` is one of `START_MODES`, the rest goes to `generate`; ValueError"
+    words, rate = (*request.words, *START_MODES[start].words), model.spec.sample_rate
+    wav = draw_sounds(model, request, start, seed, **how)[0]
     return Take(wav, request.cond, seed, rate, words, made=(start, request, how))
 
 # %% ../nbs/89_studio.ipynb #st009b
+def best_of_batch():
+    "Chapter 78's `pick_best`; ValueError where the packages that it measures with are not installed"
+    try: from jingles.receipt import pick_best
+    except ModuleNotFoundError as e:
+        raise ValueError(f"Best of and Until measure each candidate, and for that the package {e.name} is missing; "
+                         "pip install 'jingles[train]', or set Best of to 1") from None
+    return pick_best
+
 def make_best(model, request:TakeRequest, start:str, seed:int, candidates:int=1, **how) -> Take:
-    "The take that follows its curves best of so many `candidates`, which have the next seeds"
-    takes = (make_take(model, request, start, seed + k, **how) for k in range(candidates))
-    if candidates == 1: return next(takes)
-    return max(takes, key=lambda take: score_of(take_receipt(take, model.features)))
+    """The take that follows its curves best of so many `candidates`, with its receipt: one batch, which has the next
+    seeds. ValueError"""
+    pick_best = best_of_batch()
+    sounds = draw_sounds(model, request, start, seed, candidates, **how)
+    best = pick_best(model, sounds, request.cond, seed)
+    words = (*request.words, *START_MODES[start].words)
+    return Take(best.wav, request.cond, best.seed, model.spec.sample_rate, words, made=(start, request, how),
+                receipt=best.receipt, found=(best,))
 
 # %% ../nbs/89_studio.ipynb #st012
 class Option(NamedTuple):
@@ -195,6 +221,7 @@ class Option(NamedTuple):
     choices: tuple = ()      # of (value, label)
     section: str = ''        # of *Advanced*; none: it stands in the toolbar
     help: str = ''
+    start: float|None = None # where an optional one begins when it is set; None: `low`
 
     def accept(self, value):
         "`value` when the setting may have it; ValueError"
@@ -293,7 +320,9 @@ def start_options() -> list:
     row = partial(Option, section='Start from')
     modes = tuple((key, mode.label) for key, mode in START_MODES.items())
     best = row('best_of', 'Best of', 'number', 1, 1, 16, help='Candidates for each take: the best by its receipt stays')
-    return [row('start', 'Source', 'choice', 'new', choices=modes, help='What the next take is made from'), best,
+    until = row('until', 'Until', 'optional', None, 0.5, 1., 0.01, start=0.95,
+                help='Then redraws what does not follow, up to four times, until the receipt has this score')
+    return [row('start', 'Source', 'choice', 'new', choices=modes, help='What the next take is made from'), best, until,
             row('strength', 'Variation', 'range', 0.5, 0.05, 1., 0.05, help='How far a varied take may go: 1 is new'),
             row('region', 'Region [s]', 'region', [0., 1.], 0., SECONDS.high, 0.05, help='What is redone, in seconds')]
 
@@ -331,10 +360,11 @@ STYLE_SLIDERS = dict(     # label, start, low, high, step
     legato=('Legato', 0.8, 0., 1., 0.05), dynamics=('Dynamics', 0.6, 0., 1., 0.05))
 
 def style_options(model) -> list:
-    "The numbers of the style that a model follows; the page begins with `start` when one is set"
+    "The numbers of the style that a model follows"
     names = GLOBAL_FEATURES[model.config.global_features]
-    return [Option(f'style.{k}', label, 'optional', None, low, high, step, section='Style of the open parts')
-            for k in names for label, _, low, high, step in [STYLE_SLIDERS[k]]]
+    row = partial(Option, section='Style of the open parts', help="Not set: the model's choice")
+    return [row(f'style.{k}', label, 'optional', None, low, high, step, start=start)
+            for k in names for label, start, low, high, step in [STYLE_SLIDERS[k]]]
 
 AS_DRAWN = ''      # instead of a preset: the curve as it is drawn
 
@@ -357,8 +387,7 @@ def under(settings:dict, group:str) -> dict:
 
 def described(option:Option) -> dict:
     "What the page is told of a setting"
-    start = STYLE_SLIDERS.get(option.name.partition('.')[2], (None, option.low))[1]
-    return option._asdict() | dict(start=start)
+    return option._asdict() | dict(start=option.low if option.start is None else option.start)
 
 # %% ../nbs/89_studio.ipynb #st024
 def sampling_options(model, settings:dict) -> dict:
@@ -421,8 +450,13 @@ def take_recipe(model, take:Take, level:float|None=None, name:str='own') -> dict
     options, settings = split_options(model, how)
     seconds = request.seconds or take.cond.frames/model.spec.curve_rate
     loop = dict(loop=seconds) if mode.loop else {}
-    asked = SoundRequest(take.cond, take.seed, options=options, init=init, loudness=level, **loop)
-    return make_recipe(model, asked, at_level(take, level), name, settings)
+    asked = SoundRequest(take.cond, take.seed, options=options, init=init, **loop)
+    if take.found: asked = best_request(model, asked_of_best(asked, take.found[0]), take.found, name, settings)
+    return make_recipe(model, asked._replace(loudness=level), at_level(take, level), name, settings)
+
+def asked_of_best(request:SoundRequest, best) -> SoundRequest:
+    "The `request` of the batch that `best` was the best of"
+    return request._replace(seed=best.seed - int(np.argmax(best.scores)), variations=len(best.scores))
 
 # %% ../nbs/89_studio.ipynb #d20648f1
 def recipe_at_level(take:Take, level:float|None) -> dict:
@@ -592,7 +626,8 @@ def change_board(studio, model):
     if board_layout(studio) not in studio.layouts: studio.layouts.append(board_layout(studio))
 
 # %% ../nbs/89_studio.ipynb #48490a5e
-KEPT_SETTINGS = 'seed', 'new_seed', 'variations', 'start', 'best_of', 'strength', 'region', 'level', 'save_as', 'live'
+KEPT_SETTINGS = ('seed', 'new_seed', 'variations', 'start', 'best_of', 'until', 'strength', 'region', 'level',
+                 'save_as', 'live')
 
 def use_model(studio, name:str, model):
     "Go on with `model`, with those settings that it has, too; what is drawn live is drawn by it from now on"
@@ -757,7 +792,7 @@ def on_redo(studio, content, buffers):
     region = studio.rows_of_settings['region'].accept(content.get('region'))
     shown = card_of(studio, studio.chosen)
     if shown: shown.keep = True           # to compare with
-    studio.generate(start='region', region=region)
+    studio.generate(start='region', region=region, until=None)
 
 def own_take(studio, name:str, data:bytes) -> Take:
     "The sound file `name` as a take, as long as there is room on the board; ValueError"
@@ -855,11 +890,11 @@ def start_take(studio) -> Take|None:
     return take and take._replace(cond=curves_for(take.cond, studio.model.features))
 
 # %% ../nbs/89_studio.ipynb #st043
-def count_takes(studio) -> int:
+def count_takes(studio, **instead) -> int:
     "How many takes the settings ask for; ValueError when that, or another number, is more than may be"
-    s, most, kept = studio.settings, studio.limits, sum(card.keep for card in studio.cards)
+    s, most, kept = studio.settings | instead, studio.limits, sum(card.keep for card in studio.cards)
     wanted = combination_count(free_presets(studio))*s['variations']
-    sounds = wanted*s['best_of']
+    sounds = wanted*s['best_of']*drawings(s)
     check(sounds <= most.takes, f"{sounds} sounds at once; at most {most.takes}, so choose fewer combinations, "
                                 "variations or candidates")
     check(studio.seconds <= most.seconds,
@@ -867,6 +902,10 @@ def count_takes(studio) -> int:
     check(kept + wanted <= most.panel,
           f"{kept} takes are kept and {wanted} more wanted; {most.panel} have room, so do without some")
     return wanted
+
+def drawings(settings:dict) -> int:
+    "How often a take is drawn at most: once, and once more for each round of redrawing"
+    return 1 if settings['until'] is None else 1 + MAX_REDRAWS
 
 def drawn_curves(studio) -> Cond:
     "The curves on the board, as long as the model's format has them, with the style that is set"
@@ -883,21 +922,36 @@ class GenerationPlan(NamedTuple):
     start: str                # one of `START_MODES`
     how: dict                 # for `generate`
     level: float|None         # LUFS
-    steps: int                # of all takes together
+    steps: int                # of all takes together, and then
+    redraw_steps: int         # of a round of redrawing
     by: tuple                 # the model that makes them, and its name
+    until: float|None = None  # the score at which no more is redrawn; None: nothing is
 
+def steps_of_batch(model, cond:Cond, count:int, steps:int, share:float=1.) -> int:
+    "How many steps the sampler takes for a batch of `count` sounds: a large one is drawn in portions (chapter 70)"
+    return len(batch_slices(model, model.frames(cond), count))*model.paradigm.count(steps, share)
+
+def seeds_of_takes(settings:dict) -> range:
+    "The first seed of each take; each has as many as it has candidates, and once as many for each round of redrawing"
+    each = settings['best_of']*(1 if settings['until'] is None else 2 + MAX_REDRAWS)
+    return range(settings['seed'], settings['seed'] + settings['variations']*each, each)
+
+# %% ../nbs/89_studio.ipynb #n8900101
 def plan_generation(studio, **instead) -> GenerationPlan:
     "What the settings ask for, read once, with others `instead` of some; ValueError"
-    s, model, wanted, drawn = studio.settings | instead, studio.model, count_takes(studio), drawn_curves(studio)
+    s, model = studio.settings | instead, studio.model
+    wanted, drawn = count_takes(studio, **instead), drawn_curves(studio)
+    mode, seeds, n = START_MODES[s['start']], seeds_of_takes(s), s['best_of']
+    fits = s['until'] is None or mode.whole
+    check(fits, "Until may redraw any stretch of a take; turn it off, or choose another Source")
     request = TakeRequest(drawn, start_take(studio), s['strength'], tuple(s['region']), seconds=studio.seconds)
     combined = combinations(drawn, free_presets(studio), studio.rate, model.features)
-    after = s['seed'] + s['variations']*s['best_of']
-    seeds = range(s['seed'], after, s['best_of'])
-    steps = wanted*s['best_of']*model.paradigm.count(s['steps'], START_MODES[s['start']].share(request))
-    if s['new_seed']: studio.set(seed=min(after, studio.rows_of_settings['seed'].high))
+    steps, again = (steps_of_batch(model, drawn, n, s['steps'], share) for share in (mode.share(request), 1.))
+    if s['new_seed']: studio.set(seed=min(seeds.stop, studio.rows_of_settings['seed'].high))
     requests = ((request._replace(cond=cond, words=words), seed) for words, cond in combined for seed in seeds)
     level, by = -16. if s['level'] else None, (model, studio.model_name)
-    return GenerationPlan(wanted, s['best_of'], requests, s['start'], sampling_options(model, s), level, steps, by)
+    return GenerationPlan(wanted, n, requests, s['start'], sampling_options(model, s), level, wanted*steps, again, by,
+                          s['until'])
 
 # %% ../nbs/89_studio.ipynb #29d3a071
 def takes_folder(keep, takes, limits) -> TakeFolder|None:
@@ -973,10 +1027,11 @@ def update_takes(studio, cards):
     publish(studio)
 
 def progress_callback(studio, total:int):
-    "A function that moves the progress bar by a step, and raises `Cancelled` when that is wanted"
-    done = count(1)
+    """A function that moves the progress bar by a step, and raises `Cancelled` when that is wanted; after `total` steps
+    it begins anew"""
+    done = count()
     def step(_):
-        studio.progress = next(done)/total
+        studio.progress = (next(done) % total + 1)/total
         if studio.stopped.is_set(): raise Cancelled
     return step
 
@@ -996,18 +1051,53 @@ def measure_takes(studio, cards):
             if studio.chosen is take: studio.show_take(card.take)
         publish(studio)
 
+# %% ../nbs/89_studio.ipynb #n8900103
+REDRAWN = 'redrawn'     # in the name of a take
+
+def redrawn_take(take:Take, best) -> Take:
+    "The take after another round of redrawing, which left `best`"
+    new, found = best is not take.found[-1], (*take.found, best)
+    words = (*take.words, REDRAWN) if new and REDRAWN not in take.words else take.words
+    return take._replace(wav=best.wav, receipt=best.receipt, found=found, words=words)
+
+def replace_take(studio, card, take:Take):
+    "Put `take` in the place of the one on `card`"
+    was, card.take = card.take, take
+    if studio.chosen is was: studio.show_take(take)
+    else: publish(studio)
+
+def redraw_card(studio, card, plan:GenerationPlan, seed:int):
+    "Redraw what does not follow in the take on `card`, until it follows as the plan asks; `Cancelled`"
+    if plan.until is None: return
+    from jingles.receipt import redraw_rounds
+    def say(k):
+        score = score_of(card.take.receipt)
+        set_status(studio, 'generating', f'redrawing, round {k} of {MAX_REDRAWS}: {score:.2f}, wanted {plan.until:.2f}')
+    how = plan.how | dict(progress=progress_callback(studio, plan.redraw_steps), n=plan.candidates)
+    say(1)
+    take, n = card.take, plan.candidates
+    for k, best in enumerate(redraw_rounds(plan.by[0], take.cond, take.found[0], plan.until, seed=seed + n, **how), 2):
+        replace_take(studio, card, redrawn_take(card.take, best))
+        if k <= MAX_REDRAWS: say(k)
+
 # %% ../nbs/89_studio.ipynb #st047
+def draw_take(plan:GenerationPlan, request:TakeRequest, seed:int, progress) -> Take:
+    "The first, or the best first, version of a take; ValueError, `Cancelled`"
+    how = plan.how | dict(progress=progress)
+    if plan.candidates == 1 and plan.until is None: take = make_take(plan.by[0], request, plan.start, seed, **how)
+    else: take = make_best(plan.by[0], request, plan.start, seed, plan.candidates, **how)
+    return take._replace(by=plan.by)
+
 def generate_takes(studio, plan:GenerationPlan):
     "Make the takes, the first in the place of what is not kept; in any case measure those that are there"
     fresh, progress = [], progress_callback(studio, plan.steps)
     try:
         for request, seed in plan.requests:
-            how = dict(candidates=plan.candidates, progress=progress)
-            take = make_best(plan.by[0], request, plan.start, seed, **how, **plan.how)._replace(by=plan.by)
-            fresh.append(Card(take, plan.level))
+            fresh.append(Card(draw_take(plan, request, seed, progress), plan.level))
             update_takes(studio, [fresh[-1], *(card for card in studio.cards if card.keep or card in fresh)])
-            if len(fresh) == 1: studio.show_take(take)
-            store_takes(studio)
+            if len(fresh) == 1: studio.show_take(fresh[0].take)
+            try: redraw_card(studio, fresh[-1], plan, seed)
+            finally: store_takes(studio)
     except Cancelled:
         studio.stopped.clear()                  # what is there is measured, unless cancel is pressed again
         raise

@@ -6,10 +6,10 @@
 __all__ = ['CLAIM', 'CAUTION', 'NOTE_NAMES', 'InitSound', 'SoundRequest', 'samples_sha256', 'adapted_request', 'mixed_sounds',
            'make_sounds', 'pack_row', 'unpack_row', 'pack_curves', 'unpack_curves', 'pack_init', 'unpack_init',
            'model_sha256', 'model_identity', 'sampling_fields', 'machine', 'data_rights', 'rights', 'plain_options',
-           'split_options', 'voice_cond', 'curves_of_item', 'pack_ways', 'unpack_ways', 'make_recipe', 'pitch_name',
-           'note_cues', 'sample_rate_of', 'seed_of', 'recipe_tags', 'save_with_recipe', 'read_recipe', 'curves_line',
-           'ways_lines', 'describe_recipe', 'request_from_recipe', 'model_of_recipe', 'with_threads', 'init_of_recipe',
-           'make_again', 'difference_line']
+           'split_options', 'voice_cond', 'curves_of_item', 'pack_ways', 'unpack_ways', 'make_recipe', 'redrawn_init',
+           'best_request', 'pitch_name', 'note_cues', 'sample_rate_of', 'seed_of', 'recipe_tags', 'save_with_recipe',
+           'read_recipe', 'curves_line', 'ways_lines', 'describe_recipe', 'request_from_recipe', 'model_of_recipe',
+           'with_threads', 'init_of_recipe', 'make_again', 'difference_line']
 
 # %% ../../nbs/85_files.recipe.ipynb #w78003
 import hashlib, json
@@ -227,6 +227,25 @@ def make_recipe(model,                     # that made it
         **own_rate,
         **pack_ways(request),
         curves=pack_curves(curves_of_item(request)))
+
+# %% ../../nbs/85_files.recipe.ipynb #n8517002
+def redrawn_init(model, request:SoundRequest, best, name, settings:dict={}) -> InitSound:
+    "What `best`, made by `request`, is to the sound in which what fails of it is drawn again"
+    from jingles.receipt import keep_mask_following
+    keep = tuple(keep_mask_following(best, request.cond.frames).tolist())
+    recipe = make_recipe(model, request, best.wav, name, settings)
+    return InitSound('the one before', samples_sha256(best.wav), keep=keep, recipe=recipe)
+
+def best_request(model, request:SoundRequest, found, name=DEFAULT_MODEL, settings:dict={}) -> SoundRequest:
+    """What decides the last of the sounds `found` by `best_of` and then `redraw_until` (chapter 78), the first of which
+    is the best that `request` stands for; `name` and `settings` as for `make_recipe`"""
+    n, now = request.variations, request._replace(item=found[0].seed - request.seed)
+    for i, (old, new) in enumerate(zip(found, found[1:]), 1):
+        if new is old: continue
+        seed = request.seed + n + n*i      # as `redraw_rounds` counts
+        init = redrawn_init(model, now, old, name, settings)
+        now = request._replace(seed=seed, item=new.seed - seed, init=init)
+    return now
 
 # %% ../../nbs/85_files.recipe.ipynb #w78025
 NOTE_NAMES = ('C', 'C#', 'D', 'D#', 'E', 'F', 'F#', 'G', 'G#', 'A', 'A#', 'B')
