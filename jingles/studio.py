@@ -1069,16 +1069,18 @@ def replace_take(studio, card, take:Take):
 def redraw_card(studio, card, plan:GenerationPlan, seed:int):
     "Redraw what does not follow in the take on `card`, until it follows as the plan asks; `Cancelled`"
     if plan.until is None: return
-    from jingles.receipt import redraw_rounds
+    from jingles.receipt import failing_frames, redraw_rounds
     def say(k):
-        score = score_of(card.take.receipt)
-        set_status(studio, 'generating', f'redrawing, round {k} of {MAX_REDRAWS}: {score:.2f}, wanted {plan.until:.2f}')
+        receipt = card.take.receipt
+        if k > MAX_REDRAWS or receipt.score >= plan.until or not failing_frames(receipt).any(): return
+        about = f'{receipt.score:.3f}, wanted {plan.until:.2f}'
+        set_status(studio, 'generating', f'redrawing, round {k} of {MAX_REDRAWS}: {about}')
     how = plan.how | dict(progress=progress_callback(studio, plan.redraw_steps), n=plan.candidates)
     say(1)
     take, n = card.take, plan.candidates
     for k, best in enumerate(redraw_rounds(plan.by[0], take.cond, take.found[0], plan.until, seed=seed + n, **how), 2):
         replace_take(studio, card, redrawn_take(card.take, best))
-        if k <= MAX_REDRAWS: say(k)
+        say(k)
 
 # %% ../nbs/89_studio.ipynb #st047
 def draw_take(plan:GenerationPlan, request:TakeRequest, seed:int, progress) -> Take:
