@@ -14,18 +14,19 @@ __all__ = ['START_MODES', 'ACCEPTS', 'QUALITIES', 'CUSTOM', 'VISITOR', 'WAV_CHOI
            'under', 'described', 'sampling_options', 'requested_style', 'combinations', 'combination_count', 'at_level',
            'Card', 'take_recipe', 'asked_of_best', 'recipe_at_level', 'rate_of_take', 'made_by', 'wav_bytes',
            'midi_bytes', 'curves_for', 'take_picture', 'StudioState', 'set_status', 'Studio', 'offer', 'shipped_model',
-           'known_name', 'model_option', 'load_named', 'board_layout', 'curves_for_model', 'change_board', 'use_model',
-           'choose_model', 'take_drawing', 'on_hello', 'on_drawn', 'ModelLoader', 'request_model', 'step_range',
-           'change_settings', 'publish', 'card_of', 'show_take', 'morphed_towards', 'played_wav', 'asked_card',
-           'on_set', 'on_generate', 'on_cancel', 'on_keep', 'on_redo', 'own_take', 'on_begin', 'on_compare', 'on_swap',
-           'card_file', 'on_save_all', 'on_show', 'on_fetch', 'free_presets', 'start_take', 'count_takes', 'drawings',
-           'drawn_curves', 'GenerationPlan', 'steps_of_batch', 'seeds_of_takes', 'plan_generation', 'takes_folder',
-           'stored_take', 'restored_card', 'store_card', 'store_takes', 'restore_takes', 'measure_restored',
-           'Cancelled', 'update_takes', 'progress_callback', 'features_of_take', 'measure_takes', 'redrawn_take',
-           'replace_take', 'redraw_card', 'draw_take', 'generate_takes', 'try_lock', 'shared_turn', 'run_worker',
-           'start_generation', 'LiveRequest', 'live_request', 'request_live', 'LatestRequest', 'same_curves',
-           'live_base', 'changed_from', 'live_take', 'preview_options', 'show_preview', 'add_live_take', 'Live',
-           'draw_live', 'return_to', 'start_live', 'stop_live']
+           'known_name', 'model_option', 'load_named', 'board_layout', 'curves_for_model', 'remember_curves',
+           'with_remembered', 'curves_for_board', 'change_board', 'use_model', 'choose_model', 'take_drawing',
+           'on_hello', 'on_drawn', 'ModelLoader', 'request_model', 'step_range', 'change_settings', 'publish',
+           'card_of', 'show_take', 'morphed_towards', 'played_wav', 'asked_card', 'on_set', 'on_generate', 'on_cancel',
+           'on_keep', 'on_redo', 'own_take', 'on_begin', 'on_compare', 'on_swap', 'card_file', 'on_save_all', 'on_show',
+           'on_fetch', 'free_presets', 'start_take', 'count_takes', 'drawings', 'drawn_curves', 'GenerationPlan',
+           'steps_of_batch', 'seeds_of_takes', 'plan_generation', 'takes_folder', 'stored_take', 'restored_card',
+           'store_card', 'store_takes', 'restore_takes', 'measure_restored', 'Cancelled', 'update_takes',
+           'progress_callback', 'features_of_take', 'measure_takes', 'redrawn_take', 'replace_take', 'redraw_card',
+           'draw_take', 'generate_takes', 'try_lock', 'shared_turn', 'run_worker', 'start_generation', 'LiveRequest',
+           'live_request', 'request_live', 'LatestRequest', 'same_curves', 'live_base', 'changed_from', 'live_take',
+           'preview_options', 'show_preview', 'add_live_take', 'Live', 'draw_live', 'return_to', 'start_live',
+           'stop_live']
 
 # %% ../nbs/89_studio.ipynb #st003
 import io, math, os, tempfile, threading, zipfile
@@ -544,7 +545,7 @@ class Studio(StudioState):
         self.lasting, self.longest = lasting, min(self.longest, limits.seconds)
         self.cards, self.chosen, self.worker = [], None, None
         self.models, self.shown_layout = {self.model_name: self.model}, board_layout(self)
-        self.layouts = [self.shown_layout]
+        self.layouts, self.remembered = [self.shown_layout], {}        # curves of lanes that are not shown, too
         self.stopped, self.drawing = threading.Event(), threading.Lock()
         offer(self, limits)
         self.observe(self.drawn, 'data')
@@ -614,10 +615,28 @@ def curves_for_model(cond:Cond, seconds:float, model) -> Cond:
     "Curves `cond` as far as a model follows them, at its rate"
     return resample_curves(curves_for(cond, model.features), round(seconds*model.spec.curve_rate))
 
+# %% ../nbs/89_studio.ipynb #n8904002
+def remember_curves(studio, cond:Cond):
+    "Keep the curves of `cond` for the boards of other models"
+    studio.remembered |= cond.local
+
+def with_remembered(studio, cond:Cond, shown, model) -> Cond:
+    "`cond` of a model's board; what is open in lanes that were not `shown` is filled with what was drawn there before"
+    rows, local = feature_set(model.features), dict(cond.local)
+    for k in rows.keys() & studio.remembered.keys() - set(shown):
+        old, now = resample_curves(Cond({k: studio.remembered[k]}), cond.frames)[k], local[k]
+        if old.shape == now.shape: local[k] = old.where((now < 0).all(1, keepdim=True), now)
+    return replace(cond, local=local)
+
+def curves_for_board(studio, cond:Cond, seconds:float, model) -> Cond:
+    "Curves of another board, as far as a model follows them, with those that it alone follows"
+    return with_remembered(studio, curves_for_model(cond, seconds, model), cond.local, model)
+
 # %% ../nbs/89_studio.ipynb #809b5502
 def change_board(studio, model):
     "The lanes of a model, with what is drawn as far as it follows that"
-    cond, rows = curves_for_model(studio.cond, studio.seconds, model), feature_set(model.features)
+    remember_curves(studio, studio.cond)
+    cond, rows = curves_for_board(studio, studio.cond, studio.seconds, model), feature_set(model.features)
     with studio.writing, studio.hold_sync():
         studio.features, studio.rate, studio.centred = model.features, model.spec.curve_rate, model.spec.centred
         studio.presets, studio.lanes = {k: list(presets_of(f)) for k, f in rows.items()}, lane_specs(model.features)
@@ -655,7 +674,9 @@ def take_drawing(studio, data):
     try:
         rows = np.frombuffer(as_bytes(data), '<f4').reshape(len(labels), -1)
         with studio.writing:
-            studio.cond = studio.fit(curves_for_model(from_rows(rows, features), rows.shape[1]/rate, studio.model))
+            drawn = from_rows(rows, features)
+            remember_curves(studio, drawn)
+            studio.cond = studio.fit(curves_for_board(studio, drawn, rows.shape[1]/rate, studio.model))
     except Exception as e: studio.say(f"what was drawn cannot be used ({error_text(e)})")
     studio.send_state('data')
 
