@@ -28,7 +28,7 @@ from .core import check
 from .files.recipe import SoundRequest, make_recipe
 from .generate import generate
 from .limits import SECONDS, SEEDS, STEPS, Limit
-from .studio import Limits, Studio, known_name, shipped_model, wav_bytes
+from .studio import Limits, Studio, known_name, shipped_model, file_bytes
 
 # %% ../nbs/90_serve.ipynb #sv005
 MAX_BODY = 4_000_000      # bytes of a request
@@ -142,7 +142,7 @@ def work_on(job:Job, model, lock):
             job.set(state='running')
             wav = generate(model, job.request.cond, progress=step, **job.request.options)[0]
         recipe = job_recipe(model, job.request, wav)
-        job.set(state='done', wav=wav_bytes(wav, model.spec.sample_rate, recipe))
+        job.set(state='done', wav=file_bytes(wav, model.spec.sample_rate, recipe))
     except Aborted: pass
     except Exception as e: job.set(state='failed', error=error_text(e))
 

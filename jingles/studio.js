@@ -119,7 +119,7 @@ function takesBar(s) {                  // what is done with the strip
   const b = s.buttons, button = (label, title, onclick) => make("button", { type: "button", title, ariaLabel: title, onclick }, label);
   const file = make("input", { type: "file", hidden: true, className: "begin", accept: s.model.get("opens").join(), onchange: () => { openFile(s, file.files[0], "begin"); file.value = ""; } });
   b.begin = button("+ Your sound", "Start from a sound of your own: the next takes are variations of it", () => file.click());
-  b.saveAll = button("⤓ Save all", "Save all takes, as WAV files in a ZIP archive", () => ask(s, { kind: "save_all" }));
+  b.saveAll = button("⤓ Save all", "Save all takes, as sound files in a ZIP archive", () => ask(s, { kind: "save_all" }));
   b.swap = button("A/B", "Switch between A and B, equally loud, while it plays (B)", () => ask(s, { kind: "swap" })); b.swap.className = "swap";
   s.canvas.addEventListener("keyup", (e) => { if (e.key === "b" && !b.swap.hidden) ask(s, { kind: "swap" }); });
   return make("div", { className: "bar takes" }, make("b", {}, "Takes"), group(b.begin, file, b.saveAll), group(b.swap));
@@ -155,7 +155,7 @@ function takeCard(s, id) {              // one take of the strip; `show` brings 
   const canvas = make("canvas"), how = make("div", { className: "how" });
   const view = make("button", { type: "button", className: "seen", title: "Show on the board and play", onclick: () => ask(s, { kind: "show", id, share: 0 }) }, canvas);
   const keep = make("button", { type: "button", title: "Keep: unmarked takes make room for new ones", ariaLabel: "Keep", onclick: () => ask(s, { kind: "keep", id, keep: keep.ariaPressed !== "true" }) }, "★");
-  const file = make("button", { type: "button", title: "Download as a WAV file", ariaLabel: "Download", onclick: () => ask(s, { kind: "fetch", id, part: "file" }) }, "⤓");
+  const file = make("button", { type: "button", title: "Download as a sound file, WAV or FLAC, with its recipe", ariaLabel: "Download", onclick: () => ask(s, { kind: "fetch", id, part: "file" }) }, "⤓");
   const midi = make("button", { type: "button", title: "Download what was drawn and what is heard as a MIDI file", ariaLabel: "Download MIDI", onclick: () => ask(s, { kind: "fetch", id, part: "midi" }) }, "♪");
   const shares = s.model.get("shares");
   const curves = menu("Curves ▾", "Use the curves of this take", [["", shares.map((share) => `${Math.round(100 * share)} %`)]], (_, name) => ask(s, { kind: "show", id, share: shares.find((share) => name === `${Math.round(100 * share)} %`) }));
