@@ -120,9 +120,11 @@ function takesBar(s) {                  // what is done with the strip
   const file = make("input", { type: "file", hidden: true, className: "begin", accept: s.model.get("opens").join(), onchange: () => { openFile(s, file.files[0], "begin"); file.value = ""; } });
   b.begin = button("+ Your sound", "Start from a sound of your own: the next takes are variations of it", () => file.click());
   b.saveAll = button("⤓ Save all", "Save all takes, as sound files in a ZIP archive", () => ask(s, { kind: "save_all" }));
+  b.instrument = button("⤓ Instrument", "Sample the drawn velocity at many keys: an SFZ instrument in a ZIP archive; Advanced says which keys", () => ask(s, { kind: "instrument" }));
+  b.instrument.hidden = !s.options.some((o) => o.section === "Instrument");
   b.swap = button("A/B", "Switch between A and B, equally loud, while it plays (B)", () => ask(s, { kind: "swap" })); b.swap.className = "swap";
   s.canvas.addEventListener("keyup", (e) => { if (e.key === "b" && !b.swap.hidden) ask(s, { kind: "swap" }); });
-  return make("div", { className: "bar takes" }, make("b", {}, "Takes"), group(b.begin, file, b.saveAll), group(b.swap));
+  return make("div", { className: "bar takes" }, make("b", {}, "Takes"), group(b.begin, file, b.saveAll, b.instrument), group(b.swap));
 }
 
 function redoButton(s) {                // of the board's selection
@@ -199,7 +201,7 @@ function showProgress(s) {
   const { code, text } = s.model.get("status"), busy = s.model.get("busy");
   s.status.textContent = text; s.status.className = text.length > 48 ? "jingles-status long" : "jingles-status"; s.root.dataset.status = code; s.root.dataset.busy = String(busy);
   s.bar.value = s.model.get("progress"); s.bar.className = busy ? "" : "idle";
-  s.buttons.generate.disabled = busy; s.buttons.cancel.disabled = !busy;
+  s.buttons.generate.disabled = s.buttons.instrument.disabled = busy; s.buttons.cancel.disabled = !busy;
 }
 
 function wholeStudio({ model, el, again }) {

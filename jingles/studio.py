@@ -10,23 +10,25 @@ __all__ = ['START_MODES', 'ACCEPTS', 'QUALITIES', 'CUSTOM', 'VISITOR', 'FILE_CHO
            'inpaint_region', 'inpaint_changes', 'draw_sounds', 'make_take', 'best_of_batch', 'make_best', 'Option',
            'accept_number', 'accept_optional', 'accept_switch', 'accept_choice', 'accept_region', 'accept_name',
            'accept_several', 'Quality', 'quality_steps', 'quality_of', 'Limits', 'most_steps', 'toolbar_options',
-           'start_options', 'follow_options', 'sampling_rows', 'style_options', 'combination_options', 'studio_options',
-           'under', 'described', 'sampling_options', 'requested_style', 'combinations', 'combination_count', 'at_level',
-           'Card', 'take_recipe', 'asked_of_best', 'recipe_at_level', 'rate_of_take', 'made_by', 'file_bytes',
-           'midi_bytes', 'curves_for', 'take_picture', 'StudioState', 'set_status', 'Studio', 'offer', 'shipped_model',
-           'known_name', 'model_option', 'load_named', 'board_layout', 'curves_for_model', 'remember_curves',
-           'with_remembered', 'curves_for_board', 'change_board', 'use_model', 'choose_model', 'take_drawing',
-           'on_hello', 'on_drawn', 'ModelLoader', 'request_model', 'step_range', 'change_settings', 'publish',
-           'card_of', 'show_take', 'morphed_towards', 'played_wav', 'asked_card', 'on_set', 'on_generate', 'on_cancel',
-           'on_keep', 'on_redo', 'own_take', 'on_begin', 'on_compare', 'on_swap', 'card_file', 'file_ending',
-           'on_save_all', 'on_show', 'on_fetch', 'free_presets', 'start_take', 'count_takes', 'drawings',
-           'drawn_curves', 'GenerationPlan', 'steps_of_batch', 'seeds_of_takes', 'plan_generation', 'takes_folder',
-           'stored_take', 'restored_card', 'store_card', 'store_takes', 'restore_takes', 'measure_restored',
-           'Cancelled', 'update_takes', 'progress_callback', 'features_of_take', 'measure_takes', 'redrawn_take',
-           'replace_take', 'redraw_card', 'draw_take', 'generate_takes', 'try_lock', 'shared_turn', 'run_worker',
-           'start_generation', 'LiveRequest', 'live_request', 'request_live', 'LatestRequest', 'same_curves',
-           'live_base', 'changed_from', 'live_take', 'preview_options', 'show_preview', 'add_live_take', 'Live',
-           'draw_live', 'return_to', 'start_live', 'stop_live']
+           'start_options', 'follow_options', 'sampling_rows', 'style_options', 'combination_options', 'can_sample',
+           'instrument_options', 'studio_options', 'under', 'described', 'sampling_options', 'requested_style',
+           'combinations', 'combination_count', 'at_level', 'Card', 'take_recipe', 'asked_of_best', 'recipe_at_level',
+           'rate_of_take', 'made_by', 'file_bytes', 'midi_bytes', 'curves_for', 'take_picture', 'StudioState',
+           'set_status', 'Studio', 'offer', 'shipped_model', 'known_name', 'model_option', 'load_named', 'board_layout',
+           'curves_for_model', 'remember_curves', 'with_remembered', 'curves_for_board', 'change_board', 'use_model',
+           'choose_model', 'take_drawing', 'on_hello', 'on_drawn', 'ModelLoader', 'request_model', 'step_range',
+           'change_settings', 'publish', 'card_of', 'show_take', 'morphed_towards', 'played_wav', 'asked_card',
+           'on_set', 'on_generate', 'on_cancel', 'on_keep', 'on_redo', 'own_take', 'on_begin', 'on_compare', 'on_swap',
+           'card_file', 'file_ending', 'on_instrument', 'on_save_all', 'on_show', 'on_fetch', 'free_presets',
+           'start_take', 'count_takes', 'drawings', 'drawn_curves', 'GenerationPlan', 'steps_of_batch',
+           'seeds_of_takes', 'plan_generation', 'takes_folder', 'stored_take', 'restored_card', 'store_card',
+           'store_takes', 'restore_takes', 'measure_restored', 'Cancelled', 'update_takes', 'progress_callback',
+           'features_of_take', 'measure_takes', 'redrawn_take', 'replace_take', 'redraw_card', 'draw_take',
+           'generate_takes', 'try_lock', 'shared_turn', 'run_worker', 'start_work', 'start_generation',
+           'InstrumentPlan', 'chosen_grid', 'drawn_player', 'plan_instrument', 'zip_folder', 'send_instrument',
+           'LiveRequest', 'live_request', 'request_live', 'LatestRequest', 'same_curves', 'live_base', 'changed_from',
+           'live_take', 'preview_options', 'show_preview', 'add_live_take', 'Live', 'draw_live', 'return_to',
+           'start_live', 'stop_live']
 
 # %% ../nbs/89_studio.ipynb #st003
 import io, math, os, tempfile, threading, zipfile
@@ -50,7 +52,9 @@ from .control.draw import (BOARD_JS, REQUESTS, Board, as_bytes, error_text, mel_
 from .control.heard import measure_curves
 from .core import Cond, cat_conds, check
 from .generate import batch_slices, demo_curves, generate
-from .control.features import PLAYED_BY, feature_set
+from .control.features import PITCH, PLAYED_BY, VELOCITY, feature_set
+from .data.melody import PITCH_RANGE
+from .files.instrument import Grid, grid_cond, make_instrument
 from .files.midi import take_parts, write_parts
 from .files.recipe import (InitSound, SoundRequest, best_request, make_recipe, samples_sha256, save_with_recipe,
                                   split_options)
@@ -376,11 +380,25 @@ def combination_options(features) -> list:
     return [Option(f'preset.{k}', k.capitalize(), 'several', [AS_DRAWN], choices=choices(f), section='Combine presets',
                    help='Every combination of what is chosen becomes a take') for k, f in features.items()]
 
+# %% ../nbs/89_studio.ipynb #n8902001
+def can_sample(model) -> bool:
+    "Does a model follow what an instrument is sampled by?"
+    return {VELOCITY.name, PITCH.name} <= model.features.keys()
+
+def instrument_options(model) -> list:
+    "What an instrument is sampled at"
+    row, labels = partial(Option, section='Instrument'), model.features.get(PLAYED_BY.name, PLAYED_BY).labels
+    players = (AS_DRAWN, 'as drawn'), *((label, label) for label in labels)
+    rows = [row('played_by', 'Played by', 'choice', AS_DRAWN, choices=players, help='Who plays the drawn velocity'),
+            row('key_step', 'Every', 'number', 6, 1, 24, help='Semitones from a sampled key to the next'),
+            row('layers', 'Velocities', 'number', 3, 1, 8, help='How many velocities each key is sampled at')]
+    return rows if can_sample(model) else []
+
 # %% ../nbs/89_studio.ipynb #st023
 def studio_options(model, limits:Limits=Limits()) -> dict:
     "All settings of the studio for a model, by name"
     rows = (*toolbar_options(model, limits), *start_options(), *follow_options(model), *sampling_rows(model, limits),
-            *style_options(model), *combination_options(model.features))
+            *style_options(model), *combination_options(model.features), *instrument_options(model))
     return {o.name: o for o in rows}
 
 def under(settings:dict, group:str) -> dict:
@@ -647,7 +665,7 @@ def change_board(studio, model):
 
 # %% ../nbs/89_studio.ipynb #48490a5e
 KEPT_SETTINGS = ('seed', 'new_seed', 'variations', 'start', 'best_of', 'until', 'strength', 'region', 'level',
-                 'save_as', 'live')
+                 'save_as', 'live', 'played_by', 'key_step', 'layers')
 
 def use_model(studio, name:str, model):
     "Go on with `model`, with those settings that it has, too; what is drawn live is drawn by it from now on"
@@ -657,7 +675,7 @@ def use_model(studio, name:str, model):
             studio.model, studio.model_name, studio.models[name] = model, name, model
             if board_layout(studio)[1:] != (model.features, model.spec.curve_rate): change_board(studio, model)
             offer(studio, studio.limits)
-            studio.settings = studio.settings | {k: kept[k] for k in KEPT_SETTINGS if k in studio.settings}
+            studio.settings = studio.settings | {k: kept[k] for k in KEPT_SETTINGS if k in studio.settings and k in kept}
         finally: studio.switching = False
         if studio.chosen: studio.show_take(studio.chosen)
         studio.drawn()
@@ -869,6 +887,8 @@ def card_file(studio, card) -> bytes:
 
 def file_ending(studio) -> str: return FILE_CHOICES[studio.settings['save_as']][1]
 
+def on_instrument(studio, content, buffers): start_work(studio, partial(plan_instrument, studio), send_instrument)
+
 def on_save_all(studio, content, buffers):
     check(studio.cards, "there are no takes to save yet")
     buffer, names = io.BytesIO(), set()
@@ -901,7 +921,7 @@ def on_fetch(studio, content, buffers):
 
 STUDIO_REQUESTS = dict(hello=on_hello, drawn=on_drawn, set=on_set, generate=on_generate, cancel=on_cancel,
                        keep=on_keep, show=on_show, fetch=on_fetch, redo=on_redo, begin=on_begin, compare=on_compare,
-                       swap=on_swap, save_all=on_save_all)
+                       swap=on_swap, save_all=on_save_all, instrument=on_instrument)
 
 # %% ../nbs/89_studio.ipynb #n7364560
 def free_presets(studio) -> dict:
@@ -1155,31 +1175,92 @@ def shared_turn(count:int, stopped, on_wait=lambda: None, folder=None):
         if mine: mine.close()
 
 # %% ../nbs/89_studio.ipynb #st050
-def run_worker(studio, plan:GenerationPlan):
-    "The thread's whole life: takes, or a status that says why there are none"
+def run_worker(studio, work):
+    "The thread's whole life: what `work()` makes, or a status that says why there is nothing"
     waiting = partial(set_status, studio, 'waiting', 'waiting for another visitor ...')
     try:
         with shared_turn(studio.limits.turns, studio.stopped, waiting), studio.drawing:
             set_status(studio, 'generating', 'generating ...')
-            generate_takes(studio, plan)
+            work()
         stopped = studio.stopped.is_set()
         set_status(studio, *(('cancelled', 'cancelled') if stopped else ('done', 'done')))
     except Cancelled: set_status(studio, 'cancelled', 'cancelled')
     except Exception as e: set_status(studio, 'error', error_text(e))
     finally: studio.busy = False
 
-def start_generation(studio, **instead):
-    "Start to generate what the settings ask for; returns at once, with a status when that cannot be"
+def start_work(studio, make_plan, work):
+    "Start `work(studio, make_plan())` in the thread; returns at once, with a status when that cannot be"
     if studio.worker and studio.worker.is_alive(): return
     studio.stopped.clear()
     try:
-        plan = plan_generation(studio, **instead)
+        plan = make_plan()
         studio.busy, studio.progress = True, 0.
-        studio.worker = threading.Thread(target=run_worker, args=(studio, plan), daemon=True)
+        studio.worker = threading.Thread(target=run_worker, args=(studio, partial(work, studio, plan)), daemon=True)
         studio.worker.start()
     except Exception as e:
         studio.busy = False
         set_status(studio, 'error', error_text(e))
+
+def start_generation(studio, **instead):
+    "Start to generate what the settings ask for"
+    start_work(studio, partial(plan_generation, studio, **instead), generate_takes)
+
+# %% ../nbs/89_studio.ipynb #n8902003
+class InstrumentPlan(NamedTuple):
+    "What an instrument is made of"
+    model: object
+    player: str               # '': the model's choice
+    envelope: np.ndarray      # (t,)
+    grid: Grid
+    seed: int
+    how: dict                 # for `generate`
+    steps: int                # of the sampler
+
+def chosen_grid(settings:dict) -> Grid:
+    "The keys and velocities that an instrument is sampled at"
+    n, own = settings['layers'], Grid()
+    low, high = own.velocities[0], own.velocities[-1]
+    velocities = np.linspace(low, high, n).round().astype(int).tolist() if n > 1 else [high]
+    return Grid(tuple(range(own.pitches[0], PITCH_RANGE[1] + 1, settings['key_step'])), tuple(velocities))
+
+def drawn_player(cond:Cond, features) -> str:
+    "Who plays most of what is drawn; '' where that is open"
+    if PLAYED_BY.name not in cond.local: return ''
+    shares = cond[PLAYED_BY.name][0].clamp(min=0).sum(-1)
+    return features[PLAYED_BY.name].labels[int(shares.argmax())] if shares.max() > 0 else ''
+
+# %% ../nbs/89_studio.ipynb #n8902004
+def plan_instrument(studio) -> InstrumentPlan:
+    "The instrument that the board and the settings ask for, read once; ValueError"
+    s, model, most = studio.settings, studio.model, studio.limits.takes
+    check(can_sample(model), "an instrument needs a model that follows velocity and pitch; choose another Model")
+    drawn, grid = drawn_curves(studio), chosen_grid(s)
+    check(len(grid.cells) <= most, f"{len(grid.cells)} samples at once; at most {most}, so choose fewer velocities, or "
+                                   "keys that are farther apart")
+    player, envelope = s['played_by'] or drawn_player(drawn, model.features), drawn[VELOCITY.name][0, 0].numpy()
+    cond = grid_cond(envelope, grid, player, model.features)
+    steps = steps_of_batch(model, cond, len(cond), s['steps'])
+    return InstrumentPlan(model, player, envelope, grid, s['seed'], sampling_options(model, s), steps)
+
+def zip_folder(folder) -> bytes:
+    "The files of a folder as a ZIP archive"
+    buffer, files = io.BytesIO(), sorted(path for path in Path(folder).rglob('*') if path.is_file())
+    with zipfile.ZipFile(buffer, 'w', zipfile.ZIP_DEFLATED) as archive:
+        for path in files: archive.write(path, path.relative_to(folder))
+    return buffer.getvalue()
+
+def send_instrument(studio, plan:InstrumentPlan):
+    "Sample an instrument and send it to the page; ValueError, `Cancelled`"
+    name, asked = plan.player or 'instrument', len(plan.grid.cells)
+    set_status(studio, 'generating', f'sampling {asked} notes ...')
+    how = plan.how | dict(progress=progress_callback(studio, plan.steps))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f'{name}.sfz')
+        samples = make_instrument(plan.model, path, plan.player, plan.envelope, plan.grid, plan.seed, **how)
+        data = zip_folder(folder)
+    studio.send(dict(kind='file', name=f'{name}.zip'), [data])
+    looped = sum(s.loop is not None for s in samples)
+    studio.say(f"{name}.zip is downloaded: {len(samples)} samples of {asked} asked, {looped} with a loop")
 
 # %% ../nbs/89_studio.ipynb #182d45d3
 class LiveRequest(NamedTuple):

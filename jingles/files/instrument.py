@@ -222,6 +222,6 @@ def make_instrument(model, path, instrument:str='violin', envelope=None, grid:Gr
     cond = grid_cond(envelope, grid.check(), instrument, model.features)
     loops = not instrument or GM_INSTRUMENTS[instrument].sustained
     samples = sample_grid(model, cond, envelope, grid, loops, seed, **options)
-    title, encoding = f'{instrument} drawn with jingles', Encoding('24', model.spec.sample_rate)
+    title, encoding = f'{instrument or "instrument"} drawn with jingles', Encoding('24', model.spec.sample_rate)
     save_instrument(path, samples, title, encoding)
     return samples
