@@ -675,7 +675,8 @@ def use_model(studio, name:str, model):
             studio.model, studio.model_name, studio.models[name] = model, name, model
             if board_layout(studio)[1:] != (model.features, model.spec.curve_rate): change_board(studio, model)
             offer(studio, studio.limits)
-            studio.settings = studio.settings | {k: kept[k] for k in KEPT_SETTINGS if k in studio.settings and k in kept}
+            both = studio.settings.keys() & kept.keys()
+            studio.settings = studio.settings | {k: kept[k] for k in KEPT_SETTINGS if k in both}
         finally: studio.switching = False
         if studio.chosen: studio.show_take(studio.chosen)
         studio.drawn()

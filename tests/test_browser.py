@@ -440,6 +440,30 @@ def test_takes_are_compared_and_saved(page, kernel):
     kernel('studio.set(start="new", steps=6)')
 
 
+def test_an_instrument_and_flac_are_downloaded(page, kernel):
+    "What the buttons give: an SFZ file with its samples, and a take as FLAC; *Until* has a switch, and a score"
+    kernel(SHOW_DEMO); kernel('studio.set(steps=6, start="new", variations=1, new_seed=False)')
+    page.generate()
+    page.page.click('.jingles-draw summary:has-text("Advanced")')
+    for name, value in (('key_step', 12), ('layers', 1)):
+        page.page.fill(f'input[data-option={name}]', str(value)); page.page.keyboard.press('Tab')
+    assert soon(lambda: kernel('[studio.settings[k] for k in ("key_step", "layers")]'), lambda v: v == [12, 1]) == [12, 1]
+    with page.page.expect_download() as download: page.page.click('.jingles-draw button[aria-label^="Sample the drawn velocity"]')
+    download.value.save_as(page.folder/'instrument.zip')
+    names = zipfile.ZipFile(page.folder/'instrument.zip').namelist()
+    assert download.value.suggested_filename.endswith('.zip') and sum(n.endswith('.sfz') for n in names) == 1 < len(names) <= 5
+    page.page.wait_for_selector('.jingles-draw .said:has-text("samples of 4 asked")')
+    page.page.select_option('select[data-option=save_as]', label='FLAC, 24 bit, 48 kHz')
+    assert soon(lambda: kernel('studio.settings["save_as"]'), lambda v: v == 'flac') == 'flac'
+    with page.page.expect_download() as download: page.page.click('.take button[aria-label=Download]')
+    download.value.save_as(page.folder/'take.flac')
+    assert download.value.suggested_filename.endswith('.flac') and (page.folder/'take.flac').read_bytes()[:4] == b'fLaC'
+    page.page.check('input[type=checkbox][data-option=until]')
+    assert soon(lambda: kernel('studio.settings["until"]'), lambda v: v == 0.95) == 0.95
+    kernel('studio.set(until=None, save_as="small", new_seed=True)')
+    page.page.click('.jingles-draw summary:has-text("Advanced")')
+
+
 def test_mismatches_are_marked(page, kernel):
     "Where a result does not follow, and only there, its lane is red: here half of a take is another's sound"
     kernel(SHOW_DEMO); kernel('studio.set(steps=6)')
