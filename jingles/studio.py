@@ -390,7 +390,7 @@ def instrument_options(model) -> list:
     row, labels = partial(Option, section='Instrument'), model.features.get(PLAYED_BY.name, PLAYED_BY).labels
     players = (AS_DRAWN, 'as drawn'), *((label, label) for label in labels)
     rows = [row('played_by', 'Played by', 'choice', AS_DRAWN, choices=players, help='Who plays the drawn velocity'),
-            row('key_step', 'Every', 'number', 6, 1, 24, help='Semitones from a sampled key to the next'),
+            row('key_step', 'Semitones apart', 'number', 6, 1, 24, help='From a sampled key to the next'),
             row('layers', 'Velocities', 'number', 3, 1, 8, help='How many velocities each key is sampled at')]
     return rows if can_sample(model) else []
 
