@@ -27,7 +27,7 @@ import torch
 from torch.nn import functional as F
 
 from .backbones.control import (
-    Concat, CondConv, Control, CrossAttention, FiLM, FourierEmbedding, GateEmbedding, OneHotEmbedding,
+    Concat, CondConv, Control, CrossAttention, FiLM, FourierEmbedding, GateEmbedding, InjectorChain, OneHotEmbedding,
     RawEmbedding, SoftOneHotEmbedding, takes_any_rate, ZeroConv)
 from .backbones.toy import CNN, MLP
 from .backbones.unet import REPORT_SIZES, UNet, UNetExpand
@@ -89,7 +89,8 @@ EMBEDDERS = dict(      # by the name of a feature's embedding
     soft_one_hot=lambda f: SoftOneHotEmbedding(f.classes),
     gate=lambda f: GateEmbedding(f.channels))
 EMBEDDINGS = dict(embedded=lambda f: EMBEDDERS[f.embedding](f), raw=lambda f: RawEmbedding(f.channels))
-INJECTORS = dict(concat=Concat, film=FiLM, zero=ZeroConv, attention=CrossAttention, condconv=CondConv)
+INJECTORS = dict(concat=Concat, film=FiLM, zero=ZeroConv, attention=CrossAttention, condconv=CondConv) | {
+    'film+concat': partial(InjectorChain, (FiLM, Concat))}
 GLOBAL_FEATURES = dict(none=(), style=STYLE_NAMES)     # arrays of a database that become the global vector -> its names
 
 # %% ../nbs/60_system.ipynb #c012

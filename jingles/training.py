@@ -118,9 +118,11 @@ def check_database_curves(cfg, data):
 
 # %% ../nbs/67_training.ipynb #c048
 def load_initial_weights(model, folder):
-    "Load the weights of the trained model in `folder` into `model`; ValueError if the networks differ"
+    """Load the weights of the trained model in `folder` into `model`, which may have injectors besides: these start as
+    the identity. ValueError if the networks differ"""
     trained = load_model(folder, model.format).net.state_dict()
-    try: model.net.load_state_dict(trained)
+    new = {k: v for k, v in model.net.state_dict().items() if k not in trained and '.inject.' in k}
+    try: model.net.load_state_dict(new | trained)
     except RuntimeError as e:
         reason = str(e).splitlines()[1].strip()
         raise ValueError(f"start_from {folder} holds another network ({reason}); use the same widths, depth and "

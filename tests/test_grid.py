@@ -72,8 +72,8 @@ def test_promises():
 def test_grid(paradigm):
     found = {k: composes(paradigm, *k) for k in itertools.product(SPECS, BACKBONES, INJECTORS)}
     each = len(BACKBONES)*len(INJECTORS)
-    assert len(found) == 140 and each == 20
-    assert sum(found.values()) == dict(edm=80, consistency=80, ddpm=80, discdpm=60)[paradigm], [k for k, ok in found.items() if not ok]
+    assert len(found) == 168 and each == 24
+    assert sum(found.values()) == dict(edm=96, consistency=96, ddpm=96, discdpm=72)[paradigm], [k for k, ok in found.items() if not ok]
     for form, spec in SPECS.items():
         assert sum(ok for k, ok in found.items() if k[0] == form) == (each if (paradigm == 'discdpm') == bool(spec.classes) else 0)
 

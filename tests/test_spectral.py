@@ -9,7 +9,7 @@ from jingles.data.export import ExportSettings, export
 from jingles.data.shards import RawAudio
 from jingles.evaluation.tables import render_clips
 from jingles.formats.codec import WEIGHTS, codebook_use, load_codec, save_codec
-from jingles.formats.spectral import FLOOR, SpectralCodec, add_noise_input, load_spectral, load_spectral_codes
+from jingles.formats.spectral import FLOOR, SpectralCodec, widen_decoder, load_spectral, load_spectral_codes
 from jingles.core import Spec, load_tensors, weights_sha256
 from jingles.models import is_shipped, load_model, save_model
 from jingles.system import build, configure, preset
@@ -57,7 +57,7 @@ def test_other_frame_rates_are_trained(sounds, tmp_path, pair):
 def test_models_take_the_better_decoder(old, tmp_path):
     torch.manual_seed(0)
     better = tmp_path/'better'
-    save_codec(add_noise_input(load_spectral(old)), better)
+    save_codec(widen_decoder(load_spectral(old)), better)
     config = configure(preset('smoke'), format='spectral', codec=str(old))
     model = build(config)
     save_model(model, tmp_path/'model')

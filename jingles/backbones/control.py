@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['RawEmbedding', 'FourierEmbedding', 'OneHotEmbedding', 'SoftOneHotEmbedding', 'GateEmbedding', 'CurveEmbedding',
            'LevelFeatures', 'ControlBranch', 'downsample', 'insert_dims_like', 'Concat', 'ZeroConv', 'FiLM',
-           'frame_centers', 'apply_rotary', 'CrossAttention', 'CondConv', 'conv_over_time', 'GlobalBranch',
-           'ChannelGate', 'Control', 'frame_unshuffle', 'takes_any_rate', 'InjectionPoint']
+           'frame_centers', 'apply_rotary', 'CrossAttention', 'CondConv', 'conv_over_time', 'InjectorChain',
+           'GlobalBranch', 'ChannelGate', 'Control', 'frame_unshuffle', 'takes_any_rate', 'InjectionPoint']
 
 # %% ../../nbs/22_backbones.control.ipynb #c003
 import math
@@ -210,6 +210,20 @@ def conv_over_time(layer, h):
     "Apply a `Conv1d` to the last axis of `h` `(b, c, ..., t)`"
     if h.ndim == 3: return layer(h)
     return F.conv2d(h, layer.weight[:, :, None], layer.bias, padding=(0, layer.padding[0]), groups=layer.groups)
+
+# %% ../../nbs/22_backbones.control.ipynb #fc01
+class InjectorChain(nn.Module):
+    "Injectors, classes of which are `kinds`, one after the other; each sees the channels that those before it added"
+    def __init__(self, kinds, width:int, channels:int):
+        super().__init__()
+        self.extra, self.parts = 0, nn.ModuleList()
+        for kind in kinds:
+            self.parts.append(kind(width + self.extra, channels))
+            self.extra += self.parts[-1].extra
+
+    def forward(self, h, control, step=1.):
+        for part in self.parts: h = part(h, control, step)
+        return h
 
 # %% ../../nbs/22_backbones.control.ipynb #c054
 class GlobalBranch(nn.Module):

@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['FLOOR', 'GATE_NORM', 'OLD_DEFAULTS', 'PROBE_NETWORK', 'PROBE_EDM', 'log_magnitudes', 'from_log_magnitudes',
-           'gate_silence', 'spectral_peaks', 'spsi_phases', 'griffin_lim', 'spectral_convergence',
-           'SpectralAutoencoder', 'SpectralCodec', 'log_mel', 'magnitude_loss', 'spectral_codec_loss', 'augment_crops',
-           'weight_norm', 'PatchDiscriminator', 'FrameDiscriminator', 'add_noise_input', 'DecoderFinetuning',
-           'with_frozen_weights', 'discriminator_loss', 'finetuning_loss', 'shift_sensitivity', 'lag_correlation',
-           'load_spectral', 'compressed_magnitudes', 'SpectralCodes', 'load_spectral_codes', 'unit_variance',
-           'random_segments', 'denoising_loss', 'Diffusability', 'diffusability']
+           'gate_silence', 'spectral_peaks', 'spsi_phases', 'refine_spectrum', 'griffin_lim', 'sound_of_magnitudes',
+           'spectral_convergence', 'OutputLayer', 'SpectralAutoencoder', 'SpectralCodec', 'log_mel', 'magnitude_loss',
+           'spectral_codec_loss', 'augment_crops', 'weight_norm', 'PatchDiscriminator', 'FrameDiscriminator',
+           'widen_decoder', 'DecoderFinetuning', 'with_frozen_weights', 'discriminator_loss', 'finetuning_loss',
+           'shift_sensitivity', 'lag_correlation', 'load_spectral', 'compressed_magnitudes', 'SpectralCodes',
+           'load_spectral_codes', 'unit_variance', 'random_segments', 'denoising_loss', 'Diffusability',
+           'diffusability']
 
 # %% ../../nbs/44_formats.spectral.ipynb #s004
 import math
@@ -21,9 +22,9 @@ from torch.nn import functional as F
 
 from ..audio import mel_filterbank
 from ..core import SAMPLE_RATE, Spec, check, generator, load_tensors, read_json
-from jingles.formats.codec import (
+from .codec import (
     HOP, N_BINS, N_FFT, WEIGHTS, check_codec_config, check_latents, convnext_stack, istft, pad_to_frames, stft,
-    unit_penalty)
+    unit_penalty, zero_init_linear)
 
 # %% ../../nbs/44_formats.spectral.ipynb #s006
 FLOOR = 1e-4      # magnitude that counts as silence to the encoder
@@ -65,16 +66,26 @@ def spsi_phases(magnitudes) -> torch.Tensor:
     for peak, turned in zip(nearest.unbind(1), step.unbind(1)): phase = turned.add_(phase.gather(1, peak))
     return step.remainder_(2*math.pi).to(magnitudes)
 
-def griffin_lim(magnitudes, phases, n_iter:int=2, momentum:float=0.99) -> torch.Tensor:
-    """Sound `(b, 320 t)` whose spectrogram comes near `magnitudes` `(b, t, 641)`, from `phases` by `n_iter` rounds of
-    fast Griffin-Lim (Perraudin et al. 2013)"""
+def refine_spectrum(magnitudes, phases, n_iter:int=2, momentum:float=0.99) -> torch.Tensor:
+    """Complex `(b, t, 641)` with these `magnitudes`, its phases from `phases` by `n_iter` rounds of fast Griffin-Lim
+    (Perraudin et al. 2013)"""
     spectrum, before = torch.complex(magnitudes*phases.cos(), magnitudes*phases.sin()), None
     for _ in range(n_iter):
         found = stft(istft(spectrum))
         ahead = found if before is None else torch.lerp(before, found, 1 + momentum)
         power = ahead.real.square().addcmul_(ahead.imag, ahead.imag)
         spectrum, before = ahead*(magnitudes*power.clamp_min(1e-16).rsqrt()), found
-    return istft(spectrum)
+    return spectrum
+
+def griffin_lim(magnitudes, phases, n_iter:int=2, momentum:float=0.99) -> torch.Tensor:
+    "Sound `(b, 320 t)` whose spectrogram comes near `magnitudes` `(b, t, 641)`: `refine_spectrum`, inverted"
+    return istft(refine_spectrum(magnitudes, phases, n_iter, momentum))
+
+def sound_of_magnitudes(magnitudes, n_iter:int=2) -> torch.Tensor:
+    """Sound `(b, 320 t)` of `magnitudes` `(b, t, 641)` with estimated phases; differentiable in the magnitudes, for
+    which the phases count as given"""
+    with torch.no_grad(): spectrum = refine_spectrum(magnitudes, spsi_phases(magnitudes), n_iter)
+    return istft(spectrum*(magnitudes/magnitudes.detach().clamp_min(1e-9)))
 
 def spectral_convergence(audio, magnitudes) -> float:
     """How far the spectrogram of `audio` is from `magnitudes`, as a share of their norm (the usual measure of phase
@@ -82,20 +93,29 @@ def spectral_convergence(audio, magnitudes) -> float:
     return ((stft(audio).abs() - magnitudes).norm()/magnitudes.norm()).item()
 
 # %% ../../nbs/44_formats.spectral.ipynb #s015
+class OutputLayer(nn.Linear):
+    "A linear layer, plus one with `detail` hidden units, as long as there are any"
+    def __init__(self, n_in:int, n_out:int, detail:int=0):
+        super().__init__(n_in, n_out)
+        hidden = (nn.Linear(n_in, detail), nn.GELU(), zero_init_linear(nn.Linear(detail, n_out))) if detail else ()
+        self.detail = nn.Sequential(*hidden) if detail else None
+
+    def forward(self, x): return super().forward(x) if self.detail is None else super().forward(x) + self.detail(x)
+
 class SpectralAutoencoder(nn.Module):
     "The networks of the codec: log-magnitudes `(b, 2 t, 641)` to latents `(b, t, channels)` and back; differentiable"
     def __init__(self, channels:int=48, pair:int=2, widths=(256, 384), depths=(3, 5), noise:float=0.2, n_iter:int=2,
-                 texture:int=16, floor:float=2e-5):
+                 texture:int=16, floor:float=2e-5, detail:int=0):
         super().__init__()
         self.config = dict(channels=channels, pair=pair, widths=list(widths), depths=list(depths), noise=noise,
-                           n_iter=n_iter, texture=texture, floor=floor)
+                           n_iter=n_iter, texture=texture, floor=floor, detail=detail)
         self.spec = Spec(channels=channels, rate=SAMPLE_RATE/HOP/pair, curves_per_frame=pair)
         self.pair, self.n_iter, self.texture, self.floor = pair, n_iter, texture, floor
-        def network(n_in, width, depth, n_out):
+        def network(n_in, width, depth, n_out, detail=0):
             return nn.Sequential(nn.Linear(n_in, width), convnext_stack(width, depth), nn.LayerNorm(width),
-                                 nn.Linear(width, n_out))
+                                 OutputLayer(width, n_out, detail))
         self.encoder = network(pair*N_BINS, widths[0], depths[0], channels)
-        self.decoder = network(channels + texture, widths[1], depths[1], pair*N_BINS)
+        self.decoder = network(channels + texture, widths[1], depths[1], pair*N_BINS, detail)
         self.register_buffer('mean', torch.zeros(channels)); self.register_buffer('std', torch.ones(channels))
 
     def latents_state(self) -> dict:
@@ -124,8 +144,8 @@ class SpectralAutoencoder(nn.Module):
 
 # %% ../../nbs/44_formats.spectral.ipynb #n6390402
 class SpectralCodec(SpectralAutoencoder):
-    """Sound `(b, n)` at 24 kHz to latents `(b, channels, n/640)` and back; `n` may be any length. Differentiable up to
-    `magnitudes`; phases are estimated, not learned"""
+    """Sound `(b, n)` at 24 kHz to latents `(b, channels, n/640)` and back; `n` may be any length. Differentiable;
+    phases are estimated, not learned, and count as given"""
     name = 'spectral'
 
     def frames(self, seconds:float) -> int: return math.ceil(round(seconds*SAMPLE_RATE)/(HOP*self.pair))
@@ -144,9 +164,13 @@ class SpectralCodec(SpectralAutoencoder):
         check_latents(x, self.spec.channels)
         longest = x.shape[-1]*HOP*self.pair
         check(n is None or 0 <= n <= longest, f"n={n} samples asked of {x.shape[-1]} frames; they hold {longest}")
-        magnitudes = self.magnitudes(x).float()
-        with torch.no_grad(): phases = spsi_phases(magnitudes)
-        return griffin_lim(magnitudes, phases, self.n_iter)[:, :n].clamp(-1, 1)
+        return sound_of_magnitudes(self.magnitudes(x).float(), self.n_iter)[:, :n].clamp(-1, 1)
+
+    def heard(self, logs) -> torch.Tensor:
+        """The log-magnitudes of the sound that is decoded from log-magnitudes `logs` `(b, 2 t, 641)`: no sound has the
+        spectrogram that a decoder means, and only one that a sound has is heard. Differentiable"""
+        magnitudes = gate_silence(from_log_magnitudes(logs.clamp(max=6), self.floor))
+        return log_magnitudes(sound_of_magnitudes(magnitudes, self.n_iter), self.floor)
 
 # %% ../../nbs/44_formats.spectral.ipynb #s018
 def log_mel(logs, floor:float) -> torch.Tensor:
@@ -222,23 +246,25 @@ class FrameDiscriminator(nn.Module):
         return self.score(features[-1]), tuple(features)
 
 # %% ../../nbs/44_formats.spectral.ipynb #s6988bb
-def add_noise_input(codec:SpectralCodec, texture:int=16, floor:float=2e-5) -> SpectralCodec:
+def widen_decoder(codec:SpectralCodec, texture:int=16, floor:float=2e-5, detail:int=0) -> SpectralCodec:
     """A copy of `codec` with these settings and the same latents; a noise input that it did not have begins nearly
-    unheard"""
-    new = SpectralCodec(**codec.config | dict(texture=texture, floor=floor)).to(codec.mean.device)
-    state, width = codec.state_dict(), texture - codec.texture
+    unheard, and an output layer's `detail` unheard"""
+    new = SpectralCodec(**codec.config | dict(texture=texture, floor=floor, detail=detail)).to(codec.mean.device)
+    state, width, old = codec.state_dict(), texture - codec.texture, codec.config['detail']
     check(width >= 0, f"texture is {texture}, but this codec has {codec.texture} already; give at least as many")
+    check(old in (0, detail), f"detail is {detail}, but this codec has {old} already; give as many")
     first = state['decoder.0.weight']
     state['decoder.0.weight'] = torch.cat([first, 0.02*torch.randn(len(first), width).to(first)], 1)
-    new.load_state_dict(state)
+    new.load_state_dict(new.state_dict() | state)
     return new
 
 class DecoderFinetuning(nn.Module):
     """A spectral codec whose decoder is trained on, its latents unchanged, and the discriminators that it is trained
-    against"""
-    def __init__(self, codec:SpectralCodec):
+    against; `detail` widens an output layer that is plain"""
+    def __init__(self, codec:SpectralCodec, detail:int=0):
         super().__init__()
-        self.codec = codec if codec.texture else add_noise_input(codec)
+        done = codec.texture and (codec.config['detail'] or not detail)
+        self.codec = codec if done else widen_decoder(codec, detail=codec.config['detail'] or detail)
         self.codec.encoder.requires_grad_(False); self.codec.decoder.requires_grad_(True)
         self.discriminators = nn.ModuleList([PatchDiscriminator(), PatchDiscriminator(8, 8), FrameDiscriminator()])
 
@@ -257,10 +283,12 @@ def discriminator_loss(discriminator, estimate, logs) -> tuple:
 def finetuning_loss(tuning, audio, reconstruction:float=5., feature_matching:float=2.) -> torch.Tensor:
     "Loss of a `DecoderFinetuning` on `audio` `(b, n)`, `n` whole frames"
     logs, estimate, _ = tuning.codec(audio)
+    heard = tuning.codec.heard(estimate)
     i, j = torch.randint(8, ()).item(), torch.randint(16, ()).item()
-    shifted = [F.pad(x[:, i:, j:], (0, j)) for x in (estimate, logs)]
+    shifted = [F.pad(x[:, i:, j:], (0, j)) for x in (heard, logs)]
     own, score, features = map(sum, zip(*(discriminator_loss(d, *shifted) for d in tuning.discriminators)))
-    return reconstruction*magnitude_loss(estimate, logs, tuning.codec.floor) + own + score + feature_matching*features
+    meant, sounding = (magnitude_loss(x, logs, tuning.codec.floor) for x in (estimate, heard))
+    return reconstruction/2*(meant + sounding) + own + score + feature_matching*features
 
 # %% ../../nbs/44_formats.spectral.ipynb #s021
 @torch.no_grad()
@@ -278,7 +306,7 @@ def lag_correlation(format, audio, lag:int=1) -> float:
     return ((a*b).sum()/(a.norm()*b.norm())).item()
 
 # %% ../../nbs/44_formats.spectral.ipynb #s023
-OLD_DEFAULTS = dict(texture=0, floor=FLOOR)     # what a codec that was saved without these settings means
+OLD_DEFAULTS = dict(texture=0, floor=FLOOR, detail=0)     # what a codec that was saved without these settings means
 
 def load_spectral(folder=None) -> SpectralCodec:
     """The spectral codec kept by `save_codec` in `folder` (None: the shipped one), ready to use; FileNotFoundError or

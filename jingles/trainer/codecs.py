@@ -77,12 +77,13 @@ def tune_decoder(data,              # an export of raw audio
                  codec=None,        # folder of the spectral codec to begin with; None: the shipped one
                  plan:Plan=Plan(),
                  batch:int=12,      # items of a step's loss
-                 seconds:float=0.85):
+                 seconds:float=0.85,
+                 detail:int=1024):  # hidden units of a wider output layer, where it is plain; 0: it stays so
     "Fine-tune the decoder of a spectral codec; the same call resumes an interrupted run. Returns the codec"
     from jingles.formats.codec import save_codec
     from jingles.formats.spectral import DecoderFinetuning, load_spectral, augment_crops, finetuning_loss
     seed_everything(plan.seed)
-    tuning = DecoderFinetuning(load_spectral(codec))
+    tuning = DecoderFinetuning(load_spectral(codec), detail)
     spec = tuning.codec.spec
     length = round(seconds*spec.rate)*round(spec.sample_rate/spec.rate)       # whole frames
     def loss(tuning, micro_batch):
