@@ -92,7 +92,7 @@ def spectral_convergence(audio, magnitudes) -> float:
     retrieval)"""
     return ((stft(audio).abs() - magnitudes).norm()/magnitudes.norm()).item()
 
-# %% ../../nbs/44_formats.spectral.ipynb #s015
+# %% ../../nbs/44_formats.spectral.ipynb #s014a
 class OutputLayer(nn.Linear):
     "A linear layer, plus one with `detail` hidden units, as long as there are any"
     def __init__(self, n_in:int, n_out:int, detail:int=0):
@@ -102,6 +102,7 @@ class OutputLayer(nn.Linear):
 
     def forward(self, x): return super().forward(x) if self.detail is None else super().forward(x) + self.detail(x)
 
+# %% ../../nbs/44_formats.spectral.ipynb #s015
 class SpectralAutoencoder(nn.Module):
     "The networks of the codec: log-magnitudes `(b, 2 t, 641)` to latents `(b, t, channels)` and back; differentiable"
     def __init__(self, channels:int=48, pair:int=2, widths=(256, 384), depths=(3, 5), noise:float=0.2, n_iter:int=2,
@@ -245,7 +246,7 @@ class FrameDiscriminator(nn.Module):
         for layer in self.around: features.append(F.leaky_relu(layer(features[-1]), 0.2))
         return self.score(features[-1]), tuple(features)
 
-# %% ../../nbs/44_formats.spectral.ipynb #s6988bb
+# %% ../../nbs/44_formats.spectral.ipynb #s6988ba
 def widen_decoder(codec:SpectralCodec, texture:int=16, floor:float=2e-5, detail:int=0) -> SpectralCodec:
     """A copy of `codec` with these settings and the same latents; a noise input that it did not have begins nearly
     unheard, and an output layer's `detail` unheard"""
@@ -258,6 +259,7 @@ def widen_decoder(codec:SpectralCodec, texture:int=16, floor:float=2e-5, detail:
     new.load_state_dict(new.state_dict() | state)
     return new
 
+# %% ../../nbs/44_formats.spectral.ipynb #s6988bb
 class DecoderFinetuning(nn.Module):
     """A spectral codec whose decoder is trained on, its latents unchanged, and the discriminators that it is trained
     against; `detail` widens an output layer that is plain"""
