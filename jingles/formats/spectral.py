@@ -43,7 +43,7 @@ def gate_silence(magnitudes) -> torch.Tensor:
     heard"""
     return magnitudes*(magnitudes.norm(dim=-1, keepdim=True)/GATE_NORM).clamp(max=1)**2
 
-# %% ../../nbs/44_formats.spectral.ipynb #s009
+# %% ../../nbs/44_formats.spectral.ipynb #s008a
 def spectral_peaks(magnitudes) -> tuple:
     """Of each bin of `magnitudes` `(b, t, 641)` the peak that it belongs to, the nearest one, and that peak's frequency
     in bins by a parabola through three log-magnitudes"""
@@ -66,6 +66,7 @@ def spsi_phases(magnitudes) -> torch.Tensor:
     for peak, turned in zip(nearest.unbind(1), step.unbind(1)): phase = turned.add_(phase.gather(1, peak))
     return step.remainder_(2*math.pi).to(magnitudes)
 
+# %% ../../nbs/44_formats.spectral.ipynb #s009
 def refine_spectrum(magnitudes, phases, n_iter:int=2, momentum:float=0.99) -> torch.Tensor:
     """Complex `(b, t, 641)` with these `magnitudes`, its phases from `phases` by `n_iter` rounds of fast Griffin-Lim
     (Perraudin et al. 2013)"""
