@@ -22,13 +22,14 @@ def process(args):
 
 
 def imports():
-    "Processor time in s of a process that imports what `generate` needs, and of an empty one"
+    "Processor time in s of a process that imports what `generate` needs, and of an empty one; of `import jingles` as a ratio, the least of runs by turns"
     def one(code):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, '-c', code], cwd=ROOT, check=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return {f'{name}, processor [s]': median(one(code) for _ in range(3)) for name, code in
+    light = [min(times) for times in zip(*((one('pass'), one('import jingles')) for _ in range(10)))]
+    return {'import jingles / an empty Python': light[1]/light[0]} | {f'{name}, processor [s]': median(one(code) for _ in range(3)) for name, code in
             {'an empty Python': 'pass', 'import torch': 'import torch', 'import jingles.cli': 'import jingles.cli', 'import jingles.generate, jingles.system': 'import jingles.generate, jingles.system'}.items()}
 
 
