@@ -7,7 +7,8 @@ SHELL       := /bin/bash
 
 PYTHON  ?= python3
 BIN     := .venv/bin
-WORKERS ?= 2
+# more than cores: many tests wait for a browser or a process
+WORKERS ?= 4
 # options of `jingles generate`, e.g. make jingle JINGLE='--midi tune.mid --instrument violin'; without any: the built-in demo curves
 JINGLE  ?=
 # a folder or a .tar.gz of MIDI files that the shipped models are trained on; without one, on the built-in generator's melodies
@@ -134,7 +135,8 @@ weights: system dev  ## train the shipped models again, from nothing: hours (MID
 	$(BIN)/jingles export data/gm --format audio --playing expressive --invented 0.35 --train 2400 --valid 60 --seed 1 --programs $(PROGRAMS) $(if $(MIDI),--midi '$(MIDI)')
 	$(BIN)/jingles train-codec --data data/gm --format spectral --tune-decoder runs/spectral --steps 2400 --lr 4e-4 --out runs/tuned-start
 	$(BIN)/jingles export data/gm-more --format audio --playing expressive --invented 0.35 --train 3600 --valid 60 --seed 11 --programs $(PROGRAMS) $(if $(MIDI),--midi '$(MIDI)')
-	$(BIN)/jingles train-codec --data data/gm-more --format spectral --tune-decoder runs/tuned-start --steps 6000 --lr 4e-4 --out runs/tuned
+	$(BIN)/jingles train-codec --data data/gm-more --format spectral --tune-decoder runs/tuned-start --steps 6000 --lr 4e-4 --out runs/tuned-more
+	$(BIN)/jingles train-codec --data data/gm-more --format spectral --tune-decoder runs/tuned-more --steps 6000 --lr 4e-4 --out runs/tuned
 	cp runs/tuned/model.safetensors runs/tuned/config.json jingles/weights/spectral/
 	$(BIN)/jingles export data/notes --format spectral --playing expressive --invented 0.35 --train 6000 --valid 200 --seed 3 $(if $(MIDI),--midi '$(MIDI)')
 	$(BIN)/jingles train-codes --data data/notes --out jingles/weights/spectral
@@ -144,7 +146,8 @@ weights: system dev  ## train the shipped models again, from nothing: hours (MID
 	$(BIN)/jingles evaluate $(if $(MIDI),--midi '$(MIDI)') --force --out jingles/weights/notes/metrics.json
 	$(BIN)/jingles train --data data/notes --preset notes-few --out runs/notes-few
 	$(BIN)/jingles export data/sound --format spectral --playing expressive --invented 0.35 --train 4000 --valid 160 --seed 4 --programs $(SOUND_PROGRAMS) $(if $(MIDI),--midi '$(MIDI)')
-	$(BIN)/jingles train --data data/sound --preset sound --out runs/sound
+	$(BIN)/jingles train --data data/sound --preset sound --set injection=concat --out runs/sound-start
+	$(BIN)/jingles train --data data/sound --preset sound --set start_from=runs/sound-start --set lr=5e-4 --set steps=4500 --out runs/sound
 	for model in notes-few sound; do \
 	    cp runs/$$model/model.safetensors runs/$$model/config.json runs/$$model/data.json jingles/weights/$$model/; \
 	    $(BIN)/jingles evaluate --model $$model $(if $(MIDI),--midi '$(MIDI)') --force --out jingles/weights/$$model/metrics.json; \

@@ -366,7 +366,9 @@ PRESETS = {
     'notes-few': NOTES | dict(
         paradigm='consistency', start_from='notes', consistency_teacher=True, steps=1800, lr=2e-4, sigma_std=1.8,
         guidance=1., unconditional_scale=1.),
-    'sound': NOTES | dict(features='descriptors', global_features='none', steps=5000),
+    'sound': NOTES | dict(
+        features='descriptors', global_features='none', injection='film+concat', steps=5000, sampler='euler',
+        sampling_steps=9, guidance=1.5, unconditional_scale=1.6),
     'small-on': dict(start_from='runs/small-start', sigma_mean=0.3, sigma_std=1.6, drop_all=0.15, steps=5600),
     'smoke': dict(
         widths=(16, 24), emb=32, control_channels=8, seconds=0.5, batch=4, streams=2, steps=12, epoch_steps=6, lr=3e-3,
