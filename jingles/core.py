@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['SAMPLE_RATE', 'Spec', 'Cond', 'crop', 'select', 'switch_off', 'drop_features', 'cat_conds', 'CachedCond',
            'with_cache', 'from_cache', 'generator', 'seed_everything', 'default_device', 'has_bf16', 'randn', 'rand',
-           'randint', 'rng_for', 'atomic_write', 'load_tensors', 'read_json', 'weights_sha256', 'options_of',
-           'options_text', 'title_options', 'with_options', 'fingerprint', 'saved_options', 'differing_options']
+           'randint', 'rng_for', 'atomic_write', 'try_lock_file', 'load_tensors', 'read_json', 'weights_sha256',
+           'options_of', 'options_text', 'title_options', 'with_options', 'fingerprint', 'saved_options',
+           'differing_options']
 
 # %% ../nbs/01_core.ipynb #c003
-import json, os, random
+import errno, json, os, random
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -199,6 +200,17 @@ def atomic_write(path):
         with suppress(OSError): os.chmod(tmp, mode)      # safetensors puts a file of mode 600 in its place
         os.replace(tmp, path)
     finally: tmp.unlink(missing_ok=True)
+
+# %% ../nbs/01_core.ipynb #c038b
+def try_lock_file(file, per_process:bool=False) -> bool|None:
+    """Lock the open `file` until it is closed, by `flock` or, `per_process`, by `lockf`. False: another has it; None:
+    there are no locks here"""
+    try: import fcntl
+    except ImportError: return None
+    lock, held = (fcntl.lockf, (errno.EAGAIN, errno.EACCES)) if per_process else (fcntl.flock, (errno.EWOULDBLOCK,))
+    try: lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as e: return False if e.errno in held else None
+    return True
 
 # %% ../nbs/01_core.ipynb #c050
 def load_tensors(path) -> dict:

@@ -50,7 +50,7 @@ from .control.draw import (BOARD_JS, REQUESTS, Board, as_bytes, error_text, mel_
                                   attached_bytes, from_rows, lane_specs, presets_of, saved_curves_exist,
                                   text_field, to_rows, with_locked)
 from .control.heard import measure_curves
-from .core import Cond, cat_conds, check
+from .core import Cond, cat_conds, check, try_lock_file
 from .generate import batch_slices, demo_curves, generate
 from .control.features import PITCH, PLAYED_BY, VELOCITY, feature_set
 from .data.melody import PITCH_RANGE
@@ -1153,13 +1153,10 @@ def generate_takes(studio, plan:GenerationPlan):
 # %% ../nbs/89_studio.ipynb #st049
 def try_lock(places):
     "The first of the files `places` that nobody has locked, locked and open; None where there is none"
-    import fcntl
     for place in places:
         file = open(place, 'a')
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return file
-        except OSError: file.close()
+        if try_lock_file(file): return file
+        file.close()
 
 @contextmanager
 def shared_turn(count:int, stopped, on_wait=lambda: None, folder=None):

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MAX_TAKES', 'MAX_BYTES', 'TEMPORARY', 'StoredTake', 'write_stored_take', 'parse_stored_take', 'exact_samples',
-           'read_stored_take', 'file_stamp', 'take_bytes', 'clear_temporaries', 'is_unfinished', 'try_flock', 'claim',
-           'same_file', 'reserve', 'TakeFolder', 'fitting_takes']
+           'read_stored_take', 'file_stamp', 'take_bytes', 'clear_temporaries', 'is_unfinished', 'claim', 'same_file',
+           'reserve', 'TakeFolder', 'fitting_takes']
 
 # %% ../../nbs/87_files.takes.ipynb #tk87003
 import json, os, re, time
@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..audio import check_finite, open_soundfile
-from ..core import Cond, check
+from ..core import Cond, check, try_lock_file
 from .recipe import pack_curves, samples_sha256, save_with_recipe, unpack_curves
 from .wave import Encoding, Extras, read_tags, save_sound
 
@@ -104,16 +104,6 @@ def is_unfinished(path) -> bool:
     try: return 'take' in json.loads(read_tags(path)['comment'])
     except (LookupError, TypeError, ValueError, RuntimeError): return False
 
-# %% ../../nbs/87_files.takes.ipynb #tk87011a
-def try_flock(file) -> bool|None:
-    "Is the open `file` locked now, until it is closed? False: another process has it; None: there are no locks here"
-    try:
-        import fcntl
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError: return False
-    except (ImportError, OSError): return None
-    return True
-
 # %% ../../nbs/87_files.takes.ipynb #tk87011b
 def claim(path):
     "The file `path`, open and locked, when it is new or was left unfinished; None where there is another. OSError"
@@ -121,7 +111,7 @@ def claim(path):
     except FileExistsError: file, new = None, False
     try:
         file = file or path.open('r+b')
-        locked = try_flock(file)
+        locked = try_lock_file(file)
         mine = locked is not False if new else locked and same_file(file, path) and is_unfinished(path)
     except OSError: mine = False                                 # a folder, or a file that may not be written
     if file and not (mine and locked): file.close()
