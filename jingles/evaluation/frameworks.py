@@ -12,7 +12,7 @@ __all__ = ['TABLE_4_1', 'TABLE_4_2', 'FOOTNOTES', 'FRAMEWORK_NAMES', 'SHOWN', 'R
            'evaluate_model', 'model_titles', 'comparison_tables', 'compare_frameworks', 'sampling_variants',
            'SweepAnalysis', 'analyze_sweep', 'sweep_rows', 'sweep_sampling', 'sweep_sentence', 'figure_differences',
            'differences_from', 'fad_differences', 'kad_differences', 'sweep_differences', 'difference_sentence',
-           'plot_sweep', 'TableScale', 'match_parameters', 'framework_configs', 'step_time', 'steps_in',
+           'plot_sweep', 'TableScale', 'match_parameters', 'framework_configs', 'step_time', 'plan_steps', 'steps_in',
            'export_for_table', 'train_frameworks', 'best_framework', 'table_conclusion']
 
 # %% ../../nbs/77_evaluation.frameworks.ipynb #f510164
@@ -592,15 +592,21 @@ def step_time(cfg:RunConfig, data, probe:int=10) -> float:
         return float(np.median(np.diff([clock() for _ in run])))
 
 # %% ../../nbs/77_evaluation.frameworks.ipynb #967a2097
+def plan_steps(plans:dict, rounds:int=3):
+    """Note in `steps.json` in each folder of `plans`, `{folder: (RunConfig, database, minutes)}`, how many steps fit in
+    its minutes, unless it is noted. They take turns in being timed, and the least of the `rounds` counts: another
+    program may slow one measurement down, hardly all"""
+    due = {Path(out): plan for out, plan in plans.items() if not (Path(out)/'steps.json').exists()}
+    times = [{out: step_time(cfg, data) for out, (cfg, data, _) in due.items()} for _ in range(rounds if due else 0)]
+    for out, (*_, minutes) in due.items():
+        steps = max(6, int(60*minutes/min(t[out] for t in times)))
+        with atomic_write(out/'steps.json') as f: f.write_text(json.dumps(dict(steps=steps)))
+
 def steps_in(cfg:RunConfig, data, out, minutes:float) -> RunConfig:
-    """`cfg` with as many steps as fit into `minutes` by `step_time` (0: with its own); measured once, and kept in
-    `steps.json` in the folder `out`"""
-    kept = Path(out)/'steps.json'
+    "`cfg` with the steps that `plan_steps` noted in the folder `out`, or notes now (0 minutes: with its own)"
     if not minutes: return cfg
-    if not kept.exists():
-        steps = max(6, int(60*minutes/step_time(cfg, data)))
-        with atomic_write(kept) as f: f.write_text(json.dumps(dict(steps=steps)))
-    steps = read_json(kept)['steps']
+    plan_steps({out: (cfg, data, minutes)})
+    steps = read_json(Path(out)/'steps.json')['steps']
     return configure(cfg, steps=steps, epoch_steps=max(1, steps//4), warmup=min(cfg.warmup, steps//10))
 
 # %% ../../nbs/77_evaluation.frameworks.ipynb #n2258756
@@ -616,15 +622,19 @@ def export_for_table(scale:TableScale, out, midi=None, workers:int=2) -> dict:
 def train_frameworks(scale:TableScale, data:dict, out, equal_parameters:bool=False, only:str=''):
     """Train the five pairs, or `only` one, on the databases `data`, one after the other in folders under `out`;
     yields `(name, folder)` of each that is done. A pair that has the same size in both tables is trained once"""
-    for name, cfg in framework_configs(scale, equal_parameters).items():
-        if only not in ('', name): continue
-        kind = name.partition('-')[2]
+    def place(name, kind):
         size = scale.parameters.get('latents' if equal_parameters else kind)
-        folder = Path(out)/(f'{name}-{size:g}M' if size else name)
-        if not (folder/'finished').exists():
-            train(steps_in(cfg, data[kind], folder, scale.minutes), data[kind], folder/'model')
-            (folder/'finished').touch()
-        yield name, folder/'model'
+        return Path(out)/(f'{name}-{size:g}M' if size else name)
+    configs = framework_configs(scale, equal_parameters)
+    pairs = {name: (place(name, kind := name.partition('-')[2]), cfg, data[kind])
+             for name, cfg in configs.items() if only in ('', name)}
+    due = {at: (cfg, at_data, scale.minutes) for at, cfg, at_data in pairs.values() if not (at/'finished').exists()}
+    if scale.minutes: plan_steps(due)
+    for name, (at, cfg, at_data) in pairs.items():
+        if at in due:
+            train(steps_in(cfg, at_data, at, scale.minutes), at_data, at/'model')
+            (at/'finished').touch()
+        yield name, at/'model'
 
 # %% ../../nbs/77_evaluation.frameworks.ipynb #n6346880
 def best_framework(found:dict, measure:str, choose=max) -> str:
