@@ -184,6 +184,7 @@ class Receipt(NamedTuple):
     shares: dict     # {what: 0..1}
     figures: dict    # {'loudness r': ..., 'velocity error [dB]': ...}, mean absolute errors in the feature's unit
     moments: dict    # {what: (t,)} in 75 frames a second: 1 follows, 0 does not, NaN nothing to compare
+    bands: tuple = ()  # those that were measured against a band, their share is the time inside it
 
 def mean_or_nan(values) -> float:
     values = np.asarray(values, float)
@@ -213,7 +214,8 @@ def make_receipt(wav,             # (n,) at 24 kHz
         moments[f.name] = inside_tolerance(f, error, curves, tolerance[f.name][:n] if f.name in tolerance else None)
         unit = 'dB' if f is VELOCITY else f.unit
         if f.name in TOLERANCES: figures[f'{f.name} error [{unit}]'] = mean_or_nan(np.abs(error))
-    return complete_receipt(heard, curves, moments, figures)
+    bands = tuple(k for k in moments if k in tolerance)
+    return complete_receipt(heard, curves, moments, figures)._replace(bands=bands)
 
 # %% ../nbs/78_receipt.ipynb #r78d0aa3c
 def complete_receipt(heard:Heard, curves, moments:dict, figures:dict) -> Receipt:
@@ -252,6 +254,8 @@ def receipt_lines(receipt:Receipt) -> list:
     named = {k.partition(' error [')[::2]: v for k, v in receipt.figures.items() if '[' in k and np.isfinite(v)}
     errors = [f"{name} {v:.2g} {unit[:-1]}" for (name, unit), v in named.items()]
     lines = [f"follows what was asked: {receipt.score:.2f} ({', '.join(parts)})"]
+    inside = [f"{k} {receipt.shares[k]:.0%}" for k in receipt.bands if k in receipt.shares]
+    if inside: lines.append(f"time inside the band: {', '.join(inside)}")
     if errors: lines.append(f"on average off by: {', '.join(errors)}")
     where = {k: [f"{a:.2f}-{b:.2f} s" for a, b in stretches(mismatches(v))] for k, v in receipt.moments.items()}
     def said(at): return ', '.join(at[:6]) + (' and more' if len(at) > 6 else '')

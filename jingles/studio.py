@@ -6,8 +6,8 @@
 __all__ = ['START_MODES', 'ACCEPTS', 'QUALITIES', 'CUSTOM', 'VISITOR', 'FILE_CHOICES', 'STYLE_SLIDERS', 'AS_DRAWN', 'CARD_IDS',
            'SHIPPED_LOADED', 'KEPT_SETTINGS', 'MORPH_SHARES', 'STUDIO_REQUESTS', 'REDRAWN', 'Take', 'with_measured',
            'receipt_of_best', 'take_receipt', 'take_mismatches', 'score_of', 'receipt_text', 'TakeRequest', 'StartMode',
-           'generate_new', 'generate_as_loop', 'started_from', 'generate_variation', 'keep_region', 'keep_changes',
-           'inpaint_region', 'inpaint_changes', 'draw_sounds', 'make_take', 'best_of_batch', 'make_best', 'Option',
+           'generate_new', 'started_from', 'generate_variation', 'keep_region', 'keep_changes', 'inpaint_region',
+           'inpaint_changes', 'adapted', 'draw_sounds', 'make_take', 'best_of_batch', 'make_best', 'Option',
            'accept_number', 'accept_optional', 'accept_switch', 'accept_choice', 'accept_region', 'accept_name',
            'accept_several', 'Quality', 'quality_steps', 'quality_of', 'Limits', 'most_steps', 'toolbar_options',
            'start_options', 'follow_options', 'sampling_rows', 'style_options', 'combination_options', 'can_sample',
@@ -20,15 +20,15 @@ __all__ = ['START_MODES', 'ACCEPTS', 'QUALITIES', 'CUSTOM', 'VISITOR', 'FILE_CHO
            'change_settings', 'publish', 'card_of', 'show_take', 'morphed_towards', 'played_wav', 'asked_card',
            'on_set', 'on_generate', 'on_cancel', 'on_keep', 'on_redo', 'own_take', 'on_begin', 'on_compare', 'on_swap',
            'card_file', 'file_ending', 'on_instrument', 'on_save_all', 'on_show', 'on_fetch', 'free_presets',
-           'start_take', 'count_takes', 'drawings', 'drawn_curves', 'GenerationPlan', 'steps_of_batch',
-           'seeds_of_takes', 'plan_generation', 'takes_folder', 'stored_take', 'restored_card', 'store_card',
-           'store_takes', 'restore_takes', 'measure_restored', 'Cancelled', 'update_takes', 'progress_callback',
-           'features_of_take', 'measure_takes', 'redrawn_take', 'replace_take', 'redraw_card', 'draw_take',
-           'generate_takes', 'try_lock', 'shared_turn', 'run_worker', 'start_work', 'start_generation',
+           'start_take', 'count_takes', 'drawings', 'drawn_curves', 'frames_of_request', 'GenerationPlan',
+           'steps_of_batch', 'seeds_of_takes', 'plan_generation', 'takes_folder', 'stored_take', 'restored_card',
+           'store_card', 'store_takes', 'restore_takes', 'measure_restored', 'Cancelled', 'update_takes',
+           'progress_callback', 'features_of_take', 'measure_takes', 'redrawn_take', 'replace_take', 'redraw_card',
+           'draw_take', 'generate_takes', 'try_lock', 'shared_turn', 'run_worker', 'start_work', 'start_generation',
            'InstrumentPlan', 'chosen_grid', 'drawn_player', 'plan_instrument', 'zip_folder', 'send_instrument',
-           'LiveRequest', 'live_request', 'request_live', 'LatestRequest', 'same_curves', 'live_base', 'changed_from',
-           'live_take', 'preview_options', 'show_preview', 'add_live_take', 'Live', 'draw_live', 'return_to',
-           'start_live', 'stop_live']
+           'LiveRequest', 'live_request', 'request_live', 'LatestRequest', 'same_curves', 'same_widths', 'live_base',
+           'changed_from', 'live_take', 'preview_options', 'show_preview', 'add_live_take', 'Live', 'draw_live',
+           'return_to', 'start_live', 'stop_live']
 
 # %% ../nbs/89_studio.ipynb #st003
 import io, math, os, tempfile, threading, zipfile
@@ -47,7 +47,7 @@ from .audio import SOUND_ENDINGS, at_analysis_rate, load, lufs, mel_spectrogram,
 from .control.curves import (fill_features, fit_frames, name_of_set, reconcile, resample_curves, set_curve,
                                     style_vector)
 from .control.draw import (BOARD_JS, REQUESTS, Board, as_bytes, error_text, mel_bytes, page_code, preset_curve,
-                                  attached_bytes, from_rows, lane_specs, presets_of, saved_curves_exist,
+                                  attached_bytes, drawn_widths, from_rows, lane_specs, presets_of, saved_curves_exist,
                                   text_field, to_rows, with_locked)
 from .control.heard import measure_curves
 from .core import Cond, cat_conds, check, try_lock_file
@@ -56,12 +56,12 @@ from .control.features import PITCH, PLAYED_BY, VELOCITY, feature_set
 from .data.melody import PITCH_RANGE
 from .files.instrument import Grid, grid_cond, make_instrument
 from .files.midi import take_parts, write_parts
-from .files.recipe import (InitSound, SoundRequest, best_request, make_recipe, samples_sha256, save_with_recipe,
-                                  split_options)
+from .files.recipe import (InitSound, SoundRequest, adapted_request, best_request, make_recipe,
+                                  samples_sha256, save_with_recipe, split_options, unpack_ways)
 from .files.takes import StoredTake, TakeFolder, fitting_takes, take_bytes
 from .files.wave import Encoding, save_sound
 from .limits import DEFAULT_MODEL, MAX_REDRAWS, SECONDS, STEPS, VARIATIONS, has_suffix, shipped_models
-from .loops import generate_loop
+from .loops import loop_frames
 from .paradigms.guidance import cap_scales
 from .paradigms.samplers import Churn
 from .models import load_model, preview_model
@@ -86,6 +86,10 @@ class Take(NamedTuple):
 
     @property
     def generated(self): return bool(self.made or self.recipe)
+    @property
+    def widths(self):          # of its bands
+        if self.made: return self.made[1].widths
+        return unpack_ways(self.recipe)['widths'] if self.recipe else {}
     @property
     def heard(self): return at_analysis_rate(self.wav, self.sample_rate)      # as it is measured
     @property
@@ -112,7 +116,7 @@ def take_receipt(take:Take, features):
     try: from jingles.receipt import make_receipt
     except ModuleNotFoundError: return None
     curves = {k: v[0].cpu().numpy() for k, v in take.cond.local.items()}
-    return make_receipt(take.heard, curves, features, take.cond.frames*take.sample_rate/len(take.wav))
+    return make_receipt(take.heard, curves, features, take.cond.frames*take.sample_rate/len(take.wav), take.widths)
 
 # %% ../nbs/89_studio.ipynb #n1028563
 def take_mismatches(receipt) -> dict:
@@ -141,6 +145,7 @@ class TakeRequest(NamedTuple):
     region: tuple = (0., 1.)
     words: tuple = ()
     seconds: float|None = None     # of a loop; None: as long as the curves
+    widths: dict = {}              # {feature: half the width of its band (t,)}
 
 class StartMode(NamedTuple):
     "What a take starts from"
@@ -155,7 +160,6 @@ class StartMode(NamedTuple):
 
 # %% ../nbs/89_studio.ipynb #st008
 def generate_new(model, request, **how): return generate(model, request.cond, **how)
-def generate_as_loop(model, request, **how): return generate_loop(model, request.cond, request.seconds, **how)
 def started_from(model, request): return resample(request.old.wav, request.old.sample_rate, model.spec.sample_rate)
 def generate_variation(model, request, **how):
     return vary(model, started_from(model, request), request.cond, request.strength, **how)
@@ -179,14 +183,20 @@ START_MODES = dict(
                      whole=False),
     changed=StartMode('shown take: redo what changed', inpaint_changes, ('changes redone',),
                       keep=keep_changes, whole=False),
-    loop=StartMode('scratch: a seamless loop', generate_as_loop, ('loop',), old=False, loop=True, whole=False))
+    loop=StartMode('scratch: a seamless loop', generate_new, ('loop',), old=False, loop=True, whole=False))
 
 # %% ../nbs/89_studio.ipynb #st009
+def adapted(model, request:TakeRequest, mode:StartMode, seed:int, how:dict) -> tuple:
+    "The model, curves and options of `generate` for a loop, or for bands; as for a recipe (chapter 85)"
+    loop = (request.seconds or request.cond.frames/model.spec.curve_rate) if mode.loop else None
+    return adapted_request(model, SoundRequest(request.cond, seed, options=how, loop=loop, widths=request.widths))
+
 def draw_sounds(model, request:TakeRequest, start:str, seed:int, count:int=1, **how) -> np.ndarray:
     "Sounds `(count, n)`, one batch with the seeds from `seed` on; `start` and `how` as for `make_take`; ValueError"
     mode = START_MODES[start]
     check(request.old is not None or not mode.old, "there is no take to start from yet; generate a new one first")
-    return mode.draw(model, request._replace(cond=cat_conds([request.cond]*count)), seed=seed, **how)
+    model, cond, how = adapted(model, request, mode, seed, how)
+    return mode.draw(model, request._replace(cond=cat_conds([cond]*count)), **how)
 
 def make_take(model, request:TakeRequest, start:str, seed:int, **how) -> Take:
     "Make one take; `start` is one of `START_MODES`, the rest goes to `generate`; ValueError"
@@ -208,7 +218,7 @@ def make_best(model, request:TakeRequest, start:str, seed:int, candidates:int=1,
     seeds. ValueError"""
     pick_best = best_of_batch()
     sounds = draw_sounds(model, request, start, seed, candidates, **how)
-    best = pick_best(model, sounds, request.cond, seed)
+    best = pick_best(model, sounds, request.cond, seed, request.widths)
     words = (*request.words, *START_MODES[start].words)
     return Take(best.wav, request.cond, best.seed, model.spec.sample_rate, words, made=(start, request, how),
                 receipt=best.receipt, found=(best,))
@@ -470,7 +480,7 @@ def take_recipe(model, take:Take, level:float|None=None, name:str='own') -> dict
     options, settings = split_options(model, how)
     seconds = request.seconds or take.cond.frames/model.spec.curve_rate
     loop = dict(loop=seconds) if mode.loop else {}
-    asked = SoundRequest(take.cond, take.seed, options=options, init=init, **loop)
+    asked = SoundRequest(take.cond, take.seed, options=options, init=init, widths=take.widths, **loop)
     if take.found: asked = best_request(model, asked_of_best(asked, take.found[0]), take.found, name, settings)
     return make_recipe(model, asked._replace(loudness=level), at_level(take, level), name, settings)
 
@@ -567,7 +577,7 @@ class Studio(StudioState):
         self.layouts, self.remembered = [self.shown_layout], {}        # curves of lanes that are not shown, too
         self.stopped, self.drawing = threading.Event(), threading.Lock()
         offer(self, limits)
-        self.observe(self.drawn, 'data')
+        self.observe(self.drawn, ['data', 'widths'])
         self.folder, self.storing = takes_folder(keep, takes, limits), threading.Lock()
         restore_takes(self)
 
@@ -660,6 +670,7 @@ def change_board(studio, model):
         studio.features, studio.rate, studio.centred = model.features, model.spec.curve_rate, model.spec.centred
         studio.presets, studio.lanes = {k: list(presets_of(f)) for k, f in rows.items()}, lane_specs(model.features)
         studio.locked = [k for k in studio.locked if k in rows]
+        studio.widths = {k: w for k, w in studio.widths.items() if k in rows}
         studio.cond = cond
     if board_layout(studio) not in studio.layouts: studio.layouts.append(board_layout(studio))
 
@@ -958,6 +969,11 @@ def drawn_curves(studio) -> Cond:
     cond = fit_frames(studio.cond, frames)
     return cond if style is None else replace(cond, vector=style)
 
+# %% ../nbs/89_studio.ipynb #n8917001
+def frames_of_request(model, cond:Cond, seconds:float, mode:StartMode) -> int:
+    "The frames of the curves `cond` as they go into the model: of a loop, those that it has in whole frames of its own"
+    return loop_frames(model, seconds)*model.spec.curves_per_frame if mode.loop else cond.frames
+
 # %% ../nbs/89_studio.ipynb #st044
 class GenerationPlan(NamedTuple):
     "What the settings ask for"
@@ -989,7 +1005,8 @@ def plan_generation(studio, **instead) -> GenerationPlan:
     mode, seeds, n = START_MODES[s['start']], seeds_of_takes(s), s['best_of']
     fits = s['until'] is None or mode.whole
     check(fits, "Until may redraw any stretch of a take; turn it off, or choose another Source")
-    request = TakeRequest(drawn, start_take(studio), s['strength'], tuple(s['region']), seconds=studio.seconds)
+    request = TakeRequest(drawn, start_take(studio), s['strength'], tuple(s['region']), seconds=studio.seconds,
+                          widths=drawn_widths(studio, frames_of_request(model, drawn, studio.seconds, mode)))
     combined = combinations(drawn, free_presets(studio), studio.rate, model.features)
     steps, again = (steps_of_batch(model, drawn, n, s['steps'], share) for share in (mode.share(request), 1.))
     if s['new_seed']: studio.set(seed=min(seeds.stop, studio.rows_of_settings['seed'].high))
@@ -1121,9 +1138,11 @@ def redraw_card(studio, card, plan:GenerationPlan, seed:int):
         about = f'{receipt.score:.3f}, wanted {plan.until:.2f}'
         set_status(studio, 'generating', f'redrawing, round {k} of {MAX_REDRAWS}: {about}')
     how = plan.how | dict(progress=progress_callback(studio, plan.redraw_steps), n=plan.candidates)
-    say(1)
     take, n = card.take, plan.candidates
-    for k, best in enumerate(redraw_rounds(plan.by[0], take.cond, take.found[0], plan.until, seed=seed + n, **how), 2):
+    model, _, how = adapted(plan.by[0], take.made[1], START_MODES[plan.start], seed + n, how)
+    say(1)
+    rounds = redraw_rounds(model, take.cond, take.found[0], plan.until, tolerance=take.widths, **how)
+    for k, best in enumerate(rounds, 2):
         replace_take(studio, card, redrawn_take(card.take, best))
         say(k)
 
@@ -1266,8 +1285,11 @@ class LiveRequest(NamedTuple):
     cond: Cond
     model: object
     name: str
+    widths: dict = {}     # of the bands
 
-def live_request(studio) -> LiveRequest: return LiveRequest(drawn_curves(studio), studio.model, studio.model_name)
+def live_request(studio) -> LiveRequest:
+    cond = drawn_curves(studio)
+    return LiveRequest(cond, studio.model, studio.model_name, drawn_widths(studio, cond.frames))
 
 def request_live(studio):
     "While Live is on, have what is drawn now played"
@@ -1300,12 +1322,14 @@ def same_curves(a:Cond, b:Cond) -> bool:
     def alike(u, v): return u is v or (u is not None and v is not None and u.shape == v.shape and bool((u == v).all()))
     return a.local.keys() == b.local.keys() and alike(a.vector, b.vector) and all(alike(a[k], b[k]) for k in a.local)
 
+def same_widths(a:dict, b:dict) -> bool: return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
+
 # %% ../nbs/89_studio.ipynb #4768e5a9
 def live_base(take:Take|None, request:LiveRequest) -> Take|None:
-    "`take` when the drawing can be a change of it: as long, of the same model, features and style"
+    "`take` when the drawing can be a change of it: as long, of the same model, features, style and bands"
     cond = request.cond
     if take is None or take.cond.local.keys() != cond.local.keys() or take.cond.frames != cond.frames: return None
-    if not made_by(take, request.model, request.name): return None
+    if not made_by(take, request.model, request.name) or not same_widths(take.widths, request.widths): return None
     return take if same_curves(replace(cond, vector=take.cond.vector), cond) else None
 
 # %% ../nbs/89_studio.ipynb #0a1ea1d0
@@ -1317,9 +1341,11 @@ def changed_from(base:Take|None, cond:Cond, rate:float) -> float:
 
 # %% ../nbs/89_studio.ipynb #st077
 def live_take(request:LiveRequest, base:Take|None, seed:int, model=None, **how) -> Take:
-    "What is shown but for what changed, or a new take where nothing is shown; a preview is made by another `model`"
+    """What is shown but for what changed, or a new take where nothing is shown; a preview is made by another `model`,
+    without bands"""
     start, seed = ('changed', base.seed) if base else ('new', seed)
-    take = make_take(model or request.model, TakeRequest(request.cond, base), start, seed, **how)
+    widths = {} if model else request.widths
+    take = make_take(model or request.model, TakeRequest(request.cond, base, widths=widths), start, seed, **how)
     return take._replace(words=('live',), by=(request.model, request.name))
 
 def preview_options(settings:dict, model, shown) -> dict:
@@ -1388,7 +1414,7 @@ class Live:
 # %% ../nbs/89_studio.ipynb #st079
 def draw_live(live, request:LiveRequest):
     "Preview, then full quality; `Cancelled` when a newer drawing, or another model, is there"
-    studio, (cond, model, name) = live.studio, request
+    studio, (cond, model, name, _) = live.studio, request
     with studio.writing:
         live.check_model()
         settings, base, longest = studio.settings, live_base(studio.chosen, request), studio.limits.seconds

@@ -430,6 +430,25 @@ const tests = {
     b.model.set("locked", []); assert.equal(b.button("Lock pitch").ariaPressed, "false");
     b.key("PageDown"); b.key("l"); assert.deepEqual(b.model.sent.at(-1).features, ["pitch", "chroma"]);
   },
+  async banded() {                      // a band is drawn away from the curve, undone apart from it, widened with keys, and told to Python
+    const b = await board(4), said = () => b.model.sent.filter((m) => m.kind === "band").at(-1)?.widths.velocity, near = (a, c) => assert.ok(Math.abs(a - c) < .03, `${a} and ${c}`);
+    b.button("Band").click();
+    b.canvas.send("pointerdown", b.point("velocity", 0.25, 0.7)); b.canvas.send("pointermove", b.point("velocity", 0.75, 0.9)); b.canvas.send("pointerup");
+    assert.deepEqual(b.changed(), []); assert.equal(said().length, 300);          // the curve is what it was
+    near(said()[80], 0.2); near(said()[150], 0.3); near(said()[220], 0.4); assert.equal(said()[20], .05);
+    b.button("Undo").click(); assert.equal(said(), undefined); assert.deepEqual(b.changed(), []);
+    b.button("Redo").click(); near(said()[150], 0.3);
+    b.model.set("widths", { velocity: said() }); b.button("Undo").click(); assert.equal(said(), undefined);       // what comes back is no news
+    b.key("ArrowUp"); near(said()[b.s.cursor], .1); near(said()[0], .05);
+    b.key("Delete"); assert.equal(said(), undefined);
+    b.model.set("widths", { velocity: [0.1, 0.3] }); b.key("ArrowDown");           // as Python has them: two values over the length
+    near(said()[0], .1); near(said().at(-1), .3); near(said()[b.s.cursor], (b.s.cursor < 150 ? .1 : .3) - .05);
+    b.button("Lock velocity").click();
+    const before = b.model.sent.length; b.key("ArrowUp"); assert.equal(b.model.sent.length, before); assert.match(b.said.textContent, /locked/);
+    const sound = await board(1, "descriptors"); sound.button("Band").click();
+    sound.canvas.send("pointerdown", sound.point("voiced", 0.5)); sound.canvas.send("pointerup"); assert.match(sound.said.textContent, /has no band/);
+    const after = await board(4, "pvt", { data: bytes(rows(4)) }); after.key("6"); assert.equal(after.button("Band").ariaPressed, "true");
+  },
   async grid() {                        // on a grid drawing makes steps, erasing takes whole cells, and selections begin and end on its lines
     const b = await board(4), gesture = (label, from, to, value = 0.5) => { b.canvas.send("pointerdown", b.point(label, from, value)); b.canvas.send("pointermove", b.point(label, to, value)); b.canvas.send("pointerup"); };
     const [select] = b.all().filter((e) => e.ariaLabel === "Grid"), [bpm] = b.all().filter((e) => e.ariaLabel?.startsWith("Tempo"));

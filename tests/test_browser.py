@@ -408,6 +408,29 @@ def test_selection_grid_and_locks(page, kernel):
     page.page.select_option('.jingles-draw select[aria-label=Grid]', label='Grid off')
 
 
+def test_a_band_is_drawn_and_followed(page, kernel):
+    "Dragged away from a curve, a band is what the kernel has, the take is guided by it, and its receipt says the time inside"
+    kernel(SHOW_DEMO); kernel('studio.set(steps=4)')
+    page.board()
+    rows, canvas = kernel.rows, page.page.locator('.jingles-draw .field > canvas')
+    page.tool('Band')
+    level = float(rows[0, 60])                                                   # of the note around 0.8 s
+    page.drag('velocity', (0.35, level + 0.2), (0.45, level + 0.2))
+    drawn = soon(lambda: kernel('studio.widths'), len)
+    assert list(drawn) == ['velocity'] and len(drawn['velocity']) == 150
+    assert abs(drawn['velocity'][60] - 0.2) < 0.03 and drawn['velocity'][120] == 0.05 and (kernel.rows == rows).all()
+    page.generate()
+    lines = soon(lambda: kernel('studio.strip[0]["receipt"]'), len)
+    assert any(line.startswith('time inside the band: velocity') for line in lines), lines
+    assert kernel('list(studio.takes[0].widths)') == ['velocity']
+    page.choose('Width of the band around a curve, or of what is selected of it', 'pitch: ± 3 semitones')
+    assert sorted(soon(lambda: kernel('studio.widths'), lambda w: len(w) > 1)) == ['pitch', 'velocity']
+    page.page.screenshot(path=page.folder/'band.png')
+    canvas.press('Control+z'); canvas.press('Control+z')
+    assert soon(lambda: kernel('studio.widths'), lambda w: not w) == {} and (kernel.rows == rows).all()
+    page.tool('Draw')
+
+
 def test_takes_are_compared_and_saved(page, kernel):
     "A stretch is redone, A and B are switched between while it plays, a sound of one's own is a start, all takes are saved"
     kernel(SHOW_DEMO); kernel('studio.set(steps=4, start="new", variations=1)')

@@ -6,15 +6,17 @@
 const LEFT = 84, RIGHT = 10, GAP = 8, AXIS = 24, MEL = 110, LOUD = 46;      // pixels
 const MIDDLE = 48;                      // C3, where a lane of notes begins as long as it need not begin elsewhere
 const NOTES = ["C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B"];
-const TOOLS = { draw: ["✎", "Draw"], line: ["╱", "Line"], smooth: ["∿", "Smooth"], erase: ["⌫", "Erase"], select: ["⬚", "Select"] };       // symbol and word; a narrow board has room for the symbol only
+const TOOLS = { draw: ["✎", "Draw"], line: ["╱", "Line"], smooth: ["∿", "Smooth"], erase: ["⌫", "Erase"], select: ["⬚", "Select"], band: ["⇕", "Band"] };       // symbol and word; a narrow board has room for the symbol only
 const HELP = {
   draw: "Draw: drag over a lane", line: "Straight line: drag from its start to its end",
   smooth: "Smooth: drag over a rough part", erase: "Erase: leave a region to the model",
   select: "Select a stretch of time: drag over lanes, then drag it, or its edges",
+  band: "Band: drag away from a curve to say how far a take may go from it",
 };
 const WELCOME = "Draw in a lane; the model fills in the grey parts.";
-const KEYS = "arrow keys move and change, Shift+arrow carries the value along, Page Up and Down change lane, Delete erases, 1 to 5 choose a tool, L locks the lane, Ctrl+Z undoes; plus and minus zoom, 0 shows all, Z what is selected; "
-  + "with the tool Select, Shift+arrow selects, Alt+arrow moves what is selected, arrow up and down scale it, Ctrl+C, Ctrl+V and Ctrl+D copy, paste and repeat it, Escape ends the selection";
+const KEYS = "arrow keys move and change, Shift+arrow carries the value along, Page Up and Down change lane, Delete erases, 1 to 6 choose a tool, L locks the lane, Ctrl+Z undoes; plus and minus zoom, 0 shows all, Z what is selected; "
+  + "with the tool Select, Shift+arrow selects, Alt+arrow moves what is selected, arrow up and down scale it, Ctrl+C, Ctrl+V and Ctrl+D copy, paste and repeat it, Escape ends the selection; "
+  + "with the tool Band, arrow up and down widen and narrow the band, Delete takes it away";
 const MAGMA = [[0, 0, 4], [81, 18, 124], [183, 55, 121], [252, 137, 97], [252, 253, 191]];
 
 const STYLE = `
@@ -150,6 +152,82 @@ function toggleLock(s, lane) {          // with all lanes that go with it; Pytho
 }
 
 function tellLocked(s, lane) { s.say(`${lane.label} is locked; click the padlock beside its name, or press L, to change it`); }
+
+// ---- bands: how far a take may go from a curve. `s.bands` is {feature: half the width of its band, frame by frame}, over the whole
+// length whatever their number; the objects in it are never changed, so that what can be undone keeps the old ones
+
+const narrow = (lane) => lane.kind === "notes" ? .5 / lane.steps : .05;        // of what was not said yet in a lane that has a band
+const banded = (lane) => lane.kind !== "gate";
+const widthsOf = (s, lane) => s.bands[featureOf(lane)];
+
+export function widthAt(s, lane, f) {
+  const w = widthsOf(s, lane);
+  return w ? w[Math.min(w.length - 1, Math.floor((f + .5) * w.length / s.frames))] : narrow(lane);
+}
+
+export function setWidths(s, lane, from, to, width) {   // `width(f)` from the frame `from` up to `to`
+  const now = Array.from({ length: s.frames }, (_, f) => +(f >= from && f < to ? clamp(width(f), 0, 1) : widthAt(s, lane, f)).toFixed(4));
+  s.bands = { ...s.bands, [featureOf(lane)]: now };
+}
+
+export function endBand(s, lane) { const { [featureOf(lane)]: _, ...others } = s.bands; s.bands = others; }
+
+function bandStroke(s, lane, from, to) { // the pointer says how far from the curve; around it, or in all of what is selected
+  const reach = Math.max(1, Math.round(s.rate / 20)), [a, b] = from.f <= to.f ? [from, to] : [to, from], inRegion = s.region?.lanes.includes(lane.label) && to.f >= s.region.from && to.f < s.region.to;
+  const away = (f) => { const v = s.values[at(s, lane, f)], p = a.f === b.f ? to.v : a.v + (b.v - a.v) * clamp((f - a.f) / (b.f - a.f), 0, 1); return v < 0 ? widthAt(s, lane, f) : Math.abs(p - v); };
+  const here = away(to.f), [first] = cellAt(s, a.f), [, last] = cellAt(s, b.f), grid = gridStep(s) > 0;
+  if (inRegion) setWidths(s, lane, s.region.from, s.region.to, () => here);
+  else setWidths(s, lane, grid ? first : a.f - reach, grid ? last : b.f + reach + 1, (f) => away(clamp(f, a.f, b.f)));
+}
+
+function changeBands(s, act) {          // one thing that can be undone
+  const before = s.bands;
+  act();
+  if (s.bands !== before) { remember(s, undefined, before); tellBands(s); refresh(s); }
+}
+
+function tellBands(s) {
+  if (s.listens !== HEARD || s.model.get("lasting")) layBands(s);
+  ask(s, { kind: "band", widths: s.bands });
+}
+
+const bandShelf = (s) => `${shelf(s)}:bands`;
+function layBands(s) { try { localStorage.setItem(bandShelf(s), JSON.stringify(s.bands)); } catch { /* as for the curves */ } }
+
+export function fitBands(s, bands) {    // can that be bands of this board?
+  return bands && typeof bands === "object" && Object.entries(bands).every(([k, w]) => s.lanes.some((l) => featureOf(l) === k) && Array.isArray(w) && w.length && w.every((v) => v >= 0 && v <= 1));
+}
+
+function takeUpBands(s) {
+  let bands = null;
+  try { bands = JSON.parse(localStorage.getItem(bandShelf(s))); if (!s.model.get("lasting")) localStorage.removeItem(bandShelf(s)); } catch { return; }
+  if (fitBands(s, bands) && JSON.stringify(bands) !== JSON.stringify(s.bands)) changeBands(s, () => { s.bands = bands; });
+}
+
+function heardBands(s) {                // Python has them; a gesture that is under way is told at its end
+  const bands = s.model.get("widths") || {};
+  if (!s.drag && JSON.stringify(bands) !== JSON.stringify(s.bands)) { s.bands = bands; refresh(s); }
+}
+
+const wide = (lane, w) => lane.kind === "notes" ? `${+(w * lane.steps).toFixed(1)} st` : `${Math.round(100 * w)} %`;
+const BAND_WIDTHS = { notes: { "± ½ semitone": .5, "± 1 semitone": 1, "± 3 semitones": 3, "± 1 octave": 12 }, level: { "± 5 %": .05, "± 10 %": .1, "± 20 %": .2, "± 40 %": .4 } };
+const NO_BAND = "no band";
+
+function bandMenu(s) {                  // a width for the whole length, or for what is selected
+  const lanes = s.padlocks.map(([lane]) => lane).filter(banded), widths = (lane) => BAND_WIDTHS[lane.kind] || BAND_WIDTHS.level;
+  return menu("± ▾", "Width of the band around a curve, or of what is selected of it", lanes.map((lane) => [featureOf(lane), [NO_BAND, ...Object.keys(widths(lane))]]), (feature, name) => {
+    const lane = lanes.find((l) => featureOf(l) === feature), region = s.region?.lanes.includes(lane.label) ? s.region : { from: 0, to: s.frames }, width = widths(lane)[name] / (lane.kind === "notes" ? lane.steps : 1);
+    if (isLocked(s, lane)) tellLocked(s, lane);
+    else changeBands(s, () => { if (name === NO_BAND) endBand(s, lane); else setWidths(s, lane, region.from, region.to, () => width); });
+  });
+}
+
+function widen(s, lane, by, from, to) { // with the keyboard
+  if (isLocked(s, lane)) { tellLocked(s, lane); return; }
+  if (!banded(lane)) { s.say(`${lane.label} is on or off; it has no band`); return; }
+  const [a, b] = s.region?.lanes.includes(lane.label) ? [s.region.from, s.region.to] : [from, to], d = lane.kind === "notes" ? .5 / lane.steps : .05;
+  changeBands(s, () => setWidths(s, lane, a, b, (f) => Math.max(0, widthAt(s, lane, f) + by * d)));
+}
 
 // ---- the grid of the tempo: a beat is a quarter note, four are a bar, and the first begins at 0
 
@@ -370,15 +448,16 @@ function pinched(s, one, two, frameOf) { // what the fingers hold stays under th
 }
 
 export function endGesture(s) {         // what it has drawn stays
-  const { before } = s.drag || {};
+  const { before, bands } = s.drag || {};
   s.drag = null;
+  if (bands && bands !== s.bands) { remember(s, undefined, bands); tellBands(s); }
   if (before && !same(before, s.values)) { remember(s, before); commit(s); }
 }
 
 function abandon(s) {                   // the gesture that is under way was none
   const drag = s.drag;
   if (!drag) return;
-  s.drag = null; s.values = drag.before;
+  s.drag = null; s.values = drag.before; s.bands = drag.bands;
   if (s.tool === "select") setRegion(s, drag.region);
   if (!same(s.told, s.values)) commit(s); else repaint(s);
 }
@@ -484,6 +563,21 @@ function paintCurve(s, ctx, box) {
   }
 }
 
+function paintBand(s, ctx, box) {       // how far a take may go from the curve, where something sounds
+  const { lane } = box, silent = lane.rest && other(s, lane.rest), sounds = (f) => !silent || s.values[at(s, silent, f)] !== 0;
+  if (!widthsOf(s, lane)) return;
+  ctx.save(); ctx.beginPath(); ctx.rect(s.place.left, box.top, s.place.right - s.place.left, box.height); ctx.clip();
+  ctx.fillStyle = ctx.strokeStyle = lane.colour; ctx.lineWidth = 1; ctx.setLineDash([4, 3]);
+  for (const [a, b] of runs(s, lane, (v, f) => v >= least(lane) && sounds(f))) {
+    const edge = (f, side) => { const y = yOf(s, box, s.values[at(s, lane, f)] + side * widthAt(s, lane, f)), x = [xOf(s, f), xOf(s, f + 1)]; for (const one of side > 0 ? x : x.reverse()) ctx.lineTo(one, y); };
+    ctx.beginPath();
+    for (let f = a; f < b; f++) edge(f, 1);
+    for (let f = b - 1; f >= a; f--) edge(f, -1);
+    ctx.closePath(); ctx.globalAlpha = .25; ctx.fill(); ctx.globalAlpha = .8; ctx.stroke();
+  }
+  ctx.restore();
+}
+
 function paintMeasured(s, ctx, c, box) {        // what was heard in the result, thin over what was asked for
   const heard = s.measured, frames = heard.length / s.lanes.length;
   if (!frames) return;
@@ -577,7 +671,7 @@ function paint(s) {
   const ctx = s.canvas.getContext("2d"), c = colours(s);
   ctx.setTransform(dpr, 0, 0, dpr, 0, 0); ctx.fillStyle = c.paper; ctx.fillRect(0, 0, width, s.place.height);
   for (const box of s.place.boxes) paintFrame(s, ctx, c, box);
-  inside(s, ctx, () => { for (const box of s.place.boxes) { paintOpen(s, ctx, c, box); paintGrid(s, ctx, c, box); paintCurve(s, ctx, box); paintLapses(s, ctx, box); paintMeasured(s, ctx, c, box); paintLocked(s, ctx, c, box); paintRegion(s, ctx, c, box); } });
+  inside(s, ctx, () => { for (const box of s.place.boxes) { paintOpen(s, ctx, c, box); paintGrid(s, ctx, c, box); paintBand(s, ctx, box); paintCurve(s, ctx, box); paintLapses(s, ctx, box); paintMeasured(s, ctx, c, box); paintLocked(s, ctx, c, box); paintRegion(s, ctx, c, box); } });
   paintAxis(s, ctx, c); paintResult(s, ctx, c); inside(s, ctx, () => paintCursors(s, ctx, c));
 }
 
@@ -640,14 +734,14 @@ function lostServer(s) {                // of `jingles serve`
 function answered(s) {
   const first = s.listens === WAITING;
   s.listens = HEARD; s.notice.textContent = "";
-  if (first) { s.say(s.model.get("message") || WELCOME); if (!s.again) takeUp(s); }
+  if (first) { s.say(s.model.get("message") || WELCOME); if (!s.again) { takeUp(s); takeUpBands(s); } }
 }
 
 // ---- what can be undone, and what Python knows
 
 const same = (a, b) => a.length === b.length && a.every((v, i) => v === b[i]);
 
-function remember(s, old = s.values.slice()) { s.past.push(old); s.future = []; if (s.past.length > 200) s.past.shift(); }
+function remember(s, old = s.values.slice(), bands = s.bands) { old.bands = bands; s.past.push(old); s.future = []; if (s.past.length > 200) s.past.shift(); }
 
 function take(s, values) {              // other curves, perhaps of another length; a gesture that is under way ends, and the cursor stays on the board
   const before = s.frames;
@@ -691,7 +785,11 @@ function commit(s) {                    // tell Python, at the end of a gesture
 
 function step(s, from, to) {            // undo: from past to future; redo: the other way
   if (!from.length) return;
-  to.push(s.drag ? s.drag.before : s.values); take(s, from.pop()); commit(s);
+  const now = s.drag ? s.drag.before : s.values, then = from.pop(), bands = s.drag ? s.drag.bands : s.bands;
+  now.bands = bands; to.push(now); take(s, then); s.bands = then.bands || bands;
+  if (!same(s.told, s.values)) commit(s);
+  if (s.bands !== bands) tellBands(s);
+  refresh(s);
 }
 const undo = (s) => step(s, s.past, s.future), redo = (s) => step(s, s.future, s.past);
 
@@ -884,6 +982,7 @@ function bindPointer(s) {               // s.drag: whose gesture it is, its lane
   const apply = (to) => {
     const { box, first, last, before } = s.drag, lane = box.lane, grid = gridStep(s) > 0;
     if (s.tool === "select") selecting(s, to);
+    else if (s.tool === "band") bandStroke(s, lane, last, to);
     else if (s.tool === "line") {
       s.values = before.slice();
       const [a, b] = [first, to].map((p) => onGrid(s, p.f)), end = (p, f) => ({ v: p.v, f: clamp(f, 0, s.frames - 1) });
@@ -895,15 +994,16 @@ function bindPointer(s) {               // s.drag: whose gesture it is, its lane
   const mine = (e) => s.drag?.pointer === e.pointerId;
   const stop = (e) => {
     if (!mine(e)) return;
-    const { before, grip, first, last } = s.drag, selected = s.tool === "select";
+    const { before, bands, grip, first, last } = s.drag, selected = s.tool === "select";
     if (grip === "move" && first.f === last.f) s.region = null;           // a click
     s.drag = null;
-    if (!same(before, s.values)) { remember(s, before); commit(s); }
+    if (bands !== s.bands) { remember(s, before, bands); tellBands(s); }
+    else if (!same(before, s.values)) { remember(s, before); commit(s); }
     if (selected) setRegion(s, s.region);
   };
   const free = (e) => {                 // may this pointer begin? Not a second one; but a pen takes back what the palm has smeared
     stop(e);
-    if (s.drag && e.pointerType === "pen" && s.drag.type !== "pen") { s.values = s.drag.before; s.drag = null; }
+    if (s.drag && e.pointerType === "pen" && s.drag.type !== "pen") { s.values = s.drag.before; s.bands = s.drag.bands; s.drag = null; }
     return !s.drag;
   };
   s.canvas.addEventListener("pointerdown", (e) => {
@@ -912,8 +1012,9 @@ function bindPointer(s) {               // s.drag: whose gesture it is, its lane
     if (!box || e.button > 0 || s.pinch || !free(e)) return;
     const at = pointAt(s, box, e);
     if (s.tool !== "select" && isLocked(s, box.lane)) { tellLocked(s, box.lane); return; }
+    if (s.tool === "band" && !banded(box.lane)) { s.say(`${box.lane.label} is on or off; it has no band`); return; }
     s.canvas.setPointerCapture(e.pointerId); s.active = s.place.boxes.indexOf(box); s.keyboard = false; s.cursor = clamp(at.f, 0, lastStep(s));
-    s.drag = { pointer: e.pointerId, type: e.pointerType, box, first: at, last: at, before: s.values.slice(), region: s.region, x: e.clientX, y: e.clientY, travelled: false };
+    s.drag = { pointer: e.pointerId, type: e.pointerType, box, first: at, last: at, before: s.values.slice(), bands: s.bands, region: s.region, x: e.clientX, y: e.clientY, travelled: false };
     if (s.tool === "select") Object.assign(s.drag, { grip: hold(s, box, e), copy: e.altKey || e.ctrlKey || e.metaKey });
     s.following = false;
     if (s.tool !== "line") apply(at);
@@ -962,7 +1063,7 @@ function amount(lane, v) {              // a value as people say it
   return v > 0 ? `${Math.round(lane.unit === "Hz" ? 440 * 2 ** ((there - 69) / 12) : there)} ${lane.unit}` : "lowest";
 }
 
-const describe = (s, lane, f, v) => `${lane.label} ${amount(lane, v)} at ${(f / s.rate).toFixed(2)} s`;
+const describe = (s, lane, f, v) => `${lane.label} ${amount(lane, v)}${widthsOf(s, lane) ? ` ± ${wide(lane, widthAt(s, lane, f))}` : ""} at ${(f / s.rate).toFixed(2)} s`;
 
 function bindKeys(s) {
   const lane = () => s.lanes[s.active];
@@ -976,11 +1077,12 @@ function bindKeys(s) {
   };
   const move = (by, carry) => { const v = value(); s.cursor = clamp(s.cursor + by * hop(s), 0, lastStep(s)); if (carry && v >= 0) level(v); };
   const zoomKey = (factor) => zoomBy(s, factor, s.region ? undefined : s.cursor + hop(s) / 2);
+  const arrow = (by) => { if (s.tool === "band") widen(s, lane(), by, s.cursor, end(s.cursor) + 1); else nudge(by); };
   const acts = {
-    ArrowLeft: (e) => move(-1, e.shiftKey), ArrowRight: (e) => move(1, e.shiftKey), ArrowUp: () => nudge(1), ArrowDown: () => nudge(-1),
+    ArrowLeft: (e) => move(-1, e.shiftKey), ArrowRight: (e) => move(1, e.shiftKey), ArrowUp: () => arrow(1), ArrowDown: () => arrow(-1),
     Home: () => { s.cursor = 0; }, End: () => { s.cursor = lastStep(s); },
     PageDown: () => { s.active = (s.active + 1) % s.lanes.length; }, PageUp: () => { s.active = (s.active + s.lanes.length - 1) % s.lanes.length; },
-    Delete: () => edit(() => erase(s, lane(), { f: s.cursor }, { f: end(s.cursor) })), " ": () => toggle(s),
+    Delete: () => s.tool === "band" ? isLocked(s, lane()) ? tellLocked(s, lane()) : changeBands(s, () => { if (widthsOf(s, lane())) endBand(s, lane()); }) : edit(() => erase(s, lane(), { f: s.cursor }, { f: end(s.cursor) })), " ": () => toggle(s),
   };
   acts["+"] = acts["="] = () => zoomKey(2); acts["-"] = () => zoomKey(.5); acts["0"] = () => setView(s, 0, s.frames); acts.z = acts.Z = () => zoomToRegion(s);
   acts.Backspace = acts.Delete; acts.l = acts.L = () => toggleLock(s, lane());
@@ -1004,7 +1106,7 @@ function bindKeys(s) {
     return s.region && (s.tool === "select" || key === "Escape") && !e.altKey && selected[key];
   };
   s.canvas.addEventListener("keydown", (e) => {
-    const tool = Object.keys(TOOLS)["12345".indexOf(e.key)], ofRegion = forRegion(e);
+    const tool = Object.keys(TOOLS)["123456".indexOf(e.key)], ofRegion = forRegion(e);
     if (!e.shiftKey) s.anchor = undefined;
     if (ofRegion) { ofRegion(); s.say(s.region ? s.regionSaid.textContent : "nothing is selected"); }
     else if ((e.ctrlKey || e.metaKey) && e.key.toLowerCase() === "z") (e.shiftKey ? redo : undo)(s);
@@ -1127,7 +1229,7 @@ function bar(s) {
     button(way, `The ${lane.label} lane an octave ${way}`, () => { scroll(s, lane, s.bottom[lane.label] + by); repaint(s); }, `8va ${text}`)));
   const loop = button("loop", "Loop the playback", () => { s.loop = !s.loop; loopAgain(s); refresh(s); }, "⟳");
   return make("div", { className: "bar", role: "toolbar" },
-    group(button("play", "Play the result (space)", () => toggle(s), "▶"), loop), group(...tools),
+    group(button("play", "Play the result (space)", () => toggle(s), "▶"), loop), group(...tools, bandMenu(s)),
     group(button("undo", "Undo (Ctrl+Z)", () => undo(s), "↶"), button("redo", "Redo (Ctrl+Y)", () => redo(s), "↷")),
     group(make("label", {}, snap, "snap"), ...octaves), gridGroup(s), group(presets, make("label", {}, b.seconds, "s")),
     group(button("open", "Curves (CSV, JSON, NPZ), a MIDI file, or a sound to follow", () => file.click(), "Open"), file, save,
@@ -1180,7 +1282,7 @@ function close(s) {                     // nothing plays, and nobody listens
 
 export function board({ model, el, again = false }) {          // the view, as its state; `close` ends it. One that takes the place of another, of other lanes, takes nothing up
   const s = { model, again, lanes: model.get("lanes"), rate: model.get("rate"), values: floats(model.get("data")), past: [], future: [],
-    tool: "draw", snap: true, active: 0, cursor: 0, keyboard: false, drag: null, loudness: [], measured: [], mismatches: [], bottom: {}, locked: model.get("locked") || [], grid: model.get("grid") || { bpm: 120, division: 0 }, region: null, clip: null,
+    tool: "draw", snap: true, active: 0, cursor: 0, keyboard: false, drag: null, loudness: [], measured: [], mismatches: [], bottom: {}, locked: model.get("locked") || [], grid: model.get("grid") || { bpm: 120, division: 0 }, region: null, clip: null, bands: model.get("widths") || {},
     view: null, following: false, pinch: false, buffer: null, voice: null, loop: false, playFrom: null, sounds: 0, live: false };
   s.told = s.values.slice(); s.frames = s.values.length / s.lanes.length;
   for (const lane of s.lanes) scroll(s, lane, MIDDLE - lane.midi);
@@ -1201,7 +1303,7 @@ export function board({ model, el, again = false }) {          // the view, as i
   bindPointer(s); bindNames(s); bindKeys(s); bindZoom(s, field); showView(s); newPicture(s); newSound(s); s.say("Draw in a lane. No kernel has answered yet: run the cell, and what is drawn is taken up.");
 
   const heard = { "change:data": () => heardFromPython(s), "change:message": () => s.say(model.get("message")), "msg:custom": (content, buffers) => ({ hello: answered, file: download, play: playSoon })[content?.kind]?.(s, content, buffers),
-    "change:sound": () => newSound(s), lost: () => lostServer(s), "change:locked": () => heardLocks(s), "change:grid": () => heardGrid(s), ...Object.fromEntries(["mel", "loudness", "measured", "mismatches"].map((k) => [`change:${k}`, () => newPicture(s)])) };
+    "change:sound": () => newSound(s), lost: () => lostServer(s), "change:locked": () => heardLocks(s), "change:grid": () => heardGrid(s), "change:widths": () => heardBands(s), ...Object.fromEntries(["mel", "loudness", "measured", "mismatches"].map((k) => [`change:${k}`, () => newPicture(s)])) };
   for (const [event, f] of Object.entries(heard)) model.on(event, f);
   const deaf = listen(s);
   const size = new ResizeObserver(() => repaint(s)), newTheme = () => setTimeout(() => { repaint(s); s.newTheme?.(); }, 100), theme = new MutationObserver(newTheme), dark = window.matchMedia?.("(prefers-color-scheme: dark)");

@@ -11,8 +11,9 @@ __all__ = ['LEVEL_PRESETS', 'GATE_PRESETS', 'PITCH_PRESETS', 'PRESETS_BY_KIND', 
            'preset_curve', 'archive_size', 'curves_from_file', 'curves_to_bytes', 'as_bytes', 'bytes_trait',
            'error_text', 'page_code', 'sound_bytes', 'mel_bytes', 'BoardState', 'ValidatedState', 'saved_curves_exist',
            'feature_set_name', 'initial_curves', 'text_field', 'number_field', 'attached_bytes', 'lock_lanes',
-           'set_grid', 'with_locked', 'open_file', 'follow_recording', 'set_preset', 'set_length', 'save_file',
-           'answer_hello', 'handle_request', 'Board', 'marks_of', 'show_result']
+           'set_grid', 'with_locked', 'band_of_page', 'set_bands', 'drawn_widths', 'open_file', 'follow_recording',
+           'set_preset', 'set_length', 'save_file', 'answer_hello', 'handle_request', 'Board', 'marks_of',
+           'show_result']
 
 # %% ../../nbs/80_control.draw.ipynb #c004
 import io, math, tempfile, threading, zipfile
@@ -254,6 +255,7 @@ class BoardState(anywidget.AnyWidget):
     lasting = traitlets.Bool(False).tag(sync=True)
     data, mel, loudness, measured, mismatches, sound = (bytes_trait() for _ in range(6))
     locked = traitlets.List().tag(sync=True)         # features whose curves do not change
+    widths = traitlets.Dict().tag(sync=True)         # {feature: half the width of its band} over the whole length
     grid = traitlets.Dict(dict(bpm=120., division=0)).tag(sync=True)
 
     @property
@@ -365,6 +367,31 @@ def with_locked(board, cond:Cond) -> Cond:
     drawn = fit_frames(board.cond, cond.frames)
     return replace(cond, local=cond.local | {k: drawn[k] for k in board.locked})
 
+# %% ../../nbs/80_control.draw.ipynb #n8017002
+def band_of_page(board, name, values) -> list:
+    "Half the width of the band of a feature, as the page drew it; ValueError"
+    rows, most = feature_set(board.features), math.ceil(board.longest*board.rate)
+    good = name in rows and rows[name].lane.kind != 'gate'
+    check(good, f"a band for {name!r:.40}; expected one of {', '.join(k for k in rows if rows[k].lane.kind != 'gate')}")
+    good = isinstance(values, list) and 0 < len(values) <= most
+    check(good, f"the band of {name} has no list of 1 to {most} widths; reload the page and try again")
+    return [number_field(v, f'half width of the band of {name}', 0, 1) for v in values]
+
+def set_bands(board, content, buffers):
+    widths = content.get('widths')
+    check(isinstance(widths, dict), f"bands of {widths!r:.40}; expected widths for each feature that has one")
+    board.widths = {k: band_of_page(board, k, values) for k, values in widths.items()}
+
+# %% ../../nbs/80_control.draw.ipynb #n8017003
+def drawn_widths(board, frames:int) -> dict:
+    "`{feature: half the width of its band (frames,)}` of what is drawn; that of a pitch for its chroma, too"
+    rows, at = feature_set(board.features), (np.arange(frames) + 0.5)/frames
+    widths = {k: np.float32(w)[(at*len(w)).astype(int)] for k, w in board.widths.items()}
+    for k in [k for k in widths if rows[k].names in rows.keys() - widths.keys()]:
+        note, name = rows[k], rows[rows[k].names]
+        widths[name.name] = np.minimum(widths[k]*np.float32((note.high - note.low)/(name.high - name.low)), 1)
+    return widths
+
 # %% ../../nbs/80_control.draw.ipynb #c031
 def open_file(board, content, buffers):
     name = text_field(content, 'name')
@@ -403,7 +430,7 @@ def save_file(board, content, buffers):
 def answer_hello(board, content, buffers): board.send(dict(kind='hello'))
 
 REQUESTS = dict(hello=answer_hello, open=open_file, sound=follow_recording, preset=set_preset, length=set_length,
-                save=save_file, lock=lock_lanes, grid=set_grid)
+                save=save_file, lock=lock_lanes, grid=set_grid, band=set_bands)
 
 # %% ../../nbs/80_control.draw.ipynb #c031c
 def handle_request(board, content, buffers):
