@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from .audio import plot_mel
 from .control.curves import plot_curves, validate
-from .control.features import PLAYED_BY, feature_set
+from .control.features import CHROMA, PLAYED_BY, feature_set
 from .control.heard import from_notes
 from .core import Cond, Spec, with_cache, check, generator, has_bf16
 from .data.melody import Note
@@ -134,7 +134,7 @@ def annotate_axes(axes, cond:Cond):
     "Note names on the lane of the chroma, and a word in what is left open"
     for ax, (name, v) in zip(axes, cond.local.items()):
         ax.set_xlabel('')
-        if name == 'chroma': ax.set_yticks([0, 4/11, 7/11, 11/11], ['C', 'E', 'G', 'B'])
+        if name == CHROMA.name: ax.set_yticks([0, 4/11, 7/11, 11/11], ['C', 'E', 'G', 'B'])
         if (v[0] < 0).all():
             ax.text(0.5, 0.5, "open: the model's choice", transform=ax.transAxes,
                     ha='center', va='center', style='italic', color='0.35')

@@ -83,7 +83,7 @@ def rms_db(wav) -> np.ndarray:
 @implements('error', VELOCITY)
 def velocity_error(feature, heard:Heard, curves):
     "Level against the velocity in dB, less its median"
-    asked = target_curve(curves, 'velocity')[:len(heard.level)]
+    asked = target_curve(curves, VELOCITY.name)[:len(heard.level)]
     on, error = asked > 0, np.full(len(asked), np.nan)
     if on.any():
         error[on] = savgol_smooth(heard.level[:len(asked)][on]) - savgol_smooth(40*np.log10(asked[on]))
@@ -101,7 +101,7 @@ def pitch_error(feature, heard:Heard, curves):
 @implements('error', CHROMA)
 def chroma_error(feature, heard:Heard, curves):
     "Semitones by the shorter way around the octave"
-    asked = target_curve(curves, 'chroma')[:len(heard.midi)]
+    asked = target_curve(curves, CHROMA.name)[:len(heard.midi)]
     apart = (heard.midi[:len(asked)] - 11*asked + 6) % 12 - 6
     return at_frames(apart, note_active(curves)[:len(asked)] & (asked >= 0))
 
@@ -141,7 +141,7 @@ def instrument_error(feature, heard:Heard, curves, shortest=38):
 def rests_kept(heard:Heard, curves, release=22, quiet=30.) -> np.ndarray:
     """1 in frames of a rest that are `quiet` dB below the sounding level, 0 in its others; NaN outside of rests and for
     `release` frames after a note"""
-    velocity = target_curve(curves, 'velocity')[:len(heard.level)]
+    velocity = target_curve(curves, VELOCITY.name)[:len(heard.level)]
     near = np.convolve(velocity != 0, np.ones(release + 1))[:len(velocity)] > 0.5
     if not (velocity > 0).any() or near.all(): return np.full(len(velocity), np.nan)
     power = 10**(rms_db(heard.wav)[:len(velocity)]/10)
@@ -221,12 +221,13 @@ def make_receipt(wav,             # (n,) at 24 kHz
 def complete_receipt(heard:Heard, curves, moments:dict, figures:dict) -> Receipt:
     "The receipt of the features' `moments` and `figures`, with what notes ask for beside"
     shares = {k: mean_or_nan(v) for k, v in moments.items()}
-    if 'velocity' in moments:
+    if VELOCITY.name in moments:
         figures['loudness r'] = loudness_correlation(heard.wav, curves)
         moments['rests'] = rests_kept(heard, curves)
         shares['rests'] = mean_or_nan(moments['rests'])
         shares['loudness r'] = max(0., figures['loudness r']) if np.isfinite(figures['loudness r']) else np.nan
-    if 'velocity' in moments or {'pitch', 'chroma'} & moments.keys() and 'voiced' not in curves:
+    played = {PITCH.name, CHROMA.name} & moments.keys() and VOICED.name not in curves
+    if VELOCITY.name in moments or played:
         moments['onsets'], shares['onsets'] = onsets_kept(heard, curves)
     shares = {k: v for k, v in shares.items() if np.isfinite(v)}
     return Receipt(mean_or_nan(list(shares.values())), shares, figures, moments)
@@ -295,7 +296,7 @@ def mark_mismatches(axes, cond:Cond, receipt:Receipt):
     """Shade the lanes on `axes`, one for each curve of `cond`, where the sound does not follow; rests and onsets are
     marked on the lane of the velocity"""
     for ax, name in zip(axes, cond.local):
-        shown = [k for k in (name, *(('rests', 'onsets') if name == 'velocity' else ())) if k in receipt.moments]
+        shown = [k for k in (name, *(('rests', 'onsets') if name == VELOCITY.name else ())) if k in receipt.moments]
         wrong = np.any([mismatches(receipt.moments[k]) for k in shown], axis=0) if shown else []
         for a, b in stretches(wrong): ax.axvspan(a, b, color='#d62728', alpha=0.25, lw=0)
 

@@ -123,8 +123,8 @@ def take_mismatches(receipt) -> dict:
     "Where a take does not follow its curves; rests and onsets are shown with the velocity"
     from jingles.receipt import mismatches
     wrong = {k: mismatches(v) for k, v in receipt.moments.items()}
-    shown = [wrong[k] for k in ('velocity', 'rests', 'onsets') if k in wrong]
-    return wrong | dict(velocity=np.any(shown, axis=0)) if 'velocity' in wrong else wrong
+    shown = [wrong[k] for k in (VELOCITY.name, 'rests', 'onsets') if k in wrong]
+    return wrong | {VELOCITY.name: np.any(shown, axis=0)} if VELOCITY.name in wrong else wrong
 
 def score_of(receipt) -> float:
     "The score of a receipt, 0 where nothing could be measured"

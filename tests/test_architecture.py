@@ -132,6 +132,23 @@ def test_no_sample_rate_is_left_to_the_default():
     assert not wrong, '\n'.join(wrong)
 
 
+NAMES_A_FEATURE = dict.fromkeys(('data.melody', 'data.collection'), 'the fields of a note') | dict.fromkeys(
+    ('data.cards', 'data.recordings', 'training'), 'what a database was made with: `instruments`') | {
+    'cli': 'its options, which are checked before PyTorch is imported', 'control.draw': 'a preset', 'files.recipe': 'the loudness that a sound is brought to', 'files.midi': 'what the modulation wheel means',
+    'evaluation.adherence': 'a measure: the share of frames in which a pitch is found'}
+
+
+def test_features_are_named_by_their_rows():
+    "The name of a feature is written in chapter 45 alone; elsewhere it is `VELOCITY.name`, or the row at hand. In NAMES_A_FEATURE such a word means something else"
+    from jingles.control.features import FEATURES
+    words = {c.module: {n.value for n in ast.walk(ast.parse(module_file(c).read_text(encoding='utf8'))) if isinstance(n, ast.Constant) and isinstance(n.value, str)} for c in chapters()}
+    named = {module: sorted(found & FEATURES.keys()) for module, found in words.items() if found & FEATURES.keys()}
+    assert named.pop('control.features') and len(FEATURES) > 8
+    new = {module: found for module, found in named.items() if module not in NAMES_A_FEATURE}
+    assert not new, f'{new}: take the name from the row of the feature, or say in NAMES_A_FEATURE what else the word means'
+    assert not NAMES_A_FEATURE.keys() - named, f'no longer needed: {sorted(NAMES_A_FEATURE.keys() - named)}'
+
+
 # ---- light where it must be light
 
 def test_import_is_light(python):

@@ -34,8 +34,9 @@ from sklearn.preprocessing import StandardScaler
 from ..audio import ANALYSIS_RATE
 from ..control.curves import PITCH_MIN, PITCH_SEMITONES
 from ..control.descriptors import descriptors, midi_to_hz, track_pitch as track_any_pitch, frame_windows
-from ..control.features import (BRIGHTNESS, FEATURES, LOUDNESS, NOISINESS, SETS, MEASURED_PITCH, VOICED, Feature,
-                                      FeatureSet, implements, features_named)
+from ..control.features import (
+    BRIGHTNESS, CHROMA, FEATURES, LOUDNESS, MEASURED_PITCH, NOISINESS, PITCH, SETS, VELOCITY, VOICED, Feature,
+    FeatureSet, features_named, implements)
 from ..core import check, rng_for
 from ..workers import parallel_starmap
 
@@ -62,8 +63,8 @@ def target_curve(curves, name):
 
 def note_active(curves):
     "Which frames ask for a note: bool [t]"
-    velocity = target_curve(curves, 'velocity')
-    return np.where(velocity >= 0, velocity > 0, target_curve(curves, 'chroma') > 0)
+    velocity = target_curve(curves, VELOCITY.name)
+    return np.where(velocity >= 0, velocity > 0, target_curve(curves, CHROMA.name) > 0)
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #c009
 def shared_frames(wav, curves):
@@ -124,7 +125,7 @@ def pitch_class_accuracy(wav, curves,
 ) -> Agreement:
     "Share of the frames that ask for a note, and are voiced, whose pitch class is the chroma asked for"
     pitch = pitch or track_pitch_pyin(wav)
-    n, chroma = shared_frames(wav, curves), target_curve(curves, 'chroma')
+    n, chroma = shared_frames(wav, curves), target_curve(curves, CHROMA.name)
     heard = np.round(f0_to_midi(np.where(pitch.voiced, pitch.f0, 440))[:n]) % 12
     return agreement(heard == np.round(chroma[:n]*11), pitch.voiced[:n], (note_active(curves) & (chroma >= 0))[:n])
 
@@ -144,7 +145,7 @@ def savgol_smooth(x, window=37):
 
 def loudness_pairs(wav, curves):
     "(asked, heard): velocity and dB, smoothed, over the frames that ask for a note"
-    n, velocity = shared_frames(wav, curves), target_curve(curves, 'velocity')
+    n, velocity = shared_frames(wav, curves), target_curve(curves, VELOCITY.name)
     on = velocity[:n] > 0
     return savgol_smooth(velocity[:n][on]), savgol_smooth(level_db(wav)[:n][on])
 
@@ -167,7 +168,7 @@ def loudness_correlation(wav, curves) -> float:
 # %% ../../nbs/72_evaluation.adherence.ipynb #c033
 def target_onsets(curves):
     "The times, in seconds, at which `curves` ask for a new note"
-    on, chroma = note_active(curves), np.round(target_curve(curves, 'chroma')*11)
+    on, chroma = note_active(curves), np.round(target_curve(curves, CHROMA.name)*11)
     return np.flatnonzero(on & np.append(True, ~on[:-1] | (chroma[1:] != chroma[:-1])))/RATE
 
 # %% ../../nbs/72_evaluation.adherence.ipynb #c035
@@ -371,7 +372,7 @@ def measure_style(wav, pitch:PitchTrack|None=None) -> dict:
 def note_rows_from_curves(curves) -> np.ndarray:
     """What curves of notes tell of the rows that chapter 68 keeps beside them, [2, t]: MIDI pitch, NaN where only its
     class is known, and number of the note"""
-    on, pitch, chroma = note_active(curves), target_curve(curves, 'pitch'), target_curve(curves, 'chroma')
+    on, pitch, chroma = note_active(curves), target_curve(curves, PITCH.name), target_curve(curves, CHROMA.name)
     new = np.append(True, (pitch[1:] != pitch[:-1]) | (chroma[1:] != chroma[:-1]) | ~on[:-1])
     return np.stack([np.where(pitch > 0, np.round(PITCH_MIN + PITCH_SEMITONES*pitch), np.nan), np.cumsum(on & new)*on])
 
@@ -483,7 +484,7 @@ def note_metrics(wav, curves, pitch:PitchTrack|None=None) -> dict:
     notes = frames_of_notes(curves['notes'][:, :shared_frames(wav, curves)])
     if not notes: return click_metrics(wav)
     pitch = pitch or track_pitch_wide(wav)
-    melody = melody_metrics(pitch, notes) if 'pitch' in curves else {}
+    melody = melody_metrics(pitch, notes) if PITCH.name in curves else {}
     octaves, rests = {'octave changes [1/s]': octave_changes(pitch, notes)}, rest_metrics(wav, notes)
     return melody | octaves | rests | harmonic_metrics(wav, pitch, notes) | click_metrics(wav)
 

@@ -34,7 +34,7 @@ from tqdm.auto import tqdm
 from ..audio import at_analysis_rate
 from ..control.curves import centred_notes, notes_to_curves, uncontrolled, melody_style, style_vector
 from ..control.descriptors import delay_half_frame, descriptors
-from ..control.features import FROM_NOTES, PLAYED_BY, feature_set, with_instruments
+from ..control.features import FROM_NOTES, PLAYED_BY, VELOCITY, feature_set, with_instruments
 from ..core import Cond, check, fingerprint, cat_conds, switch_off, weights_sha256
 from ..data.batches import require_manifest
 from ..data.clips import describe_soundfont, describe_source, draw_clip
@@ -476,7 +476,7 @@ def targets_of_record(item:dict, features) -> tuple:
     are known"""
     rows = feature_set(features)
     curves = {k: item[k] for k in (*rows, 'notes') if k in item}
-    if 'velocity' in curves: curves = dict(notes=note_rows_from_curves(curves)) | curves      # of older databases
+    if VELOCITY.name in curves: curves = dict(notes=note_rows_from_curves(curves)) | curves      # of older databases
     if PLAYED_BY.name not in item: return curves, None
     labels = rows.get(PLAYED_BY.name, PLAYED_BY).labels
     return curves, labels[item[PLAYED_BY.name].mean(1).argmax()]

@@ -26,7 +26,8 @@ import numpy as np
 from ..audio import ANALYSIS_RATE, mel_spectrogram
 from ..control.curves import PITCH_MIN, PITCH_SEMITONES, centred_notes, default_start, notes_to_curves, to_cond
 from ..control.descriptors import AudioAnalysis, check_audio
-from ..control.features import GM_INSTRUMENTS, LOUDNESS, MEASURED_PITCH, PITCH, PLAYED_BY, VIBRATO, feature_set
+from ..control.features import (
+    CHROMA, GM_INSTRUMENTS, LOUDNESS, MEASURED_PITCH, PITCH, PLAYED_BY, VELOCITY, VIBRATO, VOICED, feature_set)
 from ..control.heard import FULL_VELOCITY_DB, frame_levels
 from ..core import Cond, atomic_write, check
 from ..data.melody import (PITCH_RANGE, VOICE_LIMITS, BadMelody, Note, Track, choose_track, cut_melody,
@@ -262,9 +263,9 @@ def add_controls(curves:dict, part:MidiPart, level, at, rows) -> dict:
 # %% ../../nbs/84_files.midi.ipynb #w62032
 def silence_rests(curves:dict, rows) -> dict:
     "`curves` with nothing asked for but silence where the velocity is 0"
-    if 'velocity' not in curves: return curves
-    silent = curves['velocity'] == 0
-    return {k: np.where(silent, 0, v) if rows[k].rest == 'velocity' else v for k, v in curves.items()}
+    if VELOCITY.name not in curves: return curves
+    silent = curves[VELOCITY.name] == 0
+    return {k: np.where(silent, 0, v) if rows[k].rest == VELOCITY.name else v for k, v in curves.items()}
 
 class CurveGrid(NamedTuple):
     "Where the frames of curves lie, and of which features they are"
@@ -316,9 +317,9 @@ def equal_runs(keys) -> list:
 # %% ../../nbs/84_files.midi.ipynb #w62041
 def curve_levels(cond:Cond) -> np.ndarray:
     "The level of each frame of a control as a share of velocity 127; 0 in rests, `OPEN_VELOCITY` where it is open"
-    if 'velocity' in cond.local: v = cond['velocity'][0, 0].numpy()
-    elif 'loudness' in cond.local:
-        v = cond['loudness'][0, 0].numpy()
+    if VELOCITY.name in cond.local: v = cond[VELOCITY.name][0, 0].numpy()
+    elif LOUDNESS.name in cond.local:
+        v = cond[LOUDNESS.name][0, 0].numpy()
         v = np.where(v > 0, np.minimum(10**((LOUDNESS.amount(v) - FULL_VELOCITY_DB)/40), 1), v)
     else: v = np.full(cond.frames, -1.)
     return np.where(v < 0, OPEN_VELOCITY/127, v)
@@ -328,7 +329,7 @@ def curve_pitches(cond:Cond) -> np.ndarray:
     """The pitch of each frame of a control as a MIDI number, with fractions; NaN where there is none or it is open,
     the octave from C4 on where only the chroma is given"""
     level, nothing = curve_levels(cond), np.full(cond.frames, -1.)
-    pitch, chroma = (cond[k][0, 0].numpy() if k in cond.local else nothing for k in ('pitch', 'chroma'))
+    pitch, chroma = (cond[k][0, 0].numpy() if k in cond.local else nothing for k in (PITCH.name, CHROMA.name))
     named = np.where(chroma >= 0, 60 + np.round(11*chroma), np.nan)
     midi = np.where(pitch > 0, PITCH_MIN + PITCH_SEMITONES*pitch.astype(float), named)
     return np.where((level > 0) & (pitch != 0), midi, np.nan)
@@ -377,7 +378,7 @@ def part_from_cond(cond:Cond, rate:float=75, name='drawn') -> MidiPart:
     """What the curves of `cond` (its first item) ask for as notes, CC 11, bends and programs; ValueError where they
     ask for no note"""
     midi, level = curve_pitches(cond), curve_levels(cond)
-    whole = hold_notes(smooth_notes(midi, 3)) if 'voiced' in cond.local else np.round(midi)
+    whole = hold_notes(smooth_notes(midi, 3)) if VOICED.name in cond.local else np.round(midi)
     spans = [(a, b, whole[a]) for a, b in equal_runs(whole)]
     check(spans, "the curves name no note: pitch or chroma are open, or all of it is a rest; draw one of them")
     return notes_to_part(spans, midi, level, rate, name)._replace(programs=programs_from_cond(cond, rate))
