@@ -63,8 +63,9 @@ class PlayedClip(NamedTuple):
     soundfont: str
     instruments: tuple = PLAYED_BY.labels     # the choice that its instrument is from
 
-    def sound(self, seconds):
-        return synth(self.soundfont).render(self.melody, self.instrument, seconds, self.expression)
+    def sound(self, seconds, **rate):
+        "`(n,)`; `rate` is the `sample_rate` of chapter 51's `synth`, or nothing for its own"
+        return synth(self.soundfont, **rate).render(self.melody, self.instrument, seconds, self.expression)
 
     def curves(self, sound, frames, rate, centred=False):
         "The record of this clip but its sound: curves [c, frames], of `centred` frames or not, and its style [4]"

@@ -43,6 +43,9 @@ class ShardWriter:
     def __enter__(self): return self
     def __exit__(self, *error): return self.open.__exit__(*error)
 
+    @property
+    def sample_rate(self): return self.format.spec.sample_rate     # of the sounds that it takes
+
     def write_clips(self, k:int, clips, sounds):
         "Write the clips from number `k` on, with their sounds `(b, n)`, as far as they belong to missing shards"
         while self.missing and self.missing[0].first < k + len(clips):
@@ -66,19 +69,22 @@ class RenderTask(NamedTuple):
     writers: list   # arguments of a `ShardWriter` for each database, but for the seconds
 
 # %% ../../nbs/58_data.export.ipynb #c065
-def render_sounds(clips, seconds:float) -> np.ndarray:
-    "The sounds `(b, n)` of clips of one class: as a batch, where the class can render one"
+def render_sounds(clips, seconds:float, sample_rate:int) -> np.ndarray:
+    "The sounds `(b, n)` of clips of one class: as a batch, at the rate of raw audio, where the class can render one"
     render_batch = getattr(clips[0], 'render_batch', None)
-    return render_batch(clips, seconds) if render_batch else np.stack([c.sound(seconds) for c in clips])
+    if render_batch: return render_batch(clips, seconds)
+    return np.stack([c.sound(seconds, sample_rate=sample_rate) for c in clips])
 
 def render_task(task:RenderTask) -> int:
-    "Render the clips of a task once and write the missing shards that they belong to; returns the number of clips"
+    """Render the clips of a task once for each sample rate and write the missing shards that they belong to; returns
+    the number of clips"""
     with ExitStack() as stack:
         writers = [stack.enter_context(ShardWriter(*args, task.seconds)) for args in task.writers]
+        rates = {writer.sample_rate for writer in writers}
         for i in range(0, len(task.clips), RENDER_BATCH):
             part = task.clips[i:i + RENDER_BATCH]
-            sounds = render_sounds(part, task.seconds)
-            for writer in writers: writer.write_clips(task.first + i, part, sounds)
+            sounds = {rate: render_sounds(part, task.seconds, rate) for rate in rates}
+            for writer in writers: writer.write_clips(task.first + i, part, sounds[writer.sample_rate])
             tick(len(part))
     return len(task.clips)
 

@@ -164,8 +164,8 @@ class RecordedClip(NamedTuple):
     start: float
     features: str = 'descriptors'     # the set whose curves are measured
 
-    def sound(self, seconds):
-        try: return read_excerpt(self.path, self.start, seconds)
+    def sound(self, seconds, sample_rate:int=RawAudio.spec.sample_rate):
+        try: return read_excerpt(self.path, self.start, seconds, to=sample_rate)
         except RuntimeError as e:
             raise ValueError(f"{self.path} can no longer be read ({e}); put it back as it was, "
                              "or take it out and export into another folder") from None
@@ -255,7 +255,7 @@ class MeasuredClip(NamedTuple):
     played: PlayedClip
     features: str = 'descriptors'
 
-    def sound(self, seconds): return self.played.sound(seconds)
+    def sound(self, seconds, **rate): return self.played.sound(seconds, **rate)
     curves = RecordedClip.curves
 
 class ProgramSource(MelodySource):

@@ -39,7 +39,7 @@ class RenderedClip(NamedTuple):
     played: PlayedClip
     features: object     # the name of the feature set, or its rows
 
-    def sound(self, seconds): return self.played.sound(seconds)
+    def sound(self, seconds, **rate): return self.played.sound(seconds, **rate)
     def curves(self, sound, frames, rate, centred=False):
         check(not centred, "clips with notes are kept as raw audio, whose frames are not centred")
         features = feature_set(self.features)

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from ..control.curves import plot_lane
+from ..audio import at_analysis_rate
 from ..core import SAMPLE_RATE, atomic_write, Spec
 from .records import checksum, open_shard
 
@@ -51,10 +52,11 @@ def to_storage(x, spec) -> np.ndarray: return np.asarray(x).astype(storage_dtype
 # %% ../../nbs/57_data.shards.ipynb #c041
 def clip_records(format, clips, sounds, seconds:float):
     """Yields the record of each clip, whose sound is a row of `sounds` `(b, n)`: `x` in the format, and the curves at
-    its frame rate"""
+    its frame rate. Sounds have the sample rate of the format; curves are measured at `ANALYSIS_RATE`"""
     frames, rate = curve_grid(format, seconds)
+    measured = at_analysis_rate(sounds, format.spec.sample_rate)
     with torch.no_grad(): x = to_storage(format.encode(torch.from_numpy(sounds)).cpu().numpy(), format.spec)
-    for row, clip, sound in zip(x, clips, sounds):
+    for row, clip, sound in zip(x, clips, measured):
         yield dict(x=row, **clip.curves(sound, frames, rate, format.spec.centred))
 
 # %% ../../nbs/57_data.shards.ipynb #n8861479
