@@ -93,8 +93,8 @@ def test_every_combination_equals_the_cpu(device, paradigm, precision):
 
 
 def test_grid_of_a_gpu_has_every_combination():
-    "Those that compose, as test_grid.py counts them: 80 of each continuous paradigm, 60 of the discrete one"
-    assert {p: len(list(grid(p, 'cuda'))) for p in PARADIGMS} == dict(edm=80, consistency=80, ddpm=80, discdpm=60)
+    "Those that compose, as test_grid.py counts them: 96 of each continuous paradigm, 72 of the discrete one"
+    assert {p: len(list(grid(p, 'cuda'))) for p in PARADIGMS} == dict(edm=96, consistency=96, ddpm=96, discdpm=72)
 
 
 @pytest.mark.parametrize('device', DEVICES)

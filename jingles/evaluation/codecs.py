@@ -37,8 +37,8 @@ from .fad import (
 from .frameworks import as_markdown, best_framework
 from ..formats.codec import HOP, N_BINS, check_latents, save_codec, set_latent_statistics
 from ..formats.spectral import (
-    PROBE_EDM, DecoderFinetuning, SpectralCodec, augment_crops, finetuning_loss, from_log_magnitudes, gate_silence,
-    griffin_lim, lag_correlation, load_spectral, log_magnitudes, random_segments, shift_sensitivity,
+    PROBE_EDM, DecoderFinetuning, OutputLayer, SpectralCodec, augment_crops, finetuning_loss, from_log_magnitudes,
+    gate_silence, griffin_lim, lag_correlation, load_spectral, log_magnitudes, random_segments, shift_sensitivity,
     spectral_codec_loss, spsi_phases)
 from ..paradigms.edm import EDM
 from ..system import exponential_ema
@@ -270,7 +270,7 @@ class PhaseDecoder(SpectralCodec):
         super().__init__(**config)
         self.config['single_pass'] = single_pass
         last = self.decoder[-1]
-        self.decoder[-1] = nn.Linear(last.in_features, 2*last.out_features)
+        self.decoder[-1] = OutputLayer(last.in_features, 2*last.out_features, self.config['detail'])
 
     def magnitudes_and_phases(self, raw, noise=None) -> tuple:
         "Log-magnitudes and phases `(b, pair t, 641)` of unstandardised latents `(b, t, channels)`"
@@ -311,8 +311,8 @@ class InverseSTFTCodec(PhaseDecoder):
 def with_phase_output(codec:SpectralCodec, single_pass:bool=False) -> InverseSTFTCodec:
     "A copy of `codec`, its latents and magnitudes unchanged, that makes phases too; before training just any"
     new, state = InverseSTFTCodec(single_pass, **codec.config), codec.state_dict()
-    for name in ('weight', 'bias'):
-        key, mine = f'decoder.{len(new.decoder) - 1}.{name}', getattr(new.decoder[-1], name).detach()
+    for key, mine in new.state_dict().items():
+        if mine.shape == state[key].shape: continue          # all but the last layer's outputs
         state[key] = torch.cat([state[key], mine[len(mine)//2:]*(0.1 if single_pass else 1)])
     new.load_state_dict(state)
     return new
