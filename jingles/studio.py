@@ -7,24 +7,25 @@ __all__ = ['START_MODES', 'ACCEPTS', 'QUALITIES', 'CUSTOM', 'VISITOR', 'FILE_CHO
            'SHIPPED_LOADED', 'KEPT_SETTINGS', 'MORPH_SHARES', 'STUDIO_REQUESTS', 'REDRAWN', 'Take', 'with_measured',
            'receipt_of_best', 'take_receipt', 'take_mismatches', 'score_of', 'receipt_text', 'TakeRequest', 'StartMode',
            'generate_new', 'started_from', 'generate_variation', 'keep_region', 'keep_changes', 'inpaint_region',
-           'inpaint_changes', 'adapted', 'draw_sounds', 'make_take', 'best_of_batch', 'make_best', 'Option',
-           'accept_number', 'accept_optional', 'accept_switch', 'accept_choice', 'accept_region', 'accept_name',
-           'accept_several', 'Quality', 'quality_steps', 'quality_of', 'Limits', 'most_steps', 'toolbar_options',
-           'start_options', 'follow_options', 'sampling_rows', 'style_options', 'combination_options', 'can_sample',
-           'instrument_options', 'studio_options', 'under', 'described', 'sampling_options', 'requested_style',
-           'combinations', 'combination_count', 'at_level', 'Card', 'take_recipe', 'asked_of_best', 'recipe_at_level',
-           'rate_of_take', 'made_by', 'file_bytes', 'midi_bytes', 'curves_for', 'take_picture', 'StudioState',
-           'set_status', 'Studio', 'offer', 'shipped_model', 'known_name', 'model_option', 'load_named', 'board_layout',
-           'curves_for_model', 'remember_curves', 'with_remembered', 'curves_for_board', 'change_board', 'use_model',
-           'choose_model', 'take_drawing', 'on_hello', 'on_drawn', 'ModelLoader', 'request_model', 'step_range',
-           'change_settings', 'publish', 'card_of', 'show_take', 'morphed_towards', 'played_wav', 'asked_card',
-           'on_set', 'on_generate', 'on_cancel', 'on_keep', 'on_redo', 'own_take', 'on_begin', 'on_compare', 'on_swap',
-           'card_file', 'file_ending', 'on_instrument', 'on_save_all', 'on_show', 'on_fetch', 'free_presets',
-           'start_take', 'count_takes', 'drawings', 'drawn_curves', 'frames_of_request', 'GenerationPlan',
-           'steps_of_batch', 'seeds_of_takes', 'plan_generation', 'takes_folder', 'stored_take', 'restored_card',
-           'store_card', 'store_takes', 'restore_takes', 'measure_restored', 'Cancelled', 'update_takes',
-           'progress_callback', 'features_of_take', 'measure_takes', 'redrawn_take', 'replace_take', 'redraw_card',
-           'draw_take', 'generate_takes', 'try_lock', 'shared_turn', 'run_worker', 'start_work', 'start_generation',
+           'inpaint_changes', 'adapted', 'draw_sounds', 'make_take', 'best_of_batch', 'make_best', 'make_voices',
+           'Option', 'accept_number', 'accept_optional', 'accept_switch', 'accept_choice', 'accept_region',
+           'accept_name', 'accept_several', 'Quality', 'quality_steps', 'quality_of', 'Limits', 'most_steps',
+           'toolbar_options', 'start_options', 'follow_options', 'sampling_rows', 'style_options',
+           'combination_options', 'can_sample', 'instrument_options', 'studio_options', 'under', 'described',
+           'sampling_options', 'requested_style', 'combinations', 'combination_count', 'at_level', 'Card',
+           'take_recipe', 'asked_of_best', 'recipe_at_level', 'rate_of_take', 'made_by', 'file_bytes', 'midi_bytes',
+           'curves_for', 'take_picture', 'StudioState', 'set_status', 'Studio', 'offer', 'shipped_model', 'known_name',
+           'model_option', 'load_named', 'board_layout', 'curves_for_model', 'remember_curves', 'with_remembered',
+           'curves_for_board', 'change_board', 'use_model', 'choose_model', 'take_drawing', 'on_hello', 'on_drawn',
+           'ModelLoader', 'request_model', 'step_range', 'change_settings', 'publish', 'card_of', 'show_take',
+           'morphed_towards', 'played_wav', 'asked_card', 'on_set', 'on_generate', 'on_cancel', 'on_keep', 'on_redo',
+           'own_take', 'on_begin', 'on_compare', 'on_swap', 'card_file', 'take_files', 'file_ending', 'on_instrument',
+           'on_save_all', 'on_show', 'on_fetch', 'free_presets', 'start_take', 'count_takes', 'drawings',
+           'takes_voices', 'drawn_voices', 'drawn_curves', 'frames_of_request', 'GenerationPlan', 'steps_of_batch',
+           'seeds_of_takes', 'plan_generation', 'takes_folder', 'stored_take', 'restored_card', 'store_card',
+           'store_takes', 'restore_takes', 'measure_restored', 'Cancelled', 'update_takes', 'progress_callback',
+           'features_of_take', 'measure_takes', 'redrawn_take', 'replace_take', 'redraw_card', 'draw_take',
+           'generate_takes', 'try_lock', 'shared_turn', 'run_worker', 'start_work', 'start_generation',
            'InstrumentPlan', 'chosen_grid', 'drawn_player', 'plan_instrument', 'zip_folder', 'send_instrument',
            'LiveRequest', 'live_request', 'request_live', 'LatestRequest', 'same_curves', 'same_widths', 'live_base',
            'changed_from', 'live_take', 'preview_options', 'show_preview', 'add_live_take', 'Live', 'draw_live',
@@ -47,8 +48,8 @@ from .audio import SOUND_ENDINGS, at_analysis_rate, load, lufs, mel_spectrogram,
 from .control.curves import (fill_features, fit_frames, name_of_set, reconcile, resample_curves, set_curve,
                                     style_vector)
 from .control.draw import (BOARD_JS, REQUESTS, Board, as_bytes, error_text, mel_bytes, page_code, preset_curve,
-                                  attached_bytes, drawn_widths, from_rows, lane_specs, presets_of, saved_curves_exist,
-                                  text_field, to_rows, with_locked)
+                                  attached_bytes, drawn_widths, from_rows, lane_specs, pack_voices, presets_of,
+                                  saved_curves_exist, text_field, to_rows, voices_of, with_locked)
 from .control.heard import measure_curves
 from .core import Cond, cat_conds, check, try_lock_file
 from .generate import batch_slices, demo_curves, generate
@@ -57,7 +58,8 @@ from .data.melody import PITCH_RANGE
 from .files.instrument import Grid, grid_cond, make_instrument
 from .files.midi import take_parts, write_parts
 from .files.recipe import (InitSound, SoundRequest, adapted_request, best_request, make_recipe,
-                                  samples_sha256, save_with_recipe, split_options, unpack_ways)
+                                  mixed_sounds, samples_sha256, save_with_recipe, split_options, unpack_ways,
+                                  voice_cond)
 from .files.takes import StoredTake, TakeFolder, fitting_takes, take_bytes
 from .files.wave import Encoding, save_sound
 from .limits import DEFAULT_MODEL, MAX_REDRAWS, SECONDS, STEPS, VARIATIONS, has_suffix, shipped_models
@@ -82,10 +84,14 @@ class Take(NamedTuple):
     by: tuple = ()                 # the model that made it, and its name
     recipe: dict|None = None       # of one that was read from its file
     receipt: object = None         # how it follows its curves, by chapter 78
+    stems: np.ndarray|None = None  # (k, n): of a mix, each voice as it is in it
     found: tuple = ()              # the `Best` of several that it was, and what each round of redrawing left
 
     @property
     def generated(self): return bool(self.made or self.recipe)
+    @property
+    def voices(self):          # how many it is the mix of, 0 for a single sound
+        return self.made[1].voices if self.made else len(self.recipe.get('voices', ())) if self.recipe else 0
     @property
     def widths(self):          # of its bands
         if self.made: return self.made[1].widths
@@ -100,7 +106,9 @@ class Take(NamedTuple):
 
 # %% ../nbs/89_studio.ipynb #n1028562
 def with_measured(take:Take, features=None) -> Take:
-    "The take with the curves of a set measured in it (None: the set of its own curves); nothing is measured in silence"
+    """The take with the curves of a set measured in it (None: the set of its own curves); nothing is measured in
+    silence, nor in a mix of voices, which is no melody"""
+    if take.voices: return take
     features = features or name_of_set(take.cond)
     try: measured = measure_curves(take.heard, take.cond.frames, features)
     except ValueError: return take
@@ -145,6 +153,7 @@ class TakeRequest(NamedTuple):
     region: tuple = (0., 1.)
     words: tuple = ()
     seconds: float|None = None     # of a loop; None: as long as the curves
+    voices: int = 0                # so many in `cond`, to be mixed; 0: it is one sound
     widths: dict = {}              # {feature: half the width of its band (t,)}
 
 class StartMode(NamedTuple):
@@ -222,6 +231,14 @@ def make_best(model, request:TakeRequest, start:str, seed:int, candidates:int=1,
     words = (*request.words, *START_MODES[start].words)
     return Take(best.wav, request.cond, best.seed, model.spec.sample_rate, words, made=(start, request, how),
                 receipt=best.receipt, found=(best,))
+
+# %% ../nbs/89_studio.ipynb #n8918002
+def make_voices(model, request:TakeRequest, start:str, seed:int, **how) -> Take:
+    "A take of the voices of a request, mixed at -16 LUFS; arguments as for `make_take`. ValueError"
+    rate, first = model.spec.sample_rate, request.cond.map(lambda v: v[:1])
+    mix, *stems = mixed_sounds(draw_sounds(model, request, start, seed, **how), rate)
+    words = (*request.words, f'{request.voices} voices', *START_MODES[start].words)
+    return Take(mix, first, seed, rate, words, made=(start, request, how), stems=np.stack(stems))
 
 # %% ../nbs/89_studio.ipynb #st012
 class Option(NamedTuple):
@@ -467,8 +484,9 @@ class Card:
         return dict(id=self.id, how=self.take.how, keep=self.keep, state=self.state, shown=shown) | told
 
 # %% ../nbs/89_studio.ipynb #st031
-def take_recipe(model, take:Take, level:float|None=None, name:str='own') -> dict|None:
-    "The recipe of a take (chapter 85), that of the take it started from within; None for one that was not made here"
+def take_recipe(model, take:Take, level:float|None=None, name:str='own', item:int=0) -> dict|None:
+    """The recipe of a take (chapter 85), that of the take it started from within; of a mix with `item` that of its so
+    manyth voice. None for one that was not made here"""
     if take.recipe: return recipe_at_level(take, level)
     if not take.made: return None
     (start, request, how), (model, name) = take.made, take.by or (model, name)
@@ -480,9 +498,11 @@ def take_recipe(model, take:Take, level:float|None=None, name:str='own') -> dict
     options, settings = split_options(model, how)
     seconds = request.seconds or take.cond.frames/model.spec.curve_rate
     loop = dict(loop=seconds) if mode.loop else {}
-    asked = SoundRequest(take.cond, take.seed, options=options, init=init, widths=take.widths, **loop)
+    cond = request.cond if take.voices else take.cond
+    asked = SoundRequest(cond, take.seed, 1, item, options, init, widths=take.widths, voices=take.voices, **loop)
     if take.found: asked = best_request(model, asked_of_best(asked, take.found[0]), take.found, name, settings)
-    return make_recipe(model, asked._replace(loudness=level), at_level(take, level), name, settings)
+    wav = take.stems[item - 1] if item else at_level(take, level)
+    return make_recipe(model, asked._replace(loudness=level), wav, name, settings)
 
 def asked_of_best(request:SoundRequest, best) -> SoundRequest:
     "The `request` of the batch that `best` was the best of"
@@ -665,12 +685,14 @@ def curves_for_board(studio, cond:Cond, seconds:float, model) -> Cond:
 def change_board(studio, model):
     "The lanes of a model, with what is drawn as far as it follows that"
     remember_curves(studio, studio.cond)
+    others = [curves_for_model(c, studio.seconds, model) for i, c in enumerate(voices_of(studio)) if i != studio.voice]
     cond, rows = curves_for_board(studio, studio.cond, studio.seconds, model), feature_set(model.features)
     with studio.writing, studio.hold_sync():
         studio.features, studio.rate, studio.centred = model.features, model.spec.curve_rate, model.spec.centred
         studio.presets, studio.lanes = {k: list(presets_of(f)) for k, f in rows.items()}, lane_specs(model.features)
         studio.locked = [k for k in studio.locked if k in rows]
         studio.widths = {k: w for k, w in studio.widths.items() if k in rows}
+        studio.others, studio.removed = pack_voices(others, model.features), []
         studio.cond = cond
     if board_layout(studio) not in studio.layouts: studio.layouts.append(board_layout(studio))
 
@@ -897,6 +919,18 @@ def card_file(studio, card) -> bytes:
     recipe = take_recipe(studio.model, card.take, card.level, studio.model_name)
     return file_bytes(card.wav, card.take.sample_rate, recipe, encoding, ending)
 
+def take_files(studio, card) -> tuple:
+    "Name and bytes of what is downloaded of a card: its sound file, or of a mix an archive with its voices, too"
+    take, name = card.take, card.take.name
+    if take.stems is None: return f'{name}{file_ending(studio)}', card_file(studio, card)
+    buffer, (_, ending, encoding) = io.BytesIO(), FILE_CHOICES[studio.settings['save_as']]
+    with zipfile.ZipFile(buffer, 'w', zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f'{name}-mix{ending}', card_file(studio, card))
+        for i, wav in enumerate(take.stems, 1):
+            recipe = take_recipe(studio.model, take, card.level, studio.model_name, i)
+            archive.writestr(f'{name}-voice{i}{ending}', file_bytes(wav, take.sample_rate, recipe, encoding, ending))
+    return f'{name}.zip', buffer.getvalue()
+
 def file_ending(studio) -> str: return FILE_CHOICES[studio.settings['save_as']][1]
 
 def on_instrument(studio, content, buffers): start_work(studio, partial(plan_instrument, studio), send_instrument)
@@ -928,7 +962,8 @@ def on_fetch(studio, content, buffers):
         notes = midi_bytes(card.take, studio.model, studio.grid['bpm'])
         about, parts = dict(name=f'{card.take.name}.mid'), [notes]
     else:
-        about, parts = dict(name=f'{card.take.name}{file_ending(studio)}'), [card_file(studio, card)]
+        name, data = take_files(studio, card)
+        about, parts = dict(name=name), [data]
     studio.send(dict(kind='take', part=part, id=card.id) | about, parts)
 
 STUDIO_REQUESTS = dict(hello=on_hello, drawn=on_drawn, set=on_set, generate=on_generate, cancel=on_cancel,
@@ -950,9 +985,11 @@ def count_takes(studio, **instead) -> int:
     "How many takes the settings ask for; ValueError when that, or another number, is more than may be"
     s, most, kept = studio.settings | instead, studio.limits, sum(card.keep for card in studio.cards)
     wanted = combination_count(free_presets(studio))*s['variations']
-    sounds = wanted*s['best_of']*drawings(s)
+    sounds = wanted*s['best_of']*drawings(s)*studio.voice_count
     check(sounds <= most.takes, f"{sounds} sounds at once; at most {most.takes}, so choose fewer combinations, "
                                 "variations or candidates")
+    check(studio.voice_count == 1 or takes_voices(s, wanted), "several voices are made from scratch, one take of each "
+          "seed: set Source to scratch, Best of to 1, Until off, and combine no presets; or remove voices")
     check(studio.seconds <= most.seconds,
           f"{studio.seconds:.3g} s; at most {most.seconds:g} s can be made here, so shorten the curves")
     check(kept + wanted <= most.panel,
@@ -963,10 +1000,19 @@ def drawings(settings:dict) -> int:
     "How often a take is drawn at most: once, and once more for each round of redrawing"
     return 1 if settings['until'] is None else 1 + MAX_REDRAWS
 
-def drawn_curves(studio) -> Cond:
+def takes_voices(settings:dict, wanted:int) -> bool:
+    "Do the settings, which ask for so many takes, go with several voices?"
+    single = settings['best_of'] == 1 and settings['until'] is None and wanted == settings['variations']
+    return single and not START_MODES[settings['start']].old
+
+def drawn_voices(studio) -> Cond:
+    "The curves of all voices on the board, one after the other, as `drawn_curves`"
+    return cat_conds([drawn_curves(studio, cond) for cond in voices_of(studio)])
+
+def drawn_curves(studio, cond:Cond|None=None) -> Cond:
     "The curves on the board, as long as the model's format has them, with the style that is set"
     frames, style = studio.model.curve_frames(studio.seconds), requested_style(studio.settings)
-    cond = fit_frames(studio.cond, frames)
+    cond = fit_frames(studio.cond if cond is None else cond, frames)
     return cond if style is None else replace(cond, vector=style)
 
 # %% ../nbs/89_studio.ipynb #n8917001
@@ -992,26 +1038,28 @@ def steps_of_batch(model, cond:Cond, count:int, steps:int, share:float=1.) -> in
     "How many steps the sampler takes for a batch of `count` sounds: a large one is drawn in portions (chapter 70)"
     return len(batch_slices(model, model.frames(cond), count))*model.paradigm.count(steps, share)
 
-def seeds_of_takes(settings:dict) -> range:
+def seeds_of_takes(settings:dict, voices:int=1) -> range:
     "The first seed of each take; each has as many as it has candidates, and once as many for each round of redrawing"
-    each = settings['best_of']*(1 if settings['until'] is None else 2 + MAX_REDRAWS)
+    each = settings['best_of']*(1 if settings['until'] is None else 2 + MAX_REDRAWS)*voices
     return range(settings['seed'], settings['seed'] + settings['variations']*each, each)
 
 # %% ../nbs/89_studio.ipynb #n8900101
 def plan_generation(studio, **instead) -> GenerationPlan:
     "What the settings ask for, read once, with others `instead` of some; ValueError"
     s, model = studio.settings | instead, studio.model
-    wanted, drawn = count_takes(studio, **instead), drawn_curves(studio)
-    mode, seeds, n = START_MODES[s['start']], seeds_of_takes(s), s['best_of']
+    wanted, drawn = count_takes(studio, **instead), drawn_voices(studio)
+    mode, voices = START_MODES[s['start']], studio.voice_count
+    seeds, n = seeds_of_takes(s, voices), s['best_of']
     fits = s['until'] is None or mode.whole
     check(fits, "Until may redraw any stretch of a take; turn it off, or choose another Source")
     request = TakeRequest(drawn, start_take(studio), s['strength'], tuple(s['region']), seconds=studio.seconds,
+                          voices=voices if voices > 1 else 0,
                           widths=drawn_widths(studio, frames_of_request(model, drawn, studio.seconds, mode)))
     combined = combinations(drawn, free_presets(studio), studio.rate, model.features)
-    steps, again = (steps_of_batch(model, drawn, n, s['steps'], share) for share in (mode.share(request), 1.))
+    steps, again = (steps_of_batch(model, drawn, n*voices, s['steps'], share) for share in (mode.share(request), 1.))
     if s['new_seed']: studio.set(seed=min(seeds.stop, studio.rows_of_settings['seed'].high))
     requests = ((request._replace(cond=cond, words=words), seed) for words, cond in combined for seed in seeds)
-    level, by = -16. if s['level'] else None, (model, studio.model_name)
+    level, by = -16. if s['level'] and voices == 1 else None, (model, studio.model_name)
     return GenerationPlan(wanted, n, requests, s['start'], sampling_options(model, s), level, wanted*steps, again, by,
                           s['until'])
 
@@ -1150,7 +1198,8 @@ def redraw_card(studio, card, plan:GenerationPlan, seed:int):
 def draw_take(plan:GenerationPlan, request:TakeRequest, seed:int, progress) -> Take:
     "The first, or the best first, version of a take; ValueError, `Cancelled`"
     how = plan.how | dict(progress=progress)
-    if plan.candidates == 1 and plan.until is None: take = make_take(plan.by[0], request, plan.start, seed, **how)
+    if request.voices: take = make_voices(plan.by[0], request, plan.start, seed, **how)
+    elif plan.candidates == 1 and plan.until is None: take = make_take(plan.by[0], request, plan.start, seed, **how)
     else: take = make_best(plan.by[0], request, plan.start, seed, plan.candidates, **how)
     return take._replace(by=plan.by)
 
@@ -1328,7 +1377,8 @@ def same_widths(a:dict, b:dict) -> bool: return a.keys() == b.keys() and all(np.
 def live_base(take:Take|None, request:LiveRequest) -> Take|None:
     "`take` when the drawing can be a change of it: as long, of the same model, features, style and bands"
     cond = request.cond
-    if take is None or take.cond.local.keys() != cond.local.keys() or take.cond.frames != cond.frames: return None
+    if take is None or take.voices or take.cond.frames != cond.frames: return None
+    if take.cond.local.keys() != cond.local.keys(): return None
     if not made_by(take, request.model, request.name) or not same_widths(take.widths, request.widths): return None
     return take if same_curves(replace(cond, vector=take.cond.vector), cond) else None
 

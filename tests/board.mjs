@@ -449,6 +449,26 @@ const tests = {
     sound.canvas.send("pointerdown", sound.point("voiced", 0.5)); sound.canvas.send("pointerup"); assert.match(sound.said.textContent, /has no band/);
     const after = await board(4, "pvt", { data: bytes(rows(4)) }); after.key("6"); assert.equal(after.button("Band").ariaPressed, "true");
   },
+  async voices() {                      // each voice has its own curves and its own undo; a file that fills them all can be undone in each
+    const high = rows(4, .75), b = await board(4), python = (traits) => { Object.assign(b.model.traits, traits); for (const name of Object.keys(traits)) for (const f of b.model.heard[`change:${name}`] || []) f(); }, stroke = () => { b.canvas.send("pointerdown", b.point("velocity", 0.5, 0.9)); b.canvas.send("pointerup"); };
+    assert.equal(b.button("Voice 1"), undefined); assert.equal(b.button("Remove this voice"), undefined);
+    stroke(); const first = b.values();
+    b.button("Add a voice").click(); assert.deepEqual(b.model.sent.at(-1), { kind: "voice", index: 1, buffers: [] });
+    stroke(); assert.deepEqual(b.values(), first);                // nothing is drawn while Python changes over
+    python({ data: bytes(high), voice: 1, voice_count: 2, others: bytes(first) });
+    assert.equal(b.button("Voice 2").ariaPressed, "true"); assert.equal(b.s.root.dataset.voices, 2); assert.equal(b.button("Undo").disabled, true);
+    stroke(); const second = b.values(); assert.notDeepEqual(second, high);
+    b.button("Voice 1").click(); python({ data: bytes(first), voice: 0, others: bytes(second) });
+    b.button("Undo").click(); assert.deepEqual(b.changed(), []); b.button("Redo").click(); assert.deepEqual(b.values(), first);
+    python({ data: bytes(rows(4, .1)), others: bytes(rows(4, .2)) });              // a file
+    b.button("Undo").click(); assert.deepEqual(b.values(), first);
+    b.button("Voice 2").click(); python({ data: bytes(rows(4, .2)), voice: 1, others: bytes(first) });
+    b.button("Undo").click(); assert.deepEqual(b.values(), second); b.button("Undo").click(); assert.deepEqual(b.values(), high);
+    b.button("Remove this voice").click(); assert.deepEqual(b.model.sent.at(-1), { kind: "voice", remove: true, buffers: [] });
+    python({ data: bytes(first), voice: 0, voice_count: 1, others: null });
+    assert.deepEqual([b.button("Voice 1"), b.button("Undo").disabled], [undefined, true]); assert.deepEqual(b.values(), first);
+    b.button("Add a voice").click(); python({ message: "at most 8 voices" }); b.canvas.send("pointerdown", b.point("velocity", 0.1, 0.9)); b.canvas.send("pointerup"); assert.notDeepEqual(b.values(), first);      // refused: one goes on
+  },
   async grid() {                        // on a grid drawing makes steps, erasing takes whole cells, and selections begin and end on its lines
     const b = await board(4), gesture = (label, from, to, value = 0.5) => { b.canvas.send("pointerdown", b.point(label, from, value)); b.canvas.send("pointermove", b.point(label, to, value)); b.canvas.send("pointerup"); };
     const [select] = b.all().filter((e) => e.ariaLabel === "Grid"), [bpm] = b.all().filter((e) => e.ariaLabel?.startsWith("Tempo"));

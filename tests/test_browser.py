@@ -431,6 +431,34 @@ def test_a_band_is_drawn_and_followed(page, kernel):
     page.tool('Draw')
 
 
+def test_voices(page, kernel):
+    "A second voice is drawn in front of the first, both sound in one take, and a file of chords fills both; removed it leaves one"
+    kernel(SHOW_DEMO); kernel('studio.set(steps=4)')
+    page.board()
+    rows, voices, chip = kernel.rows, lambda: page.state('voices'), lambda name: page.page.click(f'.jingles-draw button[aria-label^="{name}"]')
+    assert voices() == 1
+    chip('Add a voice'); soon(voices, lambda n: n == 2)
+    assert (soon(lambda: kernel.rows, lambda r: (r == -1).all()) == -1).all()
+    page.tool('Draw'); page.drag('velocity', (0.1, 0.4), (0.9, 0.4)); page.drag('pitch', (0.1, 0.3), (0.9, 0.3))
+    drawn = soon(lambda: kernel.rows, lambda r: (r[1] > 0).any())
+    page.generate()
+    assert kernel('[studio.takes[0].voices, len(studio.takes[0].stems)]') == [2, 2]
+    page.page.screenshot(path=page.folder/'voices.png')
+    chip('Voice 1'); assert (soon(lambda: kernel.rows, lambda r: (r == rows).all()) == rows).all()
+    score, piano = pretty_midi.PrettyMIDI(), pretty_midi.Instrument(0)
+    piano.notes = [pretty_midi.Note(90, p, 0, 2) for p in (72, 60)]
+    score.instruments.append(piano); score.write(str(page.folder/'chords.mid'))
+    page.page.set_input_files('.jingles-draw input[type=file]:not(.begin)', page.folder/'chords.mid')
+    page.page.wait_for_selector('.jingles-draw .said:has-text("fills the 2 voices")')
+    assert round(85*kernel.rows[1, 50] + 23) == 72
+    chip('Voice 2'); low = soon(lambda: kernel.rows, lambda r: round(85*r[1, 50] + 23) == 60)
+    assert round(85*low[1, 50] + 23) == 60
+    page.page.click('.jingles-draw button[aria-label^="Undo"]')                  # in each voice for itself
+    assert (soon(lambda: kernel.rows, lambda r: (r == drawn).all()) == drawn).all()
+    chip('Remove this voice'); soon(voices, lambda n: n == 1)
+    assert kernel('studio.voice_count') == 1 and round(85*kernel.rows[1, 50] + 23) == 72
+
+
 def test_takes_are_compared_and_saved(page, kernel):
     "A stretch is redone, A and B are switched between while it plays, a sound of one's own is a start, all takes are saved"
     kernel(SHOW_DEMO); kernel('studio.set(steps=4, start="new", variations=1)')

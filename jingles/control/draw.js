@@ -578,15 +578,24 @@ function paintBand(s, ctx, box) {       // how far a take may go from the curve,
   ctx.restore();
 }
 
-function paintMeasured(s, ctx, c, box) {        // what was heard in the result, thin over what was asked for
-  const heard = s.measured, frames = heard.length / s.lanes.length;
+function paintBehind(s, ctx, box) {     // the other voices, faint
+  ctx.globalAlpha = .55;
+  const { lane } = box, silent = lane.rest && other(s, lane.rest);
+  for (const { values } of s.behind) trace(s, ctx, box, values, lane.colour, 1.5, (v, f) => v >= least(lane) && !(silent && values[silent.row * values.length / s.lanes.length + f] === 0));
+  ctx.globalAlpha = 1;
+}
+
+const paintMeasured = (s, ctx, c, box) => trace(s, ctx, box, s.measured, c.ink, 1.2);          // what was heard in the result, thin over what was asked for
+
+function trace(s, ctx, box, heard, colour, width, there = (v) => v >= 0) {
+  const frames = heard.length / s.lanes.length;
   if (!frames) return;
-  ctx.strokeStyle = c.ink; ctx.lineWidth = 1.2; ctx.beginPath();
+  ctx.strokeStyle = colour; ctx.lineWidth = width; ctx.beginPath();
   let last = NaN;
   for (let f = 0; f < frames; f++) {
     const v = heard[box.lane.row * frames + f], x = xOf(s, f * s.frames / frames), next = xOf(s, (f + 1) * s.frames / frames);
     const y = yOf(s, box, v);
-    if (!(v >= 0) || !seen(box, y)) { last = NaN; continue; }
+    if (!there(v, f) || !seen(box, y)) { last = NaN; continue; }
     if (Number.isNaN(last) || (box.lane.kind === "notes" && Math.abs(last - v) * box.lane.steps > .7)) ctx.moveTo(x, y); else ctx.lineTo(x, y);
     ctx.lineTo(next, y); last = v;
   }
@@ -671,7 +680,7 @@ function paint(s) {
   const ctx = s.canvas.getContext("2d"), c = colours(s);
   ctx.setTransform(dpr, 0, 0, dpr, 0, 0); ctx.fillStyle = c.paper; ctx.fillRect(0, 0, width, s.place.height);
   for (const box of s.place.boxes) paintFrame(s, ctx, c, box);
-  inside(s, ctx, () => { for (const box of s.place.boxes) { paintOpen(s, ctx, c, box); paintGrid(s, ctx, c, box); paintBand(s, ctx, box); paintCurve(s, ctx, box); paintLapses(s, ctx, box); paintMeasured(s, ctx, c, box); paintLocked(s, ctx, c, box); paintRegion(s, ctx, c, box); } });
+  inside(s, ctx, () => { for (const box of s.place.boxes) { paintOpen(s, ctx, c, box); paintGrid(s, ctx, c, box); paintBehind(s, ctx, box); paintBand(s, ctx, box); paintCurve(s, ctx, box); paintLapses(s, ctx, box); paintMeasured(s, ctx, c, box); paintLocked(s, ctx, c, box); paintRegion(s, ctx, c, box); } });
   paintAxis(s, ctx, c); paintResult(s, ctx, c); inside(s, ctx, () => paintCursors(s, ctx, c));
 }
 
@@ -780,7 +789,7 @@ function commit(s) {                    // tell Python, at the end of a gesture
   if (stale(s)) { ask(s, { kind: "drawn" }, [s.told.slice().buffer]); return; }
   if (s.listens !== HEARD || s.model.get("lasting")) lay(s);
   if (s.listens === GONE) tellUnheard(s);
-  s.model.set("data", new DataView(s.told.slice().buffer)); s.model.save_changes(); refresh(s);
+  s.model.set("drawn_in", `${s.part}/${Math.random()}`); s.model.set("data", new DataView(s.told.slice().buffer)); s.model.save_changes(); refresh(s);
 }
 
 function step(s, from, to) {            // undo: from past to future; redo: the other way
@@ -796,8 +805,43 @@ const undo = (s) => step(s, s.past, s.future), redo = (s) => step(s, s.future, s
 function heardFromPython(s) {           // Python set the curves: a preset, a file, an assignment
   const now = floats(s.model.get("data"));
   if (stale(s) || now.length % s.lanes.length) return;
+  if (followVoice(s)) { refresh(s); return; }
   if (same(now, s.told)) return;        // no news: what this view, or Python before, said
   remember(s, s.drag ? s.drag.before : s.values); s.told = now.slice(); take(s, now); fit(s); refresh(s);
+}
+
+// ---- voices: several sets of curves on one board. One is drawn in, the others are seen behind it; Python has them all, and changes over
+
+function followVoice(s) {               // has Python gone on to another voice? Each has what can be undone in it
+  const voice = s.model.get("voice") || 0;
+  if (voice === s.part) return false;
+  s.drag = null; s.stash[s.part] = { past: s.past, future: s.future };
+  Object.assign(s, { part: voice, past: [], future: [] }, s.stash[voice]);
+  s.values = floats(s.model.get("data")); s.told = s.values.slice(); take(s, s.values); fit(s);
+  return true;
+}
+
+export function heardVoices(s) {
+  if (stale(s)) return;
+  const count = s.model.get("voice_count") || 1, all = floats(s.model.get("others")), each = all.length / (count - 1);
+  if (count < s.behind.length + 1) { s.stash = {}; s.past = []; s.future = []; s.part = -1; }     // one is gone, and the numbers of others with it
+  const before = new Map(s.behind.map(({ voice, values }) => [voice, values])), went = followVoice(s);
+  s.behind = Array.from({ length: count - 1 }, (_, i) => ({ voice: i + (i >= s.part), values: all.slice(i * each, (i + 1) * each) }));
+  for (const { voice, values } of went ? [] : s.behind) {       // a file has filled them all
+    const old = before.get(voice);
+    if (old?.length === values.length && !same(old, values)) { s.stash[voice] = { past: [...(s.stash[voice]?.past || []), old], future: [] }; }
+  }
+  s.changing = false; chips(s); refresh(s);
+}
+
+function askVoice(s, content) { if (s.listens !== HEARD || s.changing) return; endGesture(s); s.changing = true; ask(s, { kind: "voice", ...content }); }
+
+function chips(s) {                     // 1, 2, 3, + and −
+  const count = s.behind.length + 1, chip = (text, title, content, on) => make("button", { type: "button", title, ariaLabel: title, ariaPressed: on === undefined ? null : String(on), onclick: () => { if (!on) askVoice(s, content); } }, text);
+  const numbers = count > 1 ? Array.from({ length: count }, (_, i) => chip(String(i + 1), `Voice ${i + 1}`, { index: i }, i === s.part)) : [];
+  s.chips.replaceChildren(make("label", {}, count > 1 ? "voices" : "voice"), ...numbers, chip("+", "Add a voice: all sound together, and a MIDI file that is opened then fills them all", { index: count }),
+    ...(count > 1 ? [chip("−", "Remove this voice; + brings it back", { remove: true })] : []));
+  s.root.dataset.voice = s.part + 1; s.root.dataset.voices = count;
 }
 
 function newPicture(s) {                // what is seen of a result; the sound goes on
@@ -1009,7 +1053,7 @@ function bindPointer(s) {               // s.drag: whose gesture it is, its lane
   s.canvas.addEventListener("pointerdown", (e) => {
     const box = boxAt(s, e);
     if (!box && e.button <= 0) seek(s, e);
-    if (!box || e.button > 0 || s.pinch || !free(e)) return;
+    if (!box || e.button > 0 || s.pinch || s.changing || !free(e)) return;
     const at = pointAt(s, box, e);
     if (s.tool !== "select" && isLocked(s, box.lane)) { tellLocked(s, box.lane); return; }
     if (s.tool === "band" && !banded(box.lane)) { s.say(`${box.lane.label} is on or off; it has no band`); return; }
@@ -1106,6 +1150,7 @@ function bindKeys(s) {
     return s.region && (s.tool === "select" || key === "Escape") && !e.altKey && selected[key];
   };
   s.canvas.addEventListener("keydown", (e) => {
+    if (s.changing) return;
     const tool = Object.keys(TOOLS)["123456".indexOf(e.key)], ofRegion = forRegion(e);
     if (!e.shiftKey) s.anchor = undefined;
     if (ofRegion) { ofRegion(); s.say(s.region ? s.regionSaid.textContent : "nothing is selected"); }
@@ -1233,7 +1278,7 @@ function bar(s) {
     group(button("undo", "Undo (Ctrl+Z)", () => undo(s), "↶"), button("redo", "Redo (Ctrl+Y)", () => redo(s), "↷")),
     group(make("label", {}, snap, "snap"), ...octaves), gridGroup(s), group(presets, make("label", {}, b.seconds, "s")),
     group(button("open", "Curves (CSV, JSON, NPZ), a MIDI file, or a sound to follow", () => file.click(), "Open"), file, save,
-      button("record", "Hum or play into the microphone", () => record(s), ...faced("●", "Hum"))));
+      button("record", "Hum or play into the microphone", () => record(s), ...faced("●", "Hum"))), s.chips = group());
 }
 
 const GRIDS = [["Grid off", 0], ["1/4", 1], ["1/8", 2], ["1/8 T", 3], ["1/16", 4], ["1/16 T", 6], ["1/32", 8]];    // divisions of a beat
@@ -1283,6 +1328,7 @@ function close(s) {                     // nothing plays, and nobody listens
 export function board({ model, el, again = false }) {          // the view, as its state; `close` ends it. One that takes the place of another, of other lanes, takes nothing up
   const s = { model, again, lanes: model.get("lanes"), rate: model.get("rate"), values: floats(model.get("data")), past: [], future: [],
     tool: "draw", snap: true, active: 0, cursor: 0, keyboard: false, drag: null, loudness: [], measured: [], mismatches: [], bottom: {}, locked: model.get("locked") || [], grid: model.get("grid") || { bpm: 120, division: 0 }, region: null, clip: null, bands: model.get("widths") || {},
+    part: model.get("voice") || 0, behind: [], stash: {}, changing: false,
     view: null, following: false, pinch: false, buffer: null, voice: null, loop: false, playFrom: null, sounds: 0, live: false };
   s.told = s.values.slice(); s.frames = s.values.length / s.lanes.length;
   for (const lane of s.lanes) scroll(s, lane, MIDDLE - lane.midi);
@@ -1300,10 +1346,10 @@ export function board({ model, el, again = false }) {          // the view, as i
   el.append(s.root);
   s.root.addEventListener("dragover", (e) => e.preventDefault());
   s.root.addEventListener("drop", (e) => { e.preventDefault(); e.stopPropagation(); openFile(s, e.dataTransfer.files[0]); });
-  bindPointer(s); bindNames(s); bindKeys(s); bindZoom(s, field); showView(s); newPicture(s); newSound(s); s.say("Draw in a lane. No kernel has answered yet: run the cell, and what is drawn is taken up.");
+  bindPointer(s); bindNames(s); bindKeys(s); bindZoom(s, field); heardVoices(s); showView(s); newPicture(s); newSound(s); s.say("Draw in a lane. No kernel has answered yet: run the cell, and what is drawn is taken up.");
 
-  const heard = { "change:data": () => heardFromPython(s), "change:message": () => s.say(model.get("message")), "msg:custom": (content, buffers) => ({ hello: answered, file: download, play: playSoon })[content?.kind]?.(s, content, buffers),
-    "change:sound": () => newSound(s), lost: () => lostServer(s), "change:locked": () => heardLocks(s), "change:grid": () => heardGrid(s), "change:widths": () => heardBands(s), ...Object.fromEntries(["mel", "loudness", "measured", "mismatches"].map((k) => [`change:${k}`, () => newPicture(s)])) };
+  const heard = { "change:data": () => heardFromPython(s), "change:message": () => { s.changing = false; s.say(model.get("message")); }, "msg:custom": (content, buffers) => ({ hello: answered, file: download, play: playSoon })[content?.kind]?.(s, content, buffers),
+    "change:sound": () => newSound(s), lost: () => lostServer(s), "change:locked": () => heardLocks(s), "change:grid": () => heardGrid(s), "change:widths": () => heardBands(s), "change:voice": () => heardVoices(s), "change:voice_count": () => heardVoices(s), "change:others": () => heardVoices(s), ...Object.fromEntries(["mel", "loudness", "measured", "mismatches"].map((k) => [`change:${k}`, () => newPicture(s)])) };
   for (const [event, f] of Object.entries(heard)) model.on(event, f);
   const deaf = listen(s);
   const size = new ResizeObserver(() => repaint(s)), newTheme = () => setTimeout(() => { repaint(s); s.newTheme?.(); }, 100), theme = new MutationObserver(newTheme), dark = window.matchMedia?.("(prefers-color-scheme: dark)");

@@ -4,22 +4,24 @@
 
 # %% auto #0
 __all__ = ['LEVEL_PRESETS', 'GATE_PRESETS', 'PITCH_PRESETS', 'PRESETS_BY_KIND', 'OPEN_EXTENSIONS', 'SAVE_EXTENSIONS',
-           'MAX_UNPACKED', 'MAX_SECONDS', 'BOARD_JS', 'MAX_UPLOAD', 'TEMPO', 'GRID_DIVISIONS', 'REQUESTS', 'lane_scale',
-           'related_lanes', 'lane_specs', 'to_rows', 'from_rows', 'square_wave', 'chroma_sequence',
+           'MAX_UNPACKED', 'MAX_SECONDS', 'BOARD_JS', 'MAX_UPLOAD', 'TEMPO', 'GRID_DIVISIONS', 'MAX_VOICES', 'REQUESTS',
+           'lane_scale', 'related_lanes', 'lane_specs', 'to_rows', 'from_rows', 'square_wave', 'chroma_sequence',
            'instrument_crossfade', 'pitch_sequence', 'pitch_glide', 'brightness_sweep', 'instrument_presets',
            'chroma_presets', 'loudness_presets', 'brightness_presets', 'noisiness_presets', 'presets_of',
            'preset_curve', 'archive_size', 'curves_from_file', 'curves_to_bytes', 'as_bytes', 'bytes_trait',
            'error_text', 'page_code', 'sound_bytes', 'mel_bytes', 'BoardState', 'ValidatedState', 'saved_curves_exist',
-           'feature_set_name', 'initial_curves', 'text_field', 'number_field', 'attached_bytes', 'lock_lanes',
-           'set_grid', 'with_locked', 'band_of_page', 'set_bands', 'drawn_widths', 'open_file', 'follow_recording',
-           'set_preset', 'set_length', 'save_file', 'answer_hello', 'handle_request', 'Board', 'marks_of',
-           'show_result']
+           'feature_set_name', 'initial_curves', 'voice_file', 'read_further_voices', 'write_voices', 'text_field',
+           'number_field', 'attached_bytes', 'lock_lanes', 'set_grid', 'with_locked', 'band_of_page', 'set_bands',
+           'drawn_widths', 'pack_voices', 'voices_of', 'voice_drawn_in', 'put_late_stroke', 'set_voices',
+           'choose_voice', 'fill_voices', 'open_file', 'follow_recording', 'set_preset', 'set_length', 'save_file',
+           'answer_hello', 'handle_request', 'Board', 'marks_of', 'show_result']
 
 # %% ../../nbs/80_control.draw.ipynb #c004
 import io, math, tempfile, threading, zipfile
 from dataclasses import replace
 from hashlib import sha256
 from importlib.resources import files
+from itertools import takewhile
 from pathlib import Path
 
 import anywidget
@@ -32,9 +34,9 @@ from .curves import (CURVE_FILE_FORMATS, fill_features, fit_frames, name_of_set,
 from .descriptors import brightness_value, pitch_value
 from .features import (BRIGHTNESS, CHROMA, GM_INSTRUMENTS, LOUDNESS, NOISINESS, Feature, feature_set,
                                       implements, known_features, midi_to_hz)
-from .heard import curves_from_audio, curves_from_midi, frame_levels
+from .heard import curves_from_audio, curves_from_midi, frame_levels, voices_from_midi
 from ..core import Cond, Spec, check
-from ..limits import SECONDS
+from ..limits import SECONDS, has_suffix
 from ..data.melody import MIDI_ENDINGS
 
 # %% ../../nbs/80_control.draw.ipynb #c006
@@ -256,6 +258,9 @@ class BoardState(anywidget.AnyWidget):
     data, mel, loudness, measured, mismatches, sound = (bytes_trait() for _ in range(6))
     locked = traitlets.List().tag(sync=True)         # features whose curves do not change
     widths = traitlets.Dict().tag(sync=True)         # {feature: half the width of its band} over the whole length
+    voice, voice_count = traitlets.Int(0).tag(sync=True), traitlets.Int(1).tag(sync=True)   # which is drawn in
+    drawn_in = traitlets.Unicode('').tag(sync=True)  # voice of the page's last stroke, and what makes it another text
+    others = bytes_trait()                           # curves of the other voices, one after the other
     grid = traitlets.Dict(dict(bpm=120., division=0)).tag(sync=True)
 
     @property
@@ -281,7 +286,11 @@ class ValidatedState(BoardState):
     def set_state(self, state):
         "What a page writes: the curves; when they are invalid, it is told so and gets back those that are there"
         try:
-            with self.writing: super().set_state(dict(data=self.drawable(state['data'])) if 'data' in state else {})
+            with self.writing:
+                drawn = dict(data=self.drawable(state['data'])) if 'data' in state else {}
+                voice = voice_drawn_in(state, self.voice)
+                if drawn and voice != self.voice: put_late_stroke(self, voice, drawn['data'])
+                else: super().set_state(drawn)
         except Exception as e:
             self.send_state('data')
             self.say(f"what was drawn cannot be used ({error_text(e)})")
@@ -322,6 +331,22 @@ def initial_curves(cond, seconds, rate:float, keep, features) -> Cond:
               f"{keep} holds curves of {found}, and this board draws {features}; name another file as `keep`")
     if cond is None: return uncontrolled(round((4 if seconds is None else seconds)*rate), features)
     return cond if seconds is None else resample_curves(cond, round(seconds*rate))
+
+# %% ../../nbs/80_control.draw.ipynb #n8018004
+def voice_file(keep, i:int) -> Path: return Path(keep).with_name(f'{Path(keep).stem}-voice{i + 1}{Path(keep).suffix}')
+
+def read_further_voices(board):
+    "The second voice of what is kept, and so on, as far as there are files with curves of the board; ValueError"
+    paths = takewhile(Path.exists, (voice_file(board.keep, i) for i in range(1, MAX_VOICES)))
+    found = [read_curves(path, features=board.features) for path in paths]
+    if found: set_voices(board, [board.cond, *(resample_curves(c, board.cond.frames) for c in found)])
+
+def write_voices(board):
+    "Write the curves to the file of the board, further voices beside it; OSError, ValueError"
+    first, *others = voices_of(board)
+    save_curves(board.keep, first, board.features)
+    for i, cond in enumerate(others, 1): save_curves(voice_file(board.keep, i), cond, board.features)
+    for i in range(len(others) + 1, MAX_VOICES): voice_file(board.keep, i).unlink(missing_ok=True)
 
 # %% ../../nbs/80_control.draw.ipynb #c030c
 MAX_UPLOAD = 8_000_000          # bytes of a file or a recording
@@ -392,10 +417,72 @@ def drawn_widths(board, frames:int) -> dict:
         widths[name.name] = np.minimum(widths[k]*np.float32((note.high - note.low)/(name.high - name.low)), 1)
     return widths
 
+# %% ../../nbs/80_control.draw.ipynb #n8018002
+MAX_VOICES = 8
+
+def pack_voices(voices, features) -> bytes:
+    return b''.join(to_rows(c, features).astype('<f4').tobytes() for c in voices)
+
+def voices_of(board) -> list:
+    "The curves of all voices of a board, as long as those of the one that is drawn in"
+    n, cond = board.voice_count - 1, board.cond
+    rows = np.frombuffer(board.others, '<f4').reshape(n, len(board.lanes), -1) if n else []
+    made = [from_rows(r, board.features) for r in rows]
+    made = [c if c.frames == cond.frames else resample_curves(c, cond.frames) for c in made]
+    return [*made[:board.voice], cond, *made[board.voice:]]
+
+def voice_drawn_in(state:dict, voice:int) -> int:
+    "The voice that the page drew in; `voice` where it does not say so"
+    number = str(state.get('drawn_in', '')).partition('/')[0]
+    return int(number) if number in map(str, range(MAX_VOICES)) else voice
+
+def put_late_stroke(board, voice:int, data:bytes):
+    "Curves that were drawn in `voice`, before Python went on to another; of one that is removed they are dropped"
+    voices = voices_of(board)
+    drawn = from_rows(np.frombuffer(data, '<f4').reshape(len(board.lanes), -1), board.features)
+    if voice < len(voices): voices[voice] = resample_curves(drawn, board.cond.frames)
+    set_voices(board, voices, board.voice)
+    board.send_state('data')
+
+def set_voices(board, voices, voice:int=0):
+    "Put the curves `voices` on a board, number `voice` to be drawn in"
+    others = pack_voices([c for i, c in enumerate(voices) if i != voice], board.features)
+    with board.writing, board.hold_sync():
+        board.voice, board.voice_count, board.others, board.cond = voice, len(voices), others, voices[voice]
+    board.store()
+
+# %% ../../nbs/80_control.draw.ipynb #n8018003
+def choose_voice(board, content, buffers):
+    "Draw in another voice, in a new one where `index` is one too high, or do without the one that is drawn in"
+    voices, index = voices_of(board), content.get('index')
+    if content.get('remove') is True:
+        check(len(voices) > 1, "this is the only voice; add another before you remove it")
+        board.removed.append(voices.pop(board.voice))
+        return set_voices(board, voices, min(board.voice, len(voices) - 1))
+    good = type(index) is int and 0 <= index <= len(voices)
+    check(good, f"no voice {index!r:.40}; expected 0 to {len(voices)}")
+    check(index < MAX_VOICES, f"at most {MAX_VOICES} voices; remove one first")
+    if index == len(voices):
+        new = board.removed.pop() if board.removed else uncontrolled(board.cond.frames, board.features)
+        voices.append(resample_curves(new, board.cond.frames))
+    set_voices(board, voices, index)
+
+def fill_voices(board, data:bytes):
+    "The voices of a MIDI file on all voices of a board; locked curves stay as they are. ValueError"
+    old = voices_of(board)
+    found = voices_from_midi(data, len(old), board.seconds, board.rate, board.features)
+    found = [fit_frames(found.map(lambda v: v[i:i + 1]), c.frames) for i, c in enumerate(old)]
+    kept = [replace(new, local=new.local | {k: c[k] for k in board.locked}) for new, c in zip(found, old)]
+    set_voices(board, kept, board.voice)
+
 # %% ../../nbs/80_control.draw.ipynb #c031
 def open_file(board, content, buffers):
-    name = text_field(content, 'name')
-    given = curves_from_file(name, attached_bytes(buffers), board.seconds, board.rate, board.features, board.centred)
+    name, data, several = text_field(content, 'name'), attached_bytes(buffers), board.voice_count > 1
+    if several and has_suffix(name, MIDI_ENDINGS):
+        fill_voices(board, data)
+        return f'{name} fills the {board.voice_count} voices'
+    given = curves_from_file(name, data, board.seconds, board.rate, board.features, board.centred)
+    if several: given = fit_frames(given, board.cond.frames)
     board.cond = board.fit(with_locked(board, given))
     return f'{name} is what is drawn now'
 
@@ -430,7 +517,7 @@ def save_file(board, content, buffers):
 def answer_hello(board, content, buffers): board.send(dict(kind='hello'))
 
 REQUESTS = dict(hello=answer_hello, open=open_file, sound=follow_recording, preset=set_preset, length=set_length,
-                save=save_file, lock=lock_lanes, grid=set_grid, band=set_bands)
+                save=save_file, lock=lock_lanes, grid=set_grid, band=set_bands, voice=choose_voice)
 
 # %% ../../nbs/80_control.draw.ipynb #c031c
 def handle_request(board, content, buffers):
@@ -453,8 +540,9 @@ class Board(ValidatedState):
         super().__init__(rate=rate, lanes=lane_specs(features), presets=presets)
         if cond is not None and saved_curves_exist(keep):
             self.message = f"{keep} holds an earlier drawing; the first gesture here replaces it"
-        self.features, self.keep = features, Path(keep) if keep else None
+        self.features, self.keep, self.removed = features, Path(keep) if keep else None, []
         self.cond = initial_curves(cond, seconds, rate, keep, features)
+        if cond is None and saved_curves_exist(keep): read_further_voices(self)
         self.name = sha256(str(self.keep.absolute()).encode() if self.keep else self.data).hexdigest()[:16]
         self.longest = max(MAX_SECONDS, self.seconds)
         self.observe(self.store, 'data')
@@ -463,7 +551,7 @@ class Board(ValidatedState):
     def store(self, _=None):
         "Write the curves to the file `keep`, when there is one"
         if not self.keep: return
-        try: save_curves(self.keep, self.cond, self.features)
+        try: write_voices(self)
         except (OSError, ValueError) as e: self.say(f"the drawing cannot be kept in {self.keep} ({error_text(e)})")
 
     def put(self, feature:str, curve):
