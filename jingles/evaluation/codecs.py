@@ -300,7 +300,7 @@ class InverseSTFTCodec(PhaseDecoder):
         sound = self.sound(raw + size*torch.randn_like(raw), noise)
         return log_magnitudes(audio, self.floor), log_magnitudes(sound, self.floor), raw
 
-    def heard(self, logs): return logs      # what `forward` gives
+    def consistent_log_magnitudes(self, logs): return logs      # `forward` gives those of the sound
 
     def decode(self, x, n:int|None=None):
         "Sound `(b, n)` of latents `(b, channels, t)`, by the decoder's own phases"

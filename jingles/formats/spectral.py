@@ -168,9 +168,9 @@ class SpectralCodec(SpectralAutoencoder):
         check(n is None or 0 <= n <= longest, f"n={n} samples asked of {x.shape[-1]} frames; they hold {longest}")
         return sound_of_magnitudes(self.magnitudes(x).float(), self.n_iter)[:, :n].clamp(-1, 1)
 
-    def heard(self, logs) -> torch.Tensor:
-        """The log-magnitudes of the sound that is decoded from log-magnitudes `logs` `(b, 2 t, 641)`: no sound has the
-        spectrogram that a decoder means, and only one that a sound has is heard. Differentiable"""
+    def consistent_log_magnitudes(self, logs) -> torch.Tensor:
+        """The log-magnitudes of the sound that is decoded from log-magnitudes `logs`, both `(b, 2 t, 641)`: those of a
+        consistent STFT, the STFT of a sound (Le Roux et al. 2008), which `logs` need not be. Differentiable"""
         magnitudes = gate_silence(from_log_magnitudes(logs.clamp(max=6), self.floor))
         return log_magnitudes(sound_of_magnitudes(magnitudes, self.n_iter), self.floor)
 
@@ -186,7 +186,8 @@ def magnitude_loss(estimate, logs, floor:float=FLOOR) -> torch.Tensor:
     convergence of square roots"""
     weight = ((logs - math.log(floor))/2).clamp(0.25, 1)
     a, b = (0.5*estimate.clamp(max=6)).exp(), (0.5*logs).exp()
-    convergence = ((a - b).square().sum((1, 2))/(b.square().sum((1, 2)) + 1)).sqrt()
+    distance = torch.linalg.vector_norm(a - b, dim=(1, 2))          # its gradient is 0 where both are the same silence
+    convergence = distance/(b.square().sum((1, 2)) + 1).sqrt()
     level = (log_mel(estimate.clamp(max=6), floor) - log_mel(logs, floor)).abs().mean()
     return (weight*(estimate - logs).abs()).sum()/weight.sum() + level + convergence.mean()
 
@@ -286,12 +287,12 @@ def discriminator_loss(discriminator, estimate, logs) -> tuple:
 def finetuning_loss(tuning, audio, reconstruction:float=5., feature_matching:float=2.) -> torch.Tensor:
     "Loss of a `DecoderFinetuning` on `audio` `(b, n)`, `n` whole frames"
     logs, estimate, _ = tuning.codec(audio)
-    heard = tuning.codec.heard(estimate)
+    consistent = tuning.codec.consistent_log_magnitudes(estimate)
     i, j = torch.randint(8, ()).item(), torch.randint(16, ()).item()
-    shifted = [F.pad(x[:, i:, j:], (0, j)) for x in (heard, logs)]
+    shifted = [F.pad(x[:, i:, j:], (0, j)) for x in (consistent, logs)]
     own, score, features = map(sum, zip(*(discriminator_loss(d, *shifted) for d in tuning.discriminators)))
-    meant, sounding = (magnitude_loss(x, logs, tuning.codec.floor) for x in (estimate, heard))
-    return reconstruction/2*(meant + sounding) + own + score + feature_matching*features
+    distance = sum(magnitude_loss(x, logs, tuning.codec.floor) for x in (estimate, consistent))/2
+    return reconstruction*distance + own + score + feature_matching*features
 
 # %% ../../nbs/44_formats.spectral.ipynb #s021
 @torch.no_grad()
