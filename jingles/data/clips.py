@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from ..control.curves import STYLE_NAMES, centred_notes, melody_style, notes_to_curves
 from ..control.features import FROM_NOTES, PLAYED_BY, with_instruments
-from ..core import check, rng_for
+from ..core import Spec, check, rng_for
 from jingles.data.collection import (
     load_melody_cache, melody_cache_key, melody_min_hash, read_melodies, save_melody_cache, split_melodies,
     unpack_melody)
@@ -63,9 +63,8 @@ class PlayedClip(NamedTuple):
     soundfont: str
     instruments: tuple = PLAYED_BY.labels     # the choice that its instrument is from
 
-    def sound(self, seconds, **rate):
-        "`(n,)`; `rate` is the `sample_rate` of chapter 51's `synth`, or nothing for its own"
-        return synth(self.soundfont, **rate).render(self.melody, self.instrument, seconds, self.expression)
+    def sound(self, seconds, sample_rate:int=Spec.sample_rate):
+        return synth(self.soundfont, sample_rate).render(self.melody, self.instrument, seconds, self.expression)
 
     def curves(self, sound, frames, rate, centred=False):
         "The record of this clip but its sound: curves [c, frames], of `centred` frames or not, and its style [4]"

@@ -26,7 +26,7 @@ from .clips import MelodySource
 from .collection import VALID_SHARE
 from .records import shapes_of, shapes_or_none, write_shapes
 from .shards import (
-    clip_records, clips_per_shard, codebook_usage, curve_grid, finished_shard, mean_std, open_counted_shard,
+    RawAudio, clip_records, clips_per_shard, codebook_usage, curve_grid, finished_shard, mean_std, open_counted_shard,
     resolve_format, shards_of, stages_of)
 from ..workers import tick, worker_environment, worker_pool
 
@@ -70,10 +70,13 @@ class RenderTask(NamedTuple):
 
 # %% ../../nbs/58_data.export.ipynb #c065
 def render_sounds(clips, seconds:float, sample_rate:int) -> np.ndarray:
-    "The sounds `(b, n)` of clips of one class: as a batch, at the rate of raw audio, where the class can render one"
+    "The sounds `(b, n)` of clips of one class: as a batch, where the class can render one; ValueError"
     render_batch = getattr(clips[0], 'render_batch', None)
-    if render_batch: return render_batch(clips, seconds)
-    return np.stack([c.sound(seconds, sample_rate=sample_rate) for c in clips])
+    if not render_batch: return np.stack([c.sound(seconds, sample_rate) for c in clips])
+    own = RawAudio.spec.sample_rate
+    check(sample_rate == own, f"these clips are made at {own} Hz, and the format takes {sample_rate} Hz; export them as "
+                              "raw audio")
+    return render_batch(clips, seconds)
 
 def render_task(task:RenderTask) -> int:
     """Render the clips of a task once for each sample rate and write the missing shards that they belong to; returns

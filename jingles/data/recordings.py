@@ -23,7 +23,7 @@ from tqdm import tqdm
 from ..audio import SOUND_ENDINGS, read_blocks, check_finite, to_mono, open_soundfile, read_samples, resample
 from ..control.descriptors import delay_half_frame, descriptors
 from ..control.features import GM_INSTRUMENTS, PLAYED_BY, feature_set
-from ..core import check, rng_for
+from ..core import Spec, check, rng_for
 from .clips import MelodySource, PlayedClip, folder_name
 from .collection import group_by_shared, min_hash, split_groups
 from .records import checksum
@@ -255,7 +255,7 @@ class MeasuredClip(NamedTuple):
     played: PlayedClip
     features: str = 'descriptors'
 
-    def sound(self, seconds, **rate): return self.played.sound(seconds, **rate)
+    def sound(self, seconds, sample_rate:int=Spec.sample_rate): return self.played.sound(seconds, sample_rate)
     curves = RecordedClip.curves
 
 class ProgramSource(MelodySource):

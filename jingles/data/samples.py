@@ -17,7 +17,7 @@ import numpy as np
 from ..control.curves import STYLE_NAMES, frame_span, uncontrolled
 from ..control.descriptors import descriptors
 from ..control.features import PLAYED_BY, feature_set
-from ..core import check
+from ..core import Spec, check
 from .clips import MelodySource, PlayedClip, draw_clip, describe_soundfont
 from .export import read_manifest, size_parameters
 from .records import Records, read_shapes
@@ -39,7 +39,7 @@ class RenderedClip(NamedTuple):
     played: PlayedClip
     features: object     # the name of the feature set, or its rows
 
-    def sound(self, seconds, **rate): return self.played.sound(seconds, **rate)
+    def sound(self, seconds, sample_rate:int=Spec.sample_rate): return self.played.sound(seconds, sample_rate)
     def curves(self, sound, frames, rate, centred=False):
         check(not centred, "clips with notes are kept as raw audio, whose frames are not centred")
         features = feature_set(self.features)
