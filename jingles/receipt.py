@@ -8,7 +8,7 @@ __all__ = ['TOLERANCES', 'Heard', 'TimbreClassifier', 'load_timbre_classifier', 
            'rests_kept', 'onsets_kept', 'value_error', 'inside_tolerance', 'Receipt', 'mean_or_nan', 'asked_features',
            'make_receipt', 'complete_receipt', 'mismatches', 'stretches', 'receipt_lines', 'receipt_for', 'Best',
            'pick_best', 'best_of', 'mark_mismatches', 'failing_frames', 'keep_mask_following', 'redraw_failing',
-           'redraw_rounds', 'redraw_until', 'with_bands', 'generate_in_bands']
+           'needs_redraw', 'redraw_rounds', 'redraw_until', 'with_bands', 'generate_in_bands']
 
 # %% ../nbs/78_receipt.ipynb #r78daaadc
 import json
@@ -184,7 +184,7 @@ class Receipt(NamedTuple):
     shares: dict     # {what: 0..1}
     figures: dict    # {'loudness r': ..., 'velocity error [dB]': ...}, mean absolute errors in the feature's unit
     moments: dict    # {what: (t,)} in 75 frames a second: 1 follows, 0 does not, NaN nothing to compare
-    bands: tuple = ()  # those that were measured against a band, their share is the time inside it
+    bands: tuple = ()  # names of those measured against a band; their share is the time inside it
 
 def mean_or_nan(values) -> float:
     values = np.asarray(values, float)
@@ -322,18 +322,22 @@ def redraw_failing(model, cond:Cond, best:Best, n:int=8, seed:int=0, tolerance={
     return new if new.receipt.score > best.receipt.score else best
 
 # %% ../nbs/78_receipt.ipynb #r7854fead
+def needs_redraw(receipt:Receipt, target:float) -> bool:
+    "Is the score below `target`, and is there a stretch that fails? Not where nothing could be measured"
+    return receipt.score < target and bool(failing_frames(receipt).any())
+
 def redraw_rounds(model, cond:Cond, best:Best, target:float=0.95, rounds:int=MAX_REDRAWS, n:int=8, seed:int=1000,
                   **options):
-    """Yields what each round leaves, at least as good as the one before, until the score is `target`, nothing is left
+    """Yields the best after each round, at least as good as the one before, until the score is `target`, nothing is left
     to draw again, or after `rounds`; the rounds have the seeds `seed + n`, `seed + 2*n`, ...; `options` as for
     `redraw_failing`"""
     for k in range(1, rounds + 1):
-        if best.receipt.score >= target or not failing_frames(best.receipt).any(): return
+        if not needs_redraw(best.receipt, target): return
         best = redraw_failing(model, cond, best, n, seed + n*k, **options)
         yield best
 
 def redraw_until(model, cond:Cond, best:Best, *args, **options) -> list:
-    "`[best, ...]`: `best`, and what the rounds of `redraw_rounds` leave; arguments as for that"
+    "`best`, and the best after each round of `redraw_rounds`, a list; arguments as for that"
     return [best, *redraw_rounds(model, cond, best, *args, **options)]
 
 # %% ../nbs/78_receipt.ipynb #r78e31a64

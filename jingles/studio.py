@@ -4,32 +4,31 @@
 
 # %% auto #0
 __all__ = ['START_MODES', 'ACCEPTS', 'QUALITIES', 'CUSTOM', 'VISITOR', 'FILE_CHOICES', 'STYLE_SLIDERS', 'AS_DRAWN', 'CARD_IDS',
-           'SHIPPED_LOADED', 'KEPT_SETTINGS', 'MORPH_SHARES', 'STUDIO_REQUESTS', 'REDRAWN', 'Take', 'with_measured',
+           'SHIPPED_LOADED', 'KEPT_SETTINGS', 'MORPH_SHARES', 'STUDIO_REQUESTS', 'Take', 'with_measured',
            'receipt_of_best', 'take_receipt', 'take_mismatches', 'score_of', 'receipt_text', 'TakeRequest', 'StartMode',
            'generate_new', 'started_from', 'generate_variation', 'keep_region', 'keep_changes', 'inpaint_region',
-           'inpaint_changes', 'adapted', 'draw_sounds', 'make_take', 'best_of_batch', 'make_best', 'make_voices',
-           'Option', 'accept_number', 'accept_optional', 'accept_switch', 'accept_choice', 'accept_region',
-           'accept_name', 'accept_several', 'Quality', 'quality_steps', 'quality_of', 'Limits', 'most_steps',
-           'toolbar_options', 'start_options', 'follow_options', 'sampling_rows', 'style_options',
-           'combination_options', 'can_sample', 'instrument_options', 'studio_options', 'under', 'described',
-           'sampling_options', 'requested_style', 'combinations', 'combination_count', 'at_level', 'Card',
-           'take_recipe', 'asked_of_best', 'recipe_at_level', 'rate_of_take', 'made_by', 'file_bytes', 'midi_bytes',
-           'curves_for', 'take_picture', 'StudioState', 'set_status', 'Studio', 'offer', 'shipped_model', 'known_name',
-           'model_option', 'load_named', 'board_layout', 'curves_for_model', 'remember_curves', 'with_remembered',
-           'curves_for_board', 'change_board', 'use_model', 'choose_model', 'take_drawing', 'on_hello', 'on_drawn',
-           'ModelLoader', 'request_model', 'step_range', 'change_settings', 'publish', 'card_of', 'show_take',
-           'morphed_towards', 'played_wav', 'asked_card', 'on_set', 'on_generate', 'on_cancel', 'on_keep', 'on_redo',
-           'own_take', 'on_begin', 'on_compare', 'on_swap', 'card_file', 'take_files', 'file_ending', 'on_instrument',
-           'on_save_all', 'on_show', 'on_fetch', 'free_presets', 'start_take', 'count_takes', 'drawings',
-           'takes_voices', 'drawn_voices', 'drawn_curves', 'frames_of_request', 'GenerationPlan', 'steps_of_batch',
-           'seeds_of_takes', 'plan_generation', 'takes_folder', 'stored_take', 'restored_card', 'store_card',
-           'store_takes', 'restore_takes', 'measure_restored', 'Cancelled', 'update_takes', 'progress_callback',
-           'features_of_take', 'measure_takes', 'redrawn_take', 'replace_take', 'redraw_card', 'draw_take',
-           'generate_takes', 'try_lock', 'shared_turn', 'run_worker', 'start_work', 'start_generation',
-           'InstrumentPlan', 'chosen_grid', 'drawn_player', 'plan_instrument', 'zip_folder', 'send_instrument',
-           'LiveRequest', 'live_request', 'request_live', 'LatestRequest', 'same_curves', 'same_widths', 'live_base',
-           'changed_from', 'live_take', 'preview_options', 'show_preview', 'add_live_take', 'Live', 'draw_live',
-           'return_to', 'start_live', 'stop_live']
+           'inpaint_changes', 'adapted_take_request', 'draw_sounds', 'make_take', 'make_best', 'make_voices', 'Option',
+           'accept_number', 'accept_optional', 'accept_switch', 'accept_choice', 'accept_region', 'accept_name',
+           'accept_several', 'Quality', 'quality_steps', 'quality_of', 'Limits', 'most_steps', 'toolbar_options',
+           'start_options', 'follow_options', 'sampling_rows', 'style_options', 'combination_options', 'can_sample',
+           'instrument_options', 'studio_options', 'under', 'described', 'sampling_options', 'requested_style',
+           'combinations', 'combination_count', 'at_level', 'Card', 'take_recipe', 'batch_request', 'recipe_at_level',
+           'rate_of_take', 'made_by', 'file_bytes', 'midi_bytes', 'curves_for', 'take_picture', 'StudioState',
+           'set_status', 'Studio', 'offer', 'shipped_model', 'known_name', 'model_option', 'load_named', 'board_layout',
+           'curves_for_model', 'remember_curves', 'with_remembered', 'curves_for_board', 'change_board', 'use_model',
+           'choose_model', 'take_drawing', 'on_hello', 'on_drawn', 'ModelLoader', 'request_model', 'step_range',
+           'change_settings', 'publish', 'card_of', 'show_take', 'morphed_towards', 'played_wav', 'asked_card',
+           'on_set', 'on_generate', 'on_cancel', 'on_keep', 'on_redo', 'own_take', 'on_begin', 'on_compare', 'on_swap',
+           'zip_bytes', 'card_file', 'card_download', 'on_instrument', 'on_save_all', 'on_show', 'on_fetch',
+           'free_presets', 'start_take', 'count_takes', 'most_draws', 'allows_voices', 'drawn_voices', 'drawn_curves',
+           'frames_of_request', 'GenerationPlan', 'steps_of_batch', 'seeds_of_takes', 'plan_generation', 'takes_folder',
+           'stored_take', 'restored_card', 'store_card', 'store_takes', 'restore_takes', 'measure_restored',
+           'Cancelled', 'update_takes', 'progress_callback', 'features_of_take', 'measure_takes', 'redrawn_take',
+           'replace_take', 'redraw_card', 'draw_take', 'generate_takes', 'try_lock', 'shared_turn', 'run_worker',
+           'start_work', 'start_generation', 'InstrumentPlan', 'chosen_grid', 'drawn_player', 'plan_instrument',
+           'zip_folder', 'send_instrument', 'LiveRequest', 'live_request', 'request_live', 'LatestRequest',
+           'same_curves', 'same_widths', 'live_base', 'changed_from', 'live_take', 'preview_options', 'show_preview',
+           'add_live_take', 'Live', 'draw_live', 'return_to', 'start_live', 'stop_live']
 
 # %% ../nbs/89_studio.ipynb #st003
 import io, math, os, tempfile, threading, zipfile
@@ -85,7 +84,7 @@ class Take(NamedTuple):
     recipe: dict|None = None       # of one that was read from its file
     receipt: object = None         # how it follows its curves, by chapter 78
     stems: np.ndarray|None = None  # (k, n): of a mix, each voice as it is in it
-    found: tuple = ()              # the `Best` of several that it was, and what each round of redrawing left
+    bests: tuple = ()              # `Best` of its candidates, and the best after each round of redrawing
 
     @property
     def generated(self): return bool(self.made or self.recipe)
@@ -117,7 +116,7 @@ def with_measured(take:Take, features=None) -> Take:
 
 def receipt_of_best(take:Take):
     "The receipt that a take was chosen by; None where there is none of this sound"
-    return take.found[-1].receipt if take.found and take.found[-1].wav is take.wav else None
+    return take.bests[-1].receipt if take.bests and take.bests[-1].wav is take.wav else None
 
 def take_receipt(take:Take, features):
     "How a take follows its curves, by chapter 78; None where the packages that measure it are not installed"
@@ -165,7 +164,7 @@ class StartMode(NamedTuple):
     share: object = lambda request: 1.     # of the sampler's steps
     keep: object = lambda request, rate: ()    # what of the old take stays, for each frame
     loop: bool = False
-    whole: bool = True        # may any stretch of it be redrawn?
+    redrawable: bool = True   # may any stretch of it be redrawn?
 
 # %% ../nbs/89_studio.ipynb #st008
 def generate_new(model, request, **how): return generate(model, request.cond, **how)
@@ -189,14 +188,15 @@ START_MODES = dict(
     new=StartMode('scratch', generate_new, old=False),
     varied=StartMode('shown take: vary it', generate_variation, ('varied',), share=lambda request: request.strength),
     region=StartMode('shown take: redo a region', inpaint_region, ('region redone',), keep=keep_region,
-                     whole=False),
+                     redrawable=False),
     changed=StartMode('shown take: redo what changed', inpaint_changes, ('changes redone',),
-                      keep=keep_changes, whole=False),
-    loop=StartMode('scratch: a seamless loop', generate_new, ('loop',), old=False, loop=True, whole=False))
+                      keep=keep_changes, redrawable=False),
+    loop=StartMode('scratch: a seamless loop', generate_new, ('loop',), old=False, loop=True,
+                   redrawable=False))
 
 # %% ../nbs/89_studio.ipynb #st009
-def adapted(model, request:TakeRequest, mode:StartMode, seed:int, how:dict) -> tuple:
-    "The model, curves and options of `generate` for a loop, or for bands; as for a recipe (chapter 85)"
+def adapted_take_request(model, request:TakeRequest, mode:StartMode, seed:int, how:dict) -> tuple:
+    "The model, the curves and the options of `generate` for a loop, or for bands: chapter 85's `adapted_request`"
     loop = (request.seconds or request.cond.frames/model.spec.curve_rate) if mode.loop else None
     return adapted_request(model, SoundRequest(request.cond, seed, options=how, loop=loop, widths=request.widths))
 
@@ -204,7 +204,7 @@ def draw_sounds(model, request:TakeRequest, start:str, seed:int, count:int=1, **
     "Sounds `(count, n)`, one batch with the seeds from `seed` on; `start` and `how` as for `make_take`; ValueError"
     mode = START_MODES[start]
     check(request.old is not None or not mode.old, "there is no take to start from yet; generate a new one first")
-    model, cond, how = adapted(model, request, mode, seed, how)
+    model, cond, how = adapted_take_request(model, request, mode, seed, how)
     return mode.draw(model, request._replace(cond=cat_conds([cond]*count)), **how)
 
 def make_take(model, request:TakeRequest, start:str, seed:int, **how) -> Take:
@@ -214,23 +214,18 @@ def make_take(model, request:TakeRequest, start:str, seed:int, **how) -> Take:
     return Take(wav, request.cond, seed, rate, words, made=(start, request, how))
 
 # %% ../nbs/89_studio.ipynb #st009b
-def best_of_batch():
-    "Chapter 78's `pick_best`; ValueError where the packages that it measures with are not installed"
+def make_best(model, request:TakeRequest, start:str, seed:int, candidates:int=1, **how) -> Take:
+    """The take that follows its curves best of so many `candidates`, one batch with the seeds from `seed` on; with its
+    receipt. ValueError, also where the packages that measure it are not installed"""
     try: from jingles.receipt import pick_best
     except ModuleNotFoundError as e:
         raise ValueError(f"Best of and Until measure each candidate, and for that the package {e.name} is missing; "
                          "pip install 'jingles[train]', or set Best of to 1") from None
-    return pick_best
-
-def make_best(model, request:TakeRequest, start:str, seed:int, candidates:int=1, **how) -> Take:
-    """The take that follows its curves best of so many `candidates`, with its receipt: one batch, which has the next
-    seeds. ValueError"""
-    pick_best = best_of_batch()
     sounds = draw_sounds(model, request, start, seed, candidates, **how)
     best = pick_best(model, sounds, request.cond, seed, request.widths)
     words = (*request.words, *START_MODES[start].words)
     return Take(best.wav, request.cond, best.seed, model.spec.sample_rate, words, made=(start, request, how),
-                receipt=best.receipt, found=(best,))
+                receipt=best.receipt, bests=(best,))
 
 # %% ../nbs/89_studio.ipynb #n8918002
 def make_voices(model, request:TakeRequest, start:str, seed:int, **how) -> Take:
@@ -485,8 +480,8 @@ class Card:
 
 # %% ../nbs/89_studio.ipynb #st031
 def take_recipe(model, take:Take, level:float|None=None, name:str='own', item:int=0) -> dict|None:
-    """The recipe of a take (chapter 85), that of the take it started from within; of a mix with `item` that of its so
-    manyth voice. None for one that was not made here"""
+    """The recipe of a take (chapter 85), that of the take it started from within; of a mix with
+    `item` that of its voice of this number, from 1. None for one that was not made here"""
     if take.recipe: return recipe_at_level(take, level)
     if not take.made: return None
     (start, request, how), (model, name) = take.made, take.by or (model, name)
@@ -500,12 +495,12 @@ def take_recipe(model, take:Take, level:float|None=None, name:str='own', item:in
     loop = dict(loop=seconds) if mode.loop else {}
     cond = request.cond if take.voices else take.cond
     asked = SoundRequest(cond, take.seed, 1, item, options, init, widths=take.widths, voices=take.voices, **loop)
-    if take.found: asked = best_request(model, asked_of_best(asked, take.found[0]), take.found, name, settings)
+    if take.bests: asked = best_request(model, batch_request(asked, take.bests[0]), take.bests, name, settings)
     wav = take.stems[item - 1] if item else at_level(take, level)
     return make_recipe(model, asked._replace(loudness=level), wav, name, settings)
 
-def asked_of_best(request:SoundRequest, best) -> SoundRequest:
-    "The `request` of the batch that `best` was the best of"
+def batch_request(request:SoundRequest, best) -> SoundRequest:
+    "`request` for the whole batch that `best` was chosen from"
     return request._replace(seed=best.seed - int(np.argmax(best.scores)), variations=len(best.scores))
 
 # %% ../nbs/89_studio.ipynb #d20648f1
@@ -913,38 +908,40 @@ def on_swap(studio, content, buffers):
     studio.show_take(other.take)
 
 # %% ../nbs/89_studio.ipynb #6f474679
+def zip_bytes(files:dict) -> bytes:
+    "The files `{name: bytes}` as a ZIP archive"
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, 'w', zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items(): archive.writestr(name, data)
+    return buffer.getvalue()
+
 def card_file(studio, card) -> bytes:
     "The sound file of a card, with its recipe"
     _, ending, encoding = FILE_CHOICES[studio.settings['save_as']]
     recipe = take_recipe(studio.model, card.take, card.level, studio.model_name)
     return file_bytes(card.wav, card.take.sample_rate, recipe, encoding, ending)
 
-def take_files(studio, card) -> tuple:
+def card_download(studio, card) -> tuple:
     "Name and bytes of what is downloaded of a card: its sound file, or of a mix an archive with its voices, too"
     take, name = card.take, card.take.name
-    if take.stems is None: return f'{name}{file_ending(studio)}', card_file(studio, card)
-    buffer, (_, ending, encoding) = io.BytesIO(), FILE_CHOICES[studio.settings['save_as']]
-    with zipfile.ZipFile(buffer, 'w', zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(f'{name}-mix{ending}', card_file(studio, card))
-        for i, wav in enumerate(take.stems, 1):
-            recipe = take_recipe(studio.model, take, card.level, studio.model_name, i)
-            archive.writestr(f'{name}-voice{i}{ending}', file_bytes(wav, take.sample_rate, recipe, encoding, ending))
-    return f'{name}.zip', buffer.getvalue()
-
-def file_ending(studio) -> str: return FILE_CHOICES[studio.settings['save_as']][1]
+    _, ending, encoding = FILE_CHOICES[studio.settings['save_as']]
+    if take.stems is None: return f'{name}{ending}', card_file(studio, card)
+    files = {f'{name}-mix{ending}': card_file(studio, card)}
+    for i, wav in enumerate(take.stems, 1):
+        recipe = take_recipe(studio.model, take, card.level, studio.model_name, i)
+        files[f'{name}-voice{i}{ending}'] = file_bytes(wav, take.sample_rate, recipe, encoding, ending)
+    return f'{name}.zip', zip_bytes(files)
 
 def on_instrument(studio, content, buffers): start_work(studio, partial(plan_instrument, studio), send_instrument)
 
 def on_save_all(studio, content, buffers):
     check(studio.cards, "there are no takes to save yet")
-    buffer, names = io.BytesIO(), set()
-    with zipfile.ZipFile(buffer, 'w', zipfile.ZIP_DEFLATED) as archive:
-        for card in reversed(studio.cards):
-            name = card.take.name if card.take.name not in names else f'{card.take.name}-{card.id}'
-            names.add(name)
-            archive.writestr(f'{name}{file_ending(studio)}', card_file(studio, card))
-    studio.send(dict(kind='file', name='takes.zip'), [buffer.getvalue()])
-    return f'{len(names)} takes are downloaded'
+    files, ending = {}, FILE_CHOICES[studio.settings['save_as']][1]
+    for card in reversed(studio.cards):
+        name = card.take.name if f'{card.take.name}{ending}' not in files else f'{card.take.name}-{card.id}'
+        files[f'{name}{ending}'] = card_file(studio, card)
+    studio.send(dict(kind='file', name='takes.zip'), [zip_bytes(files)])
+    return f'{len(files)} takes are downloaded'
 
 # %% ../nbs/89_studio.ipynb #st041
 def on_show(studio, content, buffers):
@@ -962,7 +959,7 @@ def on_fetch(studio, content, buffers):
         notes = midi_bytes(card.take, studio.model, studio.grid['bpm'])
         about, parts = dict(name=f'{card.take.name}.mid'), [notes]
     else:
-        name, data = take_files(studio, card)
+        name, data = card_download(studio, card)
         about, parts = dict(name=name), [data]
     studio.send(dict(kind='take', part=part, id=card.id) | about, parts)
 
@@ -985,10 +982,10 @@ def count_takes(studio, **instead) -> int:
     "How many takes the settings ask for; ValueError when that, or another number, is more than may be"
     s, most, kept = studio.settings | instead, studio.limits, sum(card.keep for card in studio.cards)
     wanted = combination_count(free_presets(studio))*s['variations']
-    sounds = wanted*s['best_of']*drawings(s)*studio.voice_count
+    sounds = wanted*s['best_of']*most_draws(s)*studio.voice_count
     check(sounds <= most.takes, f"{sounds} sounds at once; at most {most.takes}, so choose fewer combinations, "
                                 "variations or candidates")
-    check(studio.voice_count == 1 or takes_voices(s, wanted), "several voices are made from scratch, one take of each "
+    check(studio.voice_count == 1 or allows_voices(s, wanted), "several voices are made from scratch, one take of each "
           "seed: set Source to scratch, Best of to 1, Until off, and combine no presets; or remove voices")
     check(studio.seconds <= most.seconds,
           f"{studio.seconds:.3g} s; at most {most.seconds:g} s can be made here, so shorten the curves")
@@ -996,17 +993,17 @@ def count_takes(studio, **instead) -> int:
           f"{kept} takes are kept and {wanted} more wanted; {most.panel} have room, so do without some")
     return wanted
 
-def drawings(settings:dict) -> int:
+def most_draws(settings:dict) -> int:
     "How often a take is drawn at most: once, and once more for each round of redrawing"
     return 1 if settings['until'] is None else 1 + MAX_REDRAWS
 
-def takes_voices(settings:dict, wanted:int) -> bool:
+def allows_voices(settings:dict, wanted:int) -> bool:
     "Do the settings, which ask for so many takes, go with several voices?"
     single = settings['best_of'] == 1 and settings['until'] is None and wanted == settings['variations']
     return single and not START_MODES[settings['start']].old
 
 def drawn_voices(studio) -> Cond:
-    "The curves of all voices on the board, one after the other, as `drawn_curves`"
+    "The curves of all voices on the board, a batch; each as by `drawn_curves`"
     return cat_conds([drawn_curves(studio, cond) for cond in voices_of(studio)])
 
 def drawn_curves(studio, cond:Cond|None=None) -> Cond:
@@ -1039,7 +1036,8 @@ def steps_of_batch(model, cond:Cond, count:int, steps:int, share:float=1.) -> in
     return len(batch_slices(model, model.frames(cond), count))*model.paradigm.count(steps, share)
 
 def seeds_of_takes(settings:dict, voices:int=1) -> range:
-    "The first seed of each take; each has as many as it has candidates, and once as many for each round of redrawing"
+    """The first seed of each take. A take has a seed for each candidate or voice; with *Until* so many again for each
+    round of redrawing, the first of which leaves out as many (`redraw_rounds` adds them before it begins)"""
     each = settings['best_of']*(1 if settings['until'] is None else 2 + MAX_REDRAWS)*voices
     return range(settings['seed'], settings['seed'] + settings['variations']*each, each)
 
@@ -1050,18 +1048,18 @@ def plan_generation(studio, **instead) -> GenerationPlan:
     wanted, drawn = count_takes(studio, **instead), drawn_voices(studio)
     mode, voices = START_MODES[s['start']], studio.voice_count
     seeds, n = seeds_of_takes(s, voices), s['best_of']
-    fits = s['until'] is None or mode.whole
+    fits = s['until'] is None or mode.redrawable
     check(fits, "Until may redraw any stretch of a take; turn it off, or choose another Source")
     request = TakeRequest(drawn, start_take(studio), s['strength'], tuple(s['region']), seconds=studio.seconds,
                           voices=voices if voices > 1 else 0,
                           widths=drawn_widths(studio, frames_of_request(model, drawn, studio.seconds, mode)))
     combined = combinations(drawn, free_presets(studio), studio.rate, model.features)
-    steps, again = (steps_of_batch(model, drawn, n*voices, s['steps'], share) for share in (mode.share(request), 1.))
+    steps, redraw_steps = (steps_of_batch(model, drawn, n*voices, s['steps'], k) for k in (mode.share(request), 1.))
     if s['new_seed']: studio.set(seed=min(seeds.stop, studio.rows_of_settings['seed'].high))
     requests = ((request._replace(cond=cond, words=words), seed) for words, cond in combined for seed in seeds)
     level, by = -16. if s['level'] and voices == 1 else None, (model, studio.model_name)
-    return GenerationPlan(wanted, n, requests, s['start'], sampling_options(model, s), level, wanted*steps, again, by,
-                          s['until'])
+    return GenerationPlan(wanted, n, requests, s['start'], sampling_options(model, s), level, wanted*steps,
+                          redraw_steps, by, s['until'])
 
 # %% ../nbs/89_studio.ipynb #29d3a071
 def takes_folder(keep, takes, limits) -> TakeFolder|None:
@@ -1162,13 +1160,11 @@ def measure_takes(studio, cards):
         publish(studio)
 
 # %% ../nbs/89_studio.ipynb #n8900103
-REDRAWN = 'redrawn'     # in the name of a take
-
 def redrawn_take(take:Take, best) -> Take:
-    "The take after another round of redrawing, which left `best`"
-    new, found = best is not take.found[-1], (*take.found, best)
-    words = (*take.words, REDRAWN) if new and REDRAWN not in take.words else take.words
-    return take._replace(wav=best.wav, receipt=best.receipt, found=found, words=words)
+    "The take after a round of redrawing, after which `best` is the best"
+    new = best is not take.bests[-1] and 'redrawn' not in take.words
+    words = (*take.words, *(['redrawn'] if new else []))
+    return take._replace(wav=best.wav, receipt=best.receipt, bests=(*take.bests, best), words=words)
 
 def replace_take(studio, card, take:Take):
     "Put `take` in the place of the one on `card`"
@@ -1179,17 +1175,17 @@ def replace_take(studio, card, take:Take):
 def redraw_card(studio, card, plan:GenerationPlan, seed:int):
     "Redraw what does not follow in the take on `card`, until it follows as the plan asks; `Cancelled`"
     if plan.until is None: return
-    from jingles.receipt import failing_frames, redraw_rounds
+    from jingles.receipt import needs_redraw, redraw_rounds
     def say(k):
         receipt = card.take.receipt
-        if k > MAX_REDRAWS or receipt.score >= plan.until or not failing_frames(receipt).any(): return
+        if k > MAX_REDRAWS or not needs_redraw(receipt, plan.until): return
         about = f'{receipt.score:.3f}, wanted {plan.until:.2f}'
         set_status(studio, 'generating', f'redrawing, round {k} of {MAX_REDRAWS}: {about}')
     how = plan.how | dict(progress=progress_callback(studio, plan.redraw_steps), n=plan.candidates)
     take, n = card.take, plan.candidates
-    model, _, how = adapted(plan.by[0], take.made[1], START_MODES[plan.start], seed + n, how)
+    model, _, how = adapted_take_request(plan.by[0], take.made[1], START_MODES[plan.start], seed + n, how)
     say(1)
-    rounds = redraw_rounds(model, take.cond, take.found[0], plan.until, tolerance=take.widths, **how)
+    rounds = redraw_rounds(model, take.cond, take.bests[0], plan.until, tolerance=take.widths, **how)
     for k, best in enumerate(rounds, 2):
         replace_take(studio, card, redrawn_take(card.take, best))
         say(k)
@@ -1310,10 +1306,8 @@ def plan_instrument(studio) -> InstrumentPlan:
 
 def zip_folder(folder) -> bytes:
     "The files of a folder as a ZIP archive"
-    buffer, files = io.BytesIO(), sorted(path for path in Path(folder).rglob('*') if path.is_file())
-    with zipfile.ZipFile(buffer, 'w', zipfile.ZIP_DEFLATED) as archive:
-        for path in files: archive.write(path, path.relative_to(folder))
-    return buffer.getvalue()
+    files = sorted(path for path in Path(folder).rglob('*') if path.is_file())
+    return zip_bytes({str(path.relative_to(folder)): path.read_bytes() for path in files})
 
 def send_instrument(studio, plan:InstrumentPlan):
     "Sample an instrument and send it to the page; ValueError, `Cancelled`"

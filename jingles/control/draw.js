@@ -153,24 +153,24 @@ function toggleLock(s, lane) {          // with all lanes that go with it; Pytho
 
 function tellLocked(s, lane) { s.say(`${lane.label} is locked; click the padlock beside its name, or press L, to change it`); }
 
-// ---- bands: how far a take may go from a curve. `s.bands` is {feature: half the width of its band, frame by frame}, over the whole
+// ---- bands: how far a take may go from a curve. `s.widths` is {feature: half the width of its band, frame by frame}, over the whole
 // length whatever their number; the objects in it are never changed, so that what can be undone keeps the old ones
 
-const narrow = (lane) => lane.kind === "notes" ? .5 / lane.steps : .05;        // of what was not said yet in a lane that has a band
+const leastWidth = (lane) => lane.kind === "notes" ? .5 / lane.steps : .05;    // where none is drawn yet in a lane that has a band, and a step of the keyboard
 const banded = (lane) => lane.kind !== "gate";
-const widthsOf = (s, lane) => s.bands[featureOf(lane)];
+const widthsOf = (s, lane) => s.widths[featureOf(lane)];
 
 export function widthAt(s, lane, f) {
   const w = widthsOf(s, lane);
-  return w ? w[Math.min(w.length - 1, Math.floor((f + .5) * w.length / s.frames))] : narrow(lane);
+  return w ? w[Math.min(w.length - 1, Math.floor((f + .5) * w.length / s.frames))] : leastWidth(lane);
 }
 
 export function setWidths(s, lane, from, to, width) {   // `width(f)` from the frame `from` up to `to`
   const now = Array.from({ length: s.frames }, (_, f) => +(f >= from && f < to ? clamp(width(f), 0, 1) : widthAt(s, lane, f)).toFixed(4));
-  s.bands = { ...s.bands, [featureOf(lane)]: now };
+  s.widths = { ...s.widths, [featureOf(lane)]: now };
 }
 
-export function endBand(s, lane) { const { [featureOf(lane)]: _, ...others } = s.bands; s.bands = others; }
+export function endBand(s, lane) { const { [featureOf(lane)]: _, ...others } = s.widths; s.widths = others; }
 
 function bandStroke(s, lane, from, to) { // the pointer says how far from the curve; around it, or in all of what is selected
   const reach = Math.max(1, Math.round(s.rate / 20)), [a, b] = from.f <= to.f ? [from, to] : [to, from], inRegion = s.region?.lanes.includes(lane.label) && to.f >= s.region.from && to.f < s.region.to;
@@ -181,35 +181,35 @@ function bandStroke(s, lane, from, to) { // the pointer says how far from the cu
 }
 
 function changeBands(s, act) {          // one thing that can be undone
-  const before = s.bands;
+  const before = s.widths;
   act();
-  if (s.bands !== before) { remember(s, undefined, before); tellBands(s); refresh(s); }
+  if (s.widths !== before) { remember(s, undefined, before); tellBands(s); refresh(s); }
 }
 
 function tellBands(s) {
   if (s.listens !== HEARD || s.model.get("lasting")) layBands(s);
-  ask(s, { kind: "band", widths: s.bands });
+  ask(s, { kind: "band", widths: s.widths });
 }
 
 const bandShelf = (s) => `${shelf(s)}:bands`;
-function layBands(s) { try { localStorage.setItem(bandShelf(s), JSON.stringify(s.bands)); } catch { /* as for the curves */ } }
+function layBands(s) { try { localStorage.setItem(bandShelf(s), JSON.stringify(s.widths)); } catch { /* as for the curves */ } }
 
-export function fitBands(s, bands) {    // can that be bands of this board?
-  return bands && typeof bands === "object" && Object.entries(bands).every(([k, w]) => s.lanes.some((l) => featureOf(l) === k) && Array.isArray(w) && w.length && w.every((v) => v >= 0 && v <= 1));
+export function fitBands(s, widths) {    // can that be bands of this board?
+  return widths && typeof widths === "object" && Object.entries(widths).every(([k, w]) => s.lanes.some((l) => featureOf(l) === k) && Array.isArray(w) && w.length && w.every((v) => v >= 0 && v <= 1));
 }
 
 function takeUpBands(s) {
-  let bands = null;
-  try { bands = JSON.parse(localStorage.getItem(bandShelf(s))); if (!s.model.get("lasting")) localStorage.removeItem(bandShelf(s)); } catch { return; }
-  if (fitBands(s, bands) && JSON.stringify(bands) !== JSON.stringify(s.bands)) changeBands(s, () => { s.bands = bands; });
+  let widths = null;
+  try { widths = JSON.parse(localStorage.getItem(bandShelf(s))); if (!s.model.get("lasting")) localStorage.removeItem(bandShelf(s)); } catch { return; }
+  if (fitBands(s, widths) && JSON.stringify(widths) !== JSON.stringify(s.widths)) changeBands(s, () => { s.widths = widths; });
 }
 
 function heardBands(s) {                // Python has them; a gesture that is under way is told at its end
-  const bands = s.model.get("widths") || {};
-  if (!s.drag && JSON.stringify(bands) !== JSON.stringify(s.bands)) { s.bands = bands; refresh(s); }
+  const widths = s.model.get("widths") || {};
+  if (!s.drag && JSON.stringify(widths) !== JSON.stringify(s.widths)) { s.widths = widths; refresh(s); }
 }
 
-const wide = (lane, w) => lane.kind === "notes" ? `${+(w * lane.steps).toFixed(1)} st` : `${Math.round(100 * w)} %`;
+const widthText = (lane, w) => lane.kind === "notes" ? `${+(w * lane.steps).toFixed(1)} st` : `${Math.round(100 * w)} %`;
 const BAND_WIDTHS = { notes: { "± ½ semitone": .5, "± 1 semitone": 1, "± 3 semitones": 3, "± 1 octave": 12 }, level: { "± 5 %": .05, "± 10 %": .1, "± 20 %": .2, "± 40 %": .4 } };
 const NO_BAND = "no band";
 
@@ -225,8 +225,8 @@ function bandMenu(s) {                  // a width for the whole length, or for 
 function widen(s, lane, by, from, to) { // with the keyboard
   if (isLocked(s, lane)) { tellLocked(s, lane); return; }
   if (!banded(lane)) { s.say(`${lane.label} is on or off; it has no band`); return; }
-  const [a, b] = s.region?.lanes.includes(lane.label) ? [s.region.from, s.region.to] : [from, to], d = lane.kind === "notes" ? .5 / lane.steps : .05;
-  changeBands(s, () => setWidths(s, lane, a, b, (f) => Math.max(0, widthAt(s, lane, f) + by * d)));
+  const [a, b] = s.region?.lanes.includes(lane.label) ? [s.region.from, s.region.to] : [from, to];
+  changeBands(s, () => setWidths(s, lane, a, b, (f) => widthAt(s, lane, f) + by * leastWidth(lane)));
 }
 
 // ---- the grid of the tempo: a beat is a quarter note, four are a bar, and the first begins at 0
@@ -448,16 +448,16 @@ function pinched(s, one, two, frameOf) { // what the fingers hold stays under th
 }
 
 export function endGesture(s) {         // what it has drawn stays
-  const { before, bands } = s.drag || {};
+  const { before, widths } = s.drag || {};
   s.drag = null;
-  if (bands && bands !== s.bands) { remember(s, undefined, bands); tellBands(s); }
+  if (widths && widths !== s.widths) { remember(s, undefined, widths); tellBands(s); }
   if (before && !same(before, s.values)) { remember(s, before); commit(s); }
 }
 
 function abandon(s) {                   // the gesture that is under way was none
   const drag = s.drag;
   if (!drag) return;
-  s.drag = null; s.values = drag.before; s.bands = drag.bands;
+  s.drag = null; s.values = drag.before; s.widths = drag.widths;
   if (s.tool === "select") setRegion(s, drag.region);
   if (!same(s.told, s.values)) commit(s); else repaint(s);
 }
@@ -587,15 +587,15 @@ function paintBehind(s, ctx, box) {     // the other voices, faint
 
 const paintMeasured = (s, ctx, c, box) => trace(s, ctx, box, s.measured, c.ink, 1.2);          // what was heard in the result, thin over what was asked for
 
-function trace(s, ctx, box, heard, colour, width, there = (v) => v >= 0) {
-  const frames = heard.length / s.lanes.length;
+function trace(s, ctx, box, values, colour, width, drawn = (v) => v >= 0) {
+  const frames = values.length / s.lanes.length;
   if (!frames) return;
   ctx.strokeStyle = colour; ctx.lineWidth = width; ctx.beginPath();
   let last = NaN;
   for (let f = 0; f < frames; f++) {
-    const v = heard[box.lane.row * frames + f], x = xOf(s, f * s.frames / frames), next = xOf(s, (f + 1) * s.frames / frames);
+    const v = values[box.lane.row * frames + f], x = xOf(s, f * s.frames / frames), next = xOf(s, (f + 1) * s.frames / frames);
     const y = yOf(s, box, v);
-    if (!there(v, f) || !seen(box, y)) { last = NaN; continue; }
+    if (!drawn(v, f) || !seen(box, y)) { last = NaN; continue; }
     if (Number.isNaN(last) || (box.lane.kind === "notes" && Math.abs(last - v) * box.lane.steps > .7)) ctx.moveTo(x, y); else ctx.lineTo(x, y);
     ctx.lineTo(next, y); last = v;
   }
@@ -750,7 +750,7 @@ function answered(s) {
 
 const same = (a, b) => a.length === b.length && a.every((v, i) => v === b[i]);
 
-function remember(s, old = s.values.slice(), bands = s.bands) { old.bands = bands; s.past.push(old); s.future = []; if (s.past.length > 200) s.past.shift(); }
+function remember(s, old = s.values.slice(), widths = s.widths) { old.widths = widths; s.past.push(old); s.future = []; if (s.past.length > 200) s.past.shift(); }
 
 function take(s, values) {              // other curves, perhaps of another length; a gesture that is under way ends, and the cursor stays on the board
   const before = s.frames;
@@ -794,10 +794,10 @@ function commit(s) {                    // tell Python, at the end of a gesture
 
 function step(s, from, to) {            // undo: from past to future; redo: the other way
   if (!from.length) return;
-  const now = s.drag ? s.drag.before : s.values, then = from.pop(), bands = s.drag ? s.drag.bands : s.bands;
-  now.bands = bands; to.push(now); take(s, then); s.bands = then.bands || bands;
+  const now = s.drag ? s.drag.before : s.values, then = from.pop(), widths = s.drag ? s.drag.widths : s.widths;
+  now.widths = widths; to.push(now); take(s, then); s.widths = then.widths || widths;
   if (!same(s.told, s.values)) commit(s);
-  if (s.bands !== bands) tellBands(s);
+  if (s.widths !== widths) tellBands(s);
   refresh(s);
 }
 const undo = (s) => step(s, s.past, s.future), redo = (s) => step(s, s.future, s.past);
@@ -1038,16 +1038,16 @@ function bindPointer(s) {               // s.drag: whose gesture it is, its lane
   const mine = (e) => s.drag?.pointer === e.pointerId;
   const stop = (e) => {
     if (!mine(e)) return;
-    const { before, bands, grip, first, last } = s.drag, selected = s.tool === "select";
+    const { before, widths, grip, first, last } = s.drag, selected = s.tool === "select";
     if (grip === "move" && first.f === last.f) s.region = null;           // a click
     s.drag = null;
-    if (bands !== s.bands) { remember(s, before, bands); tellBands(s); }
+    if (widths !== s.widths) { remember(s, before, widths); tellBands(s); }
     else if (!same(before, s.values)) { remember(s, before); commit(s); }
     if (selected) setRegion(s, s.region);
   };
   const free = (e) => {                 // may this pointer begin? Not a second one; but a pen takes back what the palm has smeared
     stop(e);
-    if (s.drag && e.pointerType === "pen" && s.drag.type !== "pen") { s.values = s.drag.before; s.bands = s.drag.bands; s.drag = null; }
+    if (s.drag && e.pointerType === "pen" && s.drag.type !== "pen") { s.values = s.drag.before; s.widths = s.drag.widths; s.drag = null; }
     return !s.drag;
   };
   s.canvas.addEventListener("pointerdown", (e) => {
@@ -1058,7 +1058,7 @@ function bindPointer(s) {               // s.drag: whose gesture it is, its lane
     if (s.tool !== "select" && isLocked(s, box.lane)) { tellLocked(s, box.lane); return; }
     if (s.tool === "band" && !banded(box.lane)) { s.say(`${box.lane.label} is on or off; it has no band`); return; }
     s.canvas.setPointerCapture(e.pointerId); s.active = s.place.boxes.indexOf(box); s.keyboard = false; s.cursor = clamp(at.f, 0, lastStep(s));
-    s.drag = { pointer: e.pointerId, type: e.pointerType, box, first: at, last: at, before: s.values.slice(), bands: s.bands, region: s.region, x: e.clientX, y: e.clientY, travelled: false };
+    s.drag = { pointer: e.pointerId, type: e.pointerType, box, first: at, last: at, before: s.values.slice(), widths: s.widths, region: s.region, x: e.clientX, y: e.clientY, travelled: false };
     if (s.tool === "select") Object.assign(s.drag, { grip: hold(s, box, e), copy: e.altKey || e.ctrlKey || e.metaKey });
     s.following = false;
     if (s.tool !== "line") apply(at);
@@ -1107,7 +1107,7 @@ function amount(lane, v) {              // a value as people say it
   return v > 0 ? `${Math.round(lane.unit === "Hz" ? 440 * 2 ** ((there - 69) / 12) : there)} ${lane.unit}` : "lowest";
 }
 
-const describe = (s, lane, f, v) => `${lane.label} ${amount(lane, v)}${widthsOf(s, lane) ? ` ± ${wide(lane, widthAt(s, lane, f))}` : ""} at ${(f / s.rate).toFixed(2)} s`;
+const describe = (s, lane, f, v) => `${lane.label} ${amount(lane, v)}${widthsOf(s, lane) ? ` ± ${widthText(lane, widthAt(s, lane, f))}` : ""} at ${(f / s.rate).toFixed(2)} s`;
 
 function bindKeys(s) {
   const lane = () => s.lanes[s.active];
@@ -1327,7 +1327,7 @@ function close(s) {                     // nothing plays, and nobody listens
 
 export function board({ model, el, again = false }) {          // the view, as its state; `close` ends it. One that takes the place of another, of other lanes, takes nothing up
   const s = { model, again, lanes: model.get("lanes"), rate: model.get("rate"), values: floats(model.get("data")), past: [], future: [],
-    tool: "draw", snap: true, active: 0, cursor: 0, keyboard: false, drag: null, loudness: [], measured: [], mismatches: [], bottom: {}, locked: model.get("locked") || [], grid: model.get("grid") || { bpm: 120, division: 0 }, region: null, clip: null, bands: model.get("widths") || {},
+    tool: "draw", snap: true, active: 0, cursor: 0, keyboard: false, drag: null, loudness: [], measured: [], mismatches: [], bottom: {}, locked: model.get("locked") || [], grid: model.get("grid") || { bpm: 120, division: 0 }, region: null, clip: null, widths: model.get("widths") || {},
     part: model.get("voice") || 0, behind: [], stash: {}, changing: false,
     view: null, following: false, pinch: false, buffer: null, voice: null, loop: false, playFrom: null, sounds: 0, live: false };
   s.told = s.values.slice(); s.frames = s.values.length / s.lanes.length;

@@ -259,7 +259,7 @@ class BoardState(anywidget.AnyWidget):
     locked = traitlets.List().tag(sync=True)         # features whose curves do not change
     widths = traitlets.Dict().tag(sync=True)         # {feature: half the width of its band} over the whole length
     voice, voice_count = traitlets.Int(0).tag(sync=True), traitlets.Int(1).tag(sync=True)   # which is drawn in
-    drawn_in = traitlets.Unicode('').tag(sync=True)  # voice of the page's last stroke, and what makes it another text
+    drawn_in = traitlets.Unicode('').tag(sync=True)  # 'voice/number' of the page's last stroke; random, so it is always sent
     others = bytes_trait()                           # curves of the other voices, one after the other
     grid = traitlets.Dict(dict(bpm=120., division=0)).tag(sync=True)
 
@@ -336,10 +336,10 @@ def initial_curves(cond, seconds, rate:float, keep, features) -> Cond:
 def voice_file(keep, i:int) -> Path: return Path(keep).with_name(f'{Path(keep).stem}-voice{i + 1}{Path(keep).suffix}')
 
 def read_further_voices(board):
-    "The second voice of what is kept, and so on, as far as there are files with curves of the board; ValueError"
+    "Read the voices after the first from their files beside `board.keep`, up to one that is missing; ValueError"
     paths = takewhile(Path.exists, (voice_file(board.keep, i) for i in range(1, MAX_VOICES)))
-    found = [read_curves(path, features=board.features) for path in paths]
-    if found: set_voices(board, [board.cond, *(resample_curves(c, board.cond.frames) for c in found)])
+    further = [read_curves(path, features=board.features) for path in paths]
+    if further: set_voices(board, [board.cond, *(resample_curves(c, board.cond.frames) for c in further)])
 
 def write_voices(board):
     "Write the curves to the file of the board, further voices beside it; OSError, ValueError"
@@ -387,9 +387,9 @@ def set_grid(board, content, buffers):
     check(division in GRID_DIVISIONS, f"a grid of {division!r:.20} parts of a beat; expected one of {GRID_DIVISIONS}")
     board.grid = dict(bpm=number_field(content.get('bpm'), 'tempo', *TEMPO), division=int(division))
 
-def with_locked(board, cond:Cond) -> Cond:
-    "`cond`, its locked curves as they are drawn"
-    drawn = fit_frames(board.cond, cond.frames)
+def with_locked(board, cond:Cond, drawn:Cond|None=None) -> Cond:
+    "`cond`, its locked curves as they are in `drawn`; None: on the board"
+    drawn = fit_frames(board.cond if drawn is None else drawn, cond.frames)
     return replace(cond, local=cond.local | {k: drawn[k] for k in board.locked})
 
 # %% ../../nbs/80_control.draw.ipynb #n8017002
@@ -453,7 +453,7 @@ def set_voices(board, voices, voice:int=0):
 
 # %% ../../nbs/80_control.draw.ipynb #n8018003
 def choose_voice(board, content, buffers):
-    "Draw in another voice, in a new one where `index` is one too high, or do without the one that is drawn in"
+    "Draw in voice `index`, a new one where that is their number, or with `remove` do without the one drawn in"
     voices, index = voices_of(board), content.get('index')
     if content.get('remove') is True:
         check(len(voices) > 1, "this is the only voice; add another before you remove it")
@@ -470,10 +470,9 @@ def choose_voice(board, content, buffers):
 def fill_voices(board, data:bytes):
     "The voices of a MIDI file on all voices of a board; locked curves stay as they are. ValueError"
     old = voices_of(board)
-    found = voices_from_midi(data, len(old), board.seconds, board.rate, board.features)
-    found = [fit_frames(found.map(lambda v: v[i:i + 1]), c.frames) for i, c in enumerate(old)]
-    kept = [replace(new, local=new.local | {k: c[k] for k in board.locked}) for new, c in zip(found, old)]
-    set_voices(board, kept, board.voice)
+    batch = voices_from_midi(data, len(old), board.seconds, board.rate, board.features)
+    voices = [fit_frames(batch.map(lambda v: v[i:i + 1]), drawn.frames) for i, drawn in enumerate(old)]
+    set_voices(board, [with_locked(board, new, drawn) for new, drawn in zip(voices, old)], board.voice)
 
 # %% ../../nbs/80_control.draw.ipynb #c031
 def open_file(board, content, buffers):

@@ -593,17 +593,18 @@ def step_time(cfg:RunConfig, data, probe:int=10) -> float:
 
 # %% ../../nbs/77_evaluation.frameworks.ipynb #967a2097
 def plan_steps(plans:dict, rounds:int=3):
-    """Note in `steps.json` in each folder of `plans`, `{folder: (RunConfig, database, minutes)}`, how many steps fit in
-    its minutes, unless it is noted. They take turns in being timed, and the least of the `rounds` counts: another
-    program may slow one measurement down, hardly all"""
-    due = {Path(out): plan for out, plan in plans.items() if not (Path(out)/'steps.json').exists()}
-    times = [{out: step_time(cfg, data) for out, (cfg, data, _) in due.items()} for _ in range(rounds if due else 0)]
-    for out, (*_, minutes) in due.items():
+    """Write to `steps.json` in each folder of `plans`, `{folder: (RunConfig, database, minutes)}`, how many steps fit in
+    its minutes, where there is none yet. Each is timed once in each of the `rounds`, and its least time counts: another
+    program may slow down one measurement, hardly all"""
+    pending = {Path(out): plan for out, plan in plans.items() if not (Path(out)/'steps.json').exists()}
+    times = [{out: step_time(cfg, data) for out, (cfg, data, _) in pending.items()}
+             for _ in range(rounds if pending else 0)]
+    for out, (*_, minutes) in pending.items():
         steps = max(6, int(60*minutes/min(t[out] for t in times)))
         with atomic_write(out/'steps.json') as f: f.write_text(json.dumps(dict(steps=steps)))
 
 def steps_in(cfg:RunConfig, data, out, minutes:float) -> RunConfig:
-    "`cfg` with the steps that `plan_steps` noted in the folder `out`, or notes now (0 minutes: with its own)"
+    "`cfg` with the steps that `plan_steps` wrote to the folder `out`, or writes now (0 minutes: with its own)"
     if not minutes: return cfg
     plan_steps({out: (cfg, data, minutes)})
     steps = read_json(Path(out)/'steps.json')['steps']
@@ -622,19 +623,20 @@ def export_for_table(scale:TableScale, out, midi=None, workers:int=2) -> dict:
 def train_frameworks(scale:TableScale, data:dict, out, equal_parameters:bool=False, only:str=''):
     """Train the five pairs, or `only` one, on the databases `data`, one after the other in folders under `out`;
     yields `(name, folder)` of each that is done. A pair that has the same size in both tables is trained once"""
-    def place(name, kind):
+    def folder_of(name, kind):
         size = scale.parameters.get('latents' if equal_parameters else kind)
         return Path(out)/(f'{name}-{size:g}M' if size else name)
     configs = framework_configs(scale, equal_parameters)
-    pairs = {name: (place(name, kind := name.partition('-')[2]), cfg, data[kind])
+    pairs = {name: (folder_of(name, kind := name.partition('-')[2]), cfg, data[kind])
              for name, cfg in configs.items() if only in ('', name)}
-    due = {at: (cfg, at_data, scale.minutes) for at, cfg, at_data in pairs.values() if not (at/'finished').exists()}
-    if scale.minutes: plan_steps(due)
-    for name, (at, cfg, at_data) in pairs.items():
-        if at in due:
-            train(steps_in(cfg, at_data, at, scale.minutes), at_data, at/'model')
-            (at/'finished').touch()
-        yield name, at/'model'
+    pending = {folder: (cfg, database, scale.minutes) for folder, cfg, database in pairs.values()
+               if not (folder/'finished').exists()}
+    if scale.minutes: plan_steps(pending)
+    for name, (folder, cfg, database) in pairs.items():
+        if folder in pending:
+            train(steps_in(cfg, database, folder, scale.minutes), database, folder/'model')
+            (folder/'finished').touch()
+        yield name, folder/'model'
 
 # %% ../../nbs/77_evaluation.frameworks.ipynb #n6346880
 def best_framework(found:dict, measure:str, choose=max) -> str:

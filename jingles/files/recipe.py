@@ -230,19 +230,19 @@ def make_recipe(model,                     # that made it
 
 # %% ../../nbs/85_files.recipe.ipynb #n8517002
 def redrawn_init(model, request:SoundRequest, best, name, settings:dict={}) -> InitSound:
-    "What `best`, made by `request`, is to the sound in which what fails of it is drawn again"
+    "`best`, made by `request`, as the `init` of the sound in which its failing stretches are drawn again"
     from jingles.receipt import keep_mask_following
     keep = tuple(keep_mask_following(best, request.cond.frames).tolist())
     recipe = make_recipe(model, request, best.wav, name, settings)
     return InitSound('the one before', samples_sha256(best.wav), keep=keep, recipe=recipe)
 
-def best_request(model, request:SoundRequest, found, name=DEFAULT_MODEL, settings:dict={}) -> SoundRequest:
-    """What decides the last of the sounds `found` by `best_of` and then `redraw_until` (chapter 78), the first of which
-    is the best that `request` stands for; `name` and `settings` as for `make_recipe`"""
-    n, now = request.variations, request._replace(item=found[0].seed - request.seed)
-    for i, (old, new) in enumerate(zip(found, found[1:]), 1):
+def best_request(model, request:SoundRequest, bests, name=DEFAULT_MODEL, settings:dict={}) -> SoundRequest:
+    """The request of the last of `bests`, those of `redraw_until` (chapter 78); `request` is that of the batch which the
+    first was chosen from; `name` and `settings` as for `make_recipe`"""
+    n, now = request.variations, request._replace(item=bests[0].seed - request.seed)
+    for i, (old, new) in enumerate(zip(bests, bests[1:]), 1):
         if new is old: continue
-        seed = request.seed + n + n*i      # as `redraw_rounds` counts
+        seed = request.seed + n + n*i      # `redraw_rounds` from `request.seed + n` on
         init = redrawn_init(model, now, old, name, settings)
         now = request._replace(seed=seed, item=new.seed - seed, init=init)
     return now
