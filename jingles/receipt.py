@@ -328,8 +328,8 @@ def needs_redraw(receipt:Receipt, target:float) -> bool:
 
 def redraw_rounds(model, cond:Cond, best:Best, target:float=0.95, rounds:int=MAX_REDRAWS, n:int=8, seed:int=1000,
                   **options):
-    """Yields the best after each round, at least as good as the one before, until the score is `target`, nothing is left
-    to draw again, or after `rounds`; the rounds have the seeds `seed + n`, `seed + 2*n`, ...; `options` as for
+    """Yields the best after each round, at least as good as the one before, until the score is `target`, nothing is
+    left to draw again, or after `rounds`; the rounds have the seeds `seed + n`, `seed + 2*n`, ...; `options` as for
     `redraw_failing`"""
     for k in range(1, rounds + 1):
         if not needs_redraw(best.receipt, target): return

@@ -259,7 +259,7 @@ class BoardState(anywidget.AnyWidget):
     locked = traitlets.List().tag(sync=True)         # features whose curves do not change
     widths = traitlets.Dict().tag(sync=True)         # {feature: half the width of its band} over the whole length
     voice, voice_count = traitlets.Int(0).tag(sync=True), traitlets.Int(1).tag(sync=True)   # which is drawn in
-    drawn_in = traitlets.Unicode('').tag(sync=True)  # 'voice/number' of the page's last stroke; random, so it is always sent
+    drawn_in = traitlets.Unicode('').tag(sync=True)  # 'voice/random number' of the page's last stroke
     others = bytes_trait()                           # curves of the other voices, one after the other
     grid = traitlets.Dict(dict(bpm=120., division=0)).tag(sync=True)
 

@@ -593,9 +593,9 @@ def step_time(cfg:RunConfig, data, probe:int=10) -> float:
 
 # %% ../../nbs/77_evaluation.frameworks.ipynb #967a2097
 def plan_steps(plans:dict, rounds:int=3):
-    """Write to `steps.json` in each folder of `plans`, `{folder: (RunConfig, database, minutes)}`, how many steps fit in
-    its minutes, where there is none yet. Each is timed once in each of the `rounds`, and its least time counts: another
-    program may slow down one measurement, hardly all"""
+    """Write to `steps.json` in each folder of `plans`, `{folder: (RunConfig, database, minutes)}`, how many steps fit
+    in its minutes, where there is none yet. Each is timed once in each of the `rounds`, and its least time counts:
+    another program may slow down one measurement, hardly all"""
     pending = {Path(out): plan for out, plan in plans.items() if not (Path(out)/'steps.json').exists()}
     times = [{out: step_time(cfg, data) for out, (cfg, data, _) in pending.items()}
              for _ in range(rounds if pending else 0)]

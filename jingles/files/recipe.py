@@ -237,8 +237,8 @@ def redrawn_init(model, request:SoundRequest, best, name, settings:dict={}) -> I
     return InitSound('the one before', samples_sha256(best.wav), keep=keep, recipe=recipe)
 
 def best_request(model, request:SoundRequest, bests, name=DEFAULT_MODEL, settings:dict={}) -> SoundRequest:
-    """The request of the last of `bests`, those of `redraw_until` (chapter 78); `request` is that of the batch which the
-    first was chosen from; `name` and `settings` as for `make_recipe`"""
+    """The request of the last of `bests`, those of `redraw_until` (chapter 78); `request` is that of the batch
+    which the first was chosen from; `name` and `settings` as for `make_recipe`"""
     n, now = request.variations, request._replace(item=bests[0].seed - request.seed)
     for i, (old, new) in enumerate(zip(bests, bests[1:]), 1):
         if new is old: continue
