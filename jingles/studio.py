@@ -19,16 +19,16 @@ __all__ = ['START_MODES', 'ACCEPTS', 'QUALITIES', 'CUSTOM', 'VISITOR', 'FILE_CHO
            'choose_model', 'take_drawing', 'on_hello', 'on_drawn', 'ModelLoader', 'request_model', 'step_range',
            'change_settings', 'publish', 'card_of', 'show_take', 'morphed_towards', 'played_wav', 'asked_card',
            'on_set', 'on_generate', 'on_cancel', 'on_keep', 'on_redo', 'own_take', 'on_begin', 'on_compare', 'on_swap',
-           'zip_bytes', 'card_file', 'card_download', 'on_instrument', 'on_save_all', 'on_show', 'on_fetch',
-           'free_presets', 'start_take', 'count_takes', 'most_draws', 'allows_voices', 'drawn_voices', 'drawn_curves',
-           'frames_of_request', 'GenerationPlan', 'steps_of_batch', 'seeds_of_takes', 'plan_generation', 'takes_folder',
-           'stored_take', 'restored_card', 'store_card', 'store_takes', 'restore_takes', 'measure_restored',
-           'Cancelled', 'update_takes', 'progress_callback', 'features_of_take', 'measure_takes', 'redrawn_take',
-           'replace_take', 'redraw_card', 'draw_take', 'generate_takes', 'try_lock', 'shared_turn', 'run_worker',
-           'start_work', 'start_generation', 'InstrumentPlan', 'chosen_grid', 'drawn_player', 'plan_instrument',
-           'zip_folder', 'send_instrument', 'LiveRequest', 'live_request', 'request_live', 'LatestRequest',
-           'same_curves', 'same_widths', 'live_base', 'changed_from', 'live_take', 'preview_options', 'show_preview',
-           'add_live_take', 'Live', 'draw_live', 'return_to', 'start_live', 'stop_live']
+           'zip_bytes', 'card_file', 'card_files', 'card_download', 'on_instrument', 'on_save_all', 'on_show',
+           'on_fetch', 'free_presets', 'start_take', 'count_takes', 'most_draws', 'allows_voices', 'drawn_voices',
+           'drawn_curves', 'frames_of_request', 'GenerationPlan', 'steps_of_batch', 'seeds_of_takes', 'plan_generation',
+           'takes_folder', 'stored_take', 'restored_card', 'store_card', 'store_takes', 'restore_takes',
+           'measure_restored', 'Cancelled', 'update_takes', 'progress_callback', 'features_of_take', 'measure_takes',
+           'redrawn_take', 'replace_take', 'redraw_card', 'draw_take', 'generate_takes', 'try_lock', 'shared_turn',
+           'run_worker', 'start_work', 'start_generation', 'InstrumentPlan', 'chosen_grid', 'drawn_player',
+           'plan_instrument', 'zip_folder', 'send_instrument', 'LiveRequest', 'live_request', 'request_live',
+           'LatestRequest', 'same_curves', 'same_widths', 'live_base', 'changed_from', 'live_take', 'preview_options',
+           'show_preview', 'add_live_take', 'Live', 'draw_live', 'return_to', 'start_live', 'stop_live']
 
 # %% ../nbs/89_studio.ipynb #st003
 import io, math, os, tempfile, threading, zipfile
@@ -921,27 +921,33 @@ def card_file(studio, card) -> bytes:
     recipe = take_recipe(studio.model, card.take, card.level, studio.model_name)
     return file_bytes(card.wav, card.take.sample_rate, recipe, encoding, ending)
 
-def card_download(studio, card) -> tuple:
-    "Name and bytes of what is downloaded of a card: its sound file, or of a mix an archive with its voices, too"
-    take, name = card.take, card.take.name
-    _, ending, encoding = FILE_CHOICES[studio.settings['save_as']]
-    if take.stems is None: return f'{name}{ending}', card_file(studio, card)
+def card_files(studio, card, name:str) -> dict:
+    "The files `{file name: bytes}` of a card: its sound, or of a mix this and each voice"
+    take, (_, ending, encoding) = card.take, FILE_CHOICES[studio.settings['save_as']]
+    if take.stems is None: return {f'{name}{ending}': card_file(studio, card)}
     files = {f'{name}-mix{ending}': card_file(studio, card)}
     for i, wav in enumerate(take.stems, 1):
         recipe = take_recipe(studio.model, take, card.level, studio.model_name, i)
         files[f'{name}-voice{i}{ending}'] = file_bytes(wav, take.sample_rate, recipe, encoding, ending)
-    return f'{name}.zip', zip_bytes(files)
+    return files
+
+def card_download(studio, card) -> tuple:
+    "Name and bytes of what is downloaded of a card: a sound file, or an archive where there are several"
+    name = card.take.name
+    files = card_files(studio, card, name)
+    return next(iter(files.items())) if len(files) == 1 else (f'{name}.zip', zip_bytes(files))
 
 def on_instrument(studio, content, buffers): start_work(studio, partial(plan_instrument, studio), send_instrument)
 
 def on_save_all(studio, content, buffers):
     check(studio.cards, "there are no takes to save yet")
-    files, ending = {}, FILE_CHOICES[studio.settings['save_as']][1]
+    files, names = {}, set()
     for card in reversed(studio.cards):
-        name = card.take.name if f'{card.take.name}{ending}' not in files else f'{card.take.name}-{card.id}'
-        files[f'{name}{ending}'] = card_file(studio, card)
+        name = card.take.name if card.take.name not in names else f'{card.take.name}-{card.id}'
+        names.add(name)
+        files |= card_files(studio, card, name)
     studio.send(dict(kind='file', name='takes.zip'), [zip_bytes(files)])
-    return f'{len(files)} takes are downloaded'
+    return f'{len(names)} takes are downloaded'
 
 # %% ../nbs/89_studio.ipynb #st041
 def on_show(studio, content, buffers):

@@ -74,8 +74,8 @@ def render_sounds(clips, seconds:float, sample_rate:int) -> np.ndarray:
     render_batch = getattr(clips[0], 'render_batch', None)
     if not render_batch: return np.stack([c.sound(seconds, sample_rate) for c in clips])
     own = RawAudio.spec.sample_rate
-    check(sample_rate == own, f"these clips are made at {own} Hz, and the format takes {sample_rate} Hz; export them as "
-                              "raw audio")
+    check(sample_rate == own,
+          f"these clips are made at {own} Hz, and the format takes {sample_rate} Hz; export them as raw audio")
     return render_batch(clips, seconds)
 
 def render_task(task:RenderTask) -> int:
